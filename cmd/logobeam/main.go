@@ -1,0 +1,114 @@
+// Command logobeam recognises brands by their logos in photographs, and learns to.
+//
+//	logobeam score posts.csv --out scored      # post_id, brand, probability in Parquet
+//	logobeam prepare photos/ --out data        # labelled photographs -> train, val, test listings
+//	logobeam train data --out my-model         # -> a model that score takes with --model
+//
+// Results go to standard output, everything said to a person to standard error. Exit codes: 0 done, 1 failed, 2 wrong
+// usage, 3 done but with more rejects than allowed, 130 interrupted.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() { os.Exit(run()) }
+
+// The exit codes are a promise to scripts.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitRejects     = 3
+	exitInterrupted = 130
+)
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	go func() { // a second signal ends the program at once: the first only asks it to stop
+		<-ctx.Done()
+		stop()
+	}()
+	root := newRoot()
+	err := root.ExecuteContext(ctx)
+	if ctx.Err() != nil {
+		fmt.Fprintln(os.Stderr, "logobeam: interrupted")
+		return exitInterrupted
+	}
+	return explain(os.Stderr, err)
+}
+
+// usageError is a mistake in the command line rather than in the work.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// errRejects says that a run was finished, but with more rejects than --max-rejects allows.
+var errRejects = errors.New("more rejects than allowed")
+
+// explain prints err as one line and gives the exit code it stands for.
+func explain(w io.Writer, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	fmt.Fprintf(w, "logobeam: %s\n", strings.TrimSpace(err.Error()))
+	switch {
+	case errors.As(err, new(usageError)):
+		return exitUsage
+	case errors.Is(err, errRejects):
+		return exitRejects
+	}
+	return exitFailed
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "logobeam",
+		Short: "recognise brands by their logos in very many photographs",
+		Long: `logobeam reads listings of posts, classifies their photographs by the logo they
+show, and writes post_id, brand and probability to Parquet. It trains the
+classifier, too.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			hint := "logobeam --help lists the commands"
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = "did you mean " + strings.Join(near, " or ") + "?"
+			}
+			return usagef("unknown command %q: %s", args[0], hint)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w (%s --help lists the flags)", err, cmd.CommandPath())
+	})
+	root.AddCommand(newScore(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newVersion())
+	root.CompletionOptions.HiddenDefaultCmd = true
+	return root
+}
+
+// exactly wants n arguments, named so that the message can say which is missing.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		return usagef("%s takes %d argument(s), %s; got %d", cmd.CommandPath(), len(names), strings.Join(names, " "), len(args))
+	}
+}
