@@ -13,6 +13,8 @@ package model
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // Op is the kind of a layer.
@@ -102,8 +104,14 @@ type Window struct {
 // Window resolves the layer's padding for an input of shape in.
 func (l Layer) Window(in Shape) (Window, error) {
 	w := Window{Kernel: l.Kernel, Stride: max(l.Stride, 1), PadTop: l.Pad, PadLeft: l.Pad}
-	if l.Kernel < 1 || l.Pad < 0 || l.Pad >= l.Kernel || l.Stride < 0 {
-		return w, fmt.Errorf("model: layer %s: kernel %d, stride %d, pad %d: want kernel >= 1, stride >= 0, 0 <= pad < kernel", l.Name, l.Kernel, l.Stride, l.Pad)
+	if l.Kernel < 1 || l.Kernel > maxKernel || l.Pad < 0 || l.Pad >= l.Kernel || l.Stride < 0 || l.Stride > maxSide {
+		return w, fmt.Errorf("model: layer %s: kernel %d, stride %d, pad %d: want 1 <= kernel <= %d, 0 <= stride <= %d, 0 <= pad < kernel",
+			l.Name, l.Kernel, l.Stride, l.Pad, maxKernel, maxSide)
+	}
+	switch l.Padding {
+	case Explicit, Same, CeilMode:
+	default:
+		return w, fmt.Errorf("model: layer %s: unknown padding %q", l.Name, l.Padding)
 	}
 	out := func(n int) (outs, before int) {
 		switch l.Padding {
@@ -127,6 +135,16 @@ func (l Layer) Window(in Shape) (Window, error) {
 	}
 	return w, nil
 }
+
+// Limits on what a model file can ask for. They keep every product of sizes inside 64 bits and are far above any network that
+// looks at photographs.
+const (
+	maxLayers   = 1 << 14
+	maxSide     = 1 << 14
+	maxChannels = 1 << 20
+	maxKernel   = 1 << 9
+	maxValues   = 1 << 30 // in one activation of one image, or in one parameter
+)
 
 // Inputs resolves From: for every layer the indices of the layers it reads, -1 for the network's input.
 func (n Network) Inputs() ([][]int, error) {
@@ -160,7 +178,8 @@ func (n Network) Shapes() ([]Shape, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n.Input.H < 1 || n.Input.W < 1 || n.Input.C < 1 || len(n.Layers) == 0 {
+	if in := n.Input; in.H < 1 || in.W < 1 || in.C < 1 || in.H > maxSide || in.W > maxSide || in.C > maxChannels || in.Size() > maxValues ||
+		len(n.Layers) == 0 || len(n.Layers) > maxLayers {
 		return nil, fmt.Errorf("model: %s: an input of %v and %d layers make no network", n.Arch, n.Input, len(n.Layers))
 	}
 	shapes := make([]Shape, len(n.Layers))
@@ -174,6 +193,15 @@ func (n Network) Shapes() ([]Shape, error) {
 		in := at(ins[i][0])
 		if (l.Op == Add || l.Op == Concat) != (len(ins[i]) > 1) {
 			return nil, fmt.Errorf("model: layer %s: %s cannot read %d layers", l.Name, l.Op, len(ins[i]))
+		}
+		switch l.Act {
+		case Linear:
+		case ReLU, ReLU6:
+			if l.Op == MaxPool || l.Op == GlobalAvgPool || l.Op == Concat {
+				return nil, fmt.Errorf("model: layer %s: %s has no activation of its own; give %s to the layer before it", l.Name, l.Op, l.Act)
+			}
+		default:
+			return nil, fmt.Errorf("model: layer %s: unknown activation %q", l.Name, l.Act)
 		}
 		switch l.Op {
 		case Conv, Depthwise, MaxPool:
@@ -207,8 +235,11 @@ func (n Network) Shapes() ([]Shape, error) {
 		default:
 			return nil, fmt.Errorf("model: layer %s: unknown operation %q", l.Name, l.Op)
 		}
-		if shapes[i].C < 1 {
-			return nil, fmt.Errorf("model: layer %s has %d output channels", l.Name, shapes[i].C)
+		if c := shapes[i].C; c < 1 || c > maxChannels {
+			return nil, fmt.Errorf("model: layer %s has %d output channels; want 1 to %d", l.Name, c, maxChannels)
+		}
+		if shapes[i].Size() > maxValues {
+			return nil, fmt.Errorf("model: layer %s has an output of %v; at most %d values can be held", l.Name, shapes[i], maxValues)
 		}
 	}
 	return shapes, nil
@@ -258,7 +289,11 @@ func (n Network) Parameters() ([]Param, error) {
 		default:
 			continue
 		}
-		ps = append(ps, Param{l.Name + ".weight", w, i}, Param{l.Name + ".bias", []int{shapes[i].C}, i})
+		weight := Param{l.Name + ".weight", w, i}
+		if weight.Len() > maxValues {
+			return nil, fmt.Errorf("model: layer %s has weights of %v; at most %d values can be held", l.Name, w, maxValues)
+		}
+		ps = append(ps, weight, Param{l.Name + ".bias", []int{shapes[i].C}, i})
 	}
 	return ps, nil
 }
@@ -285,3 +320,28 @@ func (n Network) Head() int {
 
 // Params are a network's parameters by name, each laid out as Network.Parameters says.
 type Params map[string][]float32
+
+// Check says what keeps p from being the parameters of n: one missing, of another length, or unknown to the network.
+func (n Network) Check(p Params) error {
+	want, err := n.Parameters()
+	if err != nil {
+		return err
+	}
+	known := make(map[string]bool, len(want))
+	for _, w := range want {
+		v, ok := p[w.Name]
+		if !ok {
+			return fmt.Errorf("model: %s: parameter %s is missing", n.Arch, w.Name)
+		}
+		if len(v) != w.Len() {
+			return fmt.Errorf("model: %s: parameter %s has %d values; want %v, which is %d", n.Arch, w.Name, len(v), w.Shape, w.Len())
+		}
+		known[w.Name] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(p)) {
+		if !known[name] {
+			return fmt.Errorf("model: %s has no parameter %s", n.Arch, name)
+		}
+	}
+	return nil
+}
