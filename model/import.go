@@ -148,10 +148,8 @@ func layerParams(l Layer, w, b Param, tensors map[string]Tensor) (weight, bias [
 		if t.Data == nil {
 			return nil, fmt.Errorf("tensor %q is stored as %s; want F32, F16 or BF16", name, t.Type)
 		}
-		for i, v := range t.Data {
-			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
-				return nil, fmt.Errorf("tensor %q holds %g at %d; its training has diverged or the file is damaged", name, v, i)
-			}
+		if i, ok := finite(t.Data); !ok {
+			return nil, fmt.Errorf("tensor %q holds %g at %d; its training has diverged or the file is damaged", name, t.Data[i], i)
 		}
 		return t.Data, nil
 	}

@@ -184,6 +184,7 @@ func TestValidate(t *testing.T) {
 		{func(m *Model) { m.Card.Transforms = json.RawMessage(`{"step":"resize"}`) }, "transforms"},
 		{func(m *Model) { delete(m.Params, "b.weight") }, "b.weight is missing"},
 		{func(m *Model) { m.Params["b.weight"] = m.Params["b.weight"][1:] }, "b.weight has 19 values; want [2 2 5]"},
+		{func(m *Model) { m.Params["c.bias"][3] = float32(math.Inf(-1)) }, "c.bias holds -Inf at 3"},
 		{func(m *Model) { m.Params["z"] = nil }, "no parameter z"},
 		{func(m *Model) { m.Network.Layers = nil }, "0 layers"},
 	} {
@@ -244,6 +245,23 @@ func TestLoadDamaged(t *testing.T) {
 			f[cardFile].Data = bytes.Replace(f[cardFile].Data, []byte(from), []byte(to), 1)
 		}
 	}
+	rewrite := func(change func(map[string]Tensor)) func(fstest.MapFS) { // with the card's sum made right again
+		return func(f fstest.MapFS) {
+			m := small(t)
+			tensors, err := m.Network.tensors(m.Params)
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(tensors)
+			var b bytes.Buffer
+			if err := WriteSafetensors(&b, tensors, false); err != nil {
+				t.Fatal(err)
+			}
+			was := fmt.Sprintf("%x", sha256.Sum256(f[weightsFile].Data))
+			f[weightsFile].Data = b.Bytes()
+			replace(was, fmt.Sprintf("%x", sha256.Sum256(b.Bytes())))(f)
+		}
+	}
 	for _, c := range []struct {
 		why    string
 		damage func(fstest.MapFS)
@@ -268,21 +286,8 @@ func TestLoadDamaged(t *testing.T) {
 		{"a layer of other size", replace(`"out": 5`, `"out": 6`), `tensor "a.weight" has the shape [5 3 3 3]; the network wants [6 3 3 3]`},
 		{"a layer of another name", replace(`"name": "b"`, `"name": "bb"`), `no tensor "bb.weight"`},
 		{"a network of endless size", replace(`"out": 5`, `"out": 1048576`), "the network wants [1048576 3 3 3]"},
-		{"a tensor more", func(f fstest.MapFS) {
-			m := small(t)
-			tensors, _ := m.Network.tensors(m.Params)
-			tensors["extra"] = Tensor{Shape: []int{1}, Data: []float32{1}}
-			var b bytes.Buffer
-			WriteSafetensors(&b, tensors, false)
-			was := fmt.Sprintf("%x", sha256.Sum256(f[weightsFile].Data))
-			f[weightsFile].Data = b.Bytes()
-			replace(was, fmt.Sprintf("%x", sha256.Sum256(b.Bytes())))(f)
-		}, `"extra" is no parameter`},
-		{"weights that are no numbers", func(f fstest.MapFS) {
-			m := small(t)
-			m.Params["b.bias"][1] = float32(math.NaN())
-			maps.Copy(f, files(t, m))
-		}, `tensor "b.bias" holds NaN at 1`},
+		{"a tensor more", rewrite(func(t map[string]Tensor) { t["extra"] = Tensor{Shape: []int{1}, Data: []float32{1}} }), `"extra" is no parameter`},
+		{"weights that are no numbers", rewrite(func(t map[string]Tensor) { t["b.bias"].Data[1] = float32(math.NaN()) }), `tensor "b.bias" holds NaN at 1`},
 	} {
 		f := files(t, small(t))
 		c.damage(f)

@@ -321,7 +321,18 @@ func (n Network) Head() int {
 // Params are a network's parameters by name, each laid out as Network.Parameters says.
 type Params map[string][]float32
 
-// Check says what keeps p from being the parameters of n: one missing, of another length, or unknown to the network.
+// finite tells whether all values are numbers, and where the first is that is not.
+func finite(values []float32) (at int, ok bool) {
+	for i, v := range values {
+		if v-v != 0 { // infinity less itself is not a number either
+			return i, false
+		}
+	}
+	return 0, true
+}
+
+// Check says what keeps p from being the parameters of n: one missing, of another length, infinite or not a number, or unknown to
+// the network.
 func (n Network) Check(p Params) error {
 	want, err := n.Parameters()
 	if err != nil {
@@ -335,6 +346,9 @@ func (n Network) Check(p Params) error {
 		}
 		if len(v) != w.Len() {
 			return fmt.Errorf("model: %s: parameter %s has %d values; want %v, which is %d", n.Arch, w.Name, len(v), w.Shape, w.Len())
+		}
+		if i, ok := finite(v); !ok {
+			return fmt.Errorf("model: %s: parameter %s holds %g at %d; its training has diverged", n.Arch, w.Name, v[i], i)
 		}
 		known[w.Name] = true
 	}
