@@ -1,0 +1,182 @@
+package train
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// Config says how to train. The zero value does not train: begin with DefaultConfig.
+type Config struct {
+	// Epochs is how often the training images are gone through.
+	Epochs int `json:"epochs"`
+	// Batch is the number of images per step of the solver. Each batch is cut into Slices equal parts whose gradients are
+	// added in their order, so the result does not depend on Workers, only on Slices.
+	Batch  int `json:"batch"`
+	Slices int `json:"slices"`
+	// Workers is the number of goroutines that compute; 0 is GOMAXPROCS. More than Slices bring nothing to training.
+	Workers int `json:"-"`
+	// Seed draws the order of the images. The starting weights and what Dataset.Load draws have seeds of their own.
+	Seed uint64 `json:"seed"`
+
+	// Solver is SGD or AdamW.
+	Solver string `json:"solver"`
+	// LearningRate is the rate at its highest, before Schedule.
+	LearningRate float64 `json:"learning_rate"`
+	// HeadRate multiplies the rate of the head, the last layer that has parameters.
+	HeadRate float64 `json:"head_rate"`
+	// WeightDecay pulls weights, not biases, towards zero: added to the gradient by SGD, apart from it by AdamW.
+	WeightDecay float64 `json:"weight_decay"`
+	// Momentum and Nesterov concern SGD.
+	Momentum float64 `json:"momentum"`
+	Nesterov bool    `json:"nesterov"`
+	// Beta1, Beta2 and Epsilon concern AdamW.
+	Beta1   float64 `json:"beta1"`
+	Beta2   float64 `json:"beta2"`
+	Epsilon float64 `json:"epsilon"`
+
+	// Schedule is Constant, Step or Cosine.
+	Schedule string `json:"schedule"`
+	// Warmup is the number of epochs, or part of one, in which the rate climbs from nothing to its highest.
+	Warmup float64 `json:"warmup"`
+	// StepEpochs and StepFactor concern Step: every StepEpochs epochs the rate is multiplied by StepFactor.
+	StepEpochs int     `json:"step_epochs"`
+	StepFactor float64 `json:"step_factor"`
+	// Floor concerns Cosine: the share of the rate at which it ends.
+	Floor float64 `json:"floor"`
+
+	// LabelSmoothing is the share of each label that is spread evenly over all classes (Szegedy et al., 2015).
+	LabelSmoothing float64 `json:"label_smoothing"`
+	// Balance is None, Sqrt or Full: whether a class is drawn as often as it has images, as often as the square root of
+	// that, or as often as any other.
+	Balance string `json:"balance"`
+	// Freeze leaves all layers but the head as they are; FreezeLayers leaves those it names.
+	Freeze       bool     `json:"freeze"`
+	FreezeLayers []string `json:"freeze_layers,omitempty"`
+
+	// Best is what makes an epoch the best so far on the validation images: MacroF1 or Accuracy. The earlier of equals wins.
+	Best string `json:"best"`
+	// EvaluateTest measures the test images too, after each epoch. They never decide anything.
+	EvaluateTest bool `json:"-"`
+	// State is the file that holds all that Resume needs, replaced after each epoch; empty for none.
+	State string `json:"-"`
+	// Resume continues from State if it is there, and starts anew if it is not.
+	Resume bool `json:"-"`
+}
+
+// The values of Config.Solver, Schedule, Balance and Best.
+const (
+	SGD   = "sgd"   // w -= rate v, where v = momentum v + gradient
+	AdamW = "adamw" // Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019
+
+	Constant = "constant"
+	Step     = "step"
+	Cosine   = "cosine" // Loshchilov and Hutter, SGDR, 2017, without restarts
+
+	None = "none"
+	Sqrt = "sqrt"
+	Full = "full"
+
+	MacroF1  = "macro-f1"
+	Accuracy = "accuracy"
+)
+
+// DefaultConfig is how the article trains its networks, with momentum: SGD at 0.01, batches of 40, 20 epochs.
+func DefaultConfig() Config {
+	return Config{
+		Epochs: 20, Batch: 40, Slices: 4,
+		Solver: SGD, LearningRate: 0.01, HeadRate: 1, Momentum: 0.9, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8,
+		Schedule: Constant, StepEpochs: 10, StepFactor: 0.1,
+		Balance: None, Best: MacroF1, EvaluateTest: true,
+	}
+}
+
+// Validate says what is wrong with the configuration, in the terms of its JSON names.
+func (c Config) Validate() error {
+	share := func(name string, v, most float64) error {
+		if !(v >= 0 && v <= most) {
+			return fmt.Errorf("train: %s is %v: want 0 to %v", name, v, most)
+		}
+		return nil
+	}
+	below1 := math.Nextafter(1, 0)
+	one := func(name, v string, of ...string) error {
+		if !slices.Contains(of, v) {
+			return fmt.Errorf("train: %s is %q: want one of %s", name, v, strings.Join(of, ", "))
+		}
+		return nil
+	}
+	count := func(name string, v, least int) error {
+		if v < least {
+			return fmt.Errorf("train: %s is %d: want at least %d", name, v, least)
+		}
+		return nil
+	}
+	for _, err := range []error{
+		count("epochs", c.Epochs, 1),
+		count("batch", c.Batch, 1),
+		count("slices", c.Slices, 1),
+		count("workers", c.Workers, 0),
+		one("solver", c.Solver, SGD, AdamW),
+		share("learning_rate", c.LearningRate, math.MaxFloat32),
+		share("head_rate", c.HeadRate, math.MaxFloat32),
+		share("weight_decay", c.WeightDecay, 1),
+		share("momentum", c.Momentum, below1),
+		share("beta1", c.Beta1, below1),
+		share("beta2", c.Beta2, below1),
+		share("epsilon", c.Epsilon, 1),
+		one("schedule", c.Schedule, Constant, Step, Cosine),
+		share("warmup", c.Warmup, float64(c.Epochs)),
+		share("floor", c.Floor, 1),
+		share("label_smoothing", c.LabelSmoothing, below1),
+		one("balance", c.Balance, None, Sqrt, Full),
+		one("best", c.Best, MacroF1, Accuracy),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	if c.Slices > c.Batch {
+		return fmt.Errorf("train: a batch of %d cannot be cut into %d slices", c.Batch, c.Slices)
+	}
+	if c.Schedule == Step {
+		if err := count("step_epochs", c.StepEpochs, 1); err != nil {
+			return err
+		}
+		if err := share("step_factor", c.StepFactor, 1); err != nil {
+			return err
+		}
+	}
+	if c.Solver == AdamW && c.Epsilon == 0 {
+		return fmt.Errorf("train: epsilon is 0: want more, adamw divides by it")
+	}
+	if c.Resume && c.State == "" {
+		return fmt.Errorf("train: nothing to resume from: no state file is named")
+	}
+	return nil
+}
+
+func (c Config) workers() int {
+	if c.Workers > 0 {
+		return c.Workers
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// rate is the learning rate of a step; steps count from 0 through the whole run.
+func (c Config) rate(step, stepsPerEpoch int) float64 {
+	epoch := float64(step) / float64(stepsPerEpoch)
+	if warm := c.Warmup * float64(stepsPerEpoch); float64(step) < warm {
+		return c.LearningRate * min(float64(step+1)/warm, 1)
+	}
+	switch c.Schedule {
+	case Step:
+		return c.LearningRate * math.Pow(c.StepFactor, float64(step/stepsPerEpoch/c.StepEpochs))
+	case Cosine:
+		t := (epoch - c.Warmup) / (float64(c.Epochs) - c.Warmup)
+		return c.LearningRate * (c.Floor + (1-c.Floor)*(1+math.Cos(math.Pi*t))/2)
+	}
+	return c.LearningRate
+}

@@ -1,0 +1,82 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// ahead is the number of batches in memory: one that is computed, and those that are loaded meanwhile.
+const ahead = 2
+
+// buffers makes the memory of the batches, once for all epochs.
+func (t *trainer) buffers() chan *batch {
+	free := make(chan *batch, ahead)
+	for range ahead {
+		free <- &batch{images: make([]float32, t.rows*t.cfg.Slices*t.net.Input.Size()), labels: make([]int, t.cfg.Batch)}
+	}
+	return free
+}
+
+// load sends the batches of one epoch in their order, loaded while those before are computed. A batch that has been
+// used goes back to free. The channel is closed after the last batch, after an error, which wait tells, and when ctx
+// ends; no goroutine is left then.
+func (t *trainer) load(ctx context.Context, data Dataset, draws []draw, epoch int, free chan *batch) (batches <-chan *batch, wait func() error) {
+	out := make(chan *batch)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(out)
+		for len(draws) > 0 {
+			n := min(t.cfg.Batch, len(draws))
+			var b *batch
+			select {
+			case b = <-free:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if err := t.fill(ctx, b, data, draws[:n], epoch); err != nil {
+				free <- b
+				return err
+			}
+			draws = draws[n:]
+			select {
+			case out <- b:
+			case <-ctx.Done():
+				free <- b
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	return out, group.Wait
+}
+
+// fill loads the images of one batch on as many goroutines as there are workers.
+func (t *trainer) fill(ctx context.Context, b *batch, data Dataset, draws []draw, epoch int) error {
+	size := t.net.Input.Size()
+	var next atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	for range min(t.cfg.workers(), len(draws)) {
+		group.Go(func() error {
+			for {
+				k := int(next.Add(1)) - 1
+				if k >= len(draws) {
+					return nil
+				}
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				d := draws[k]
+				b.labels[k] = data.Label(d.image)
+				// An image drawn again is shown as in an epoch after the last, which nothing else uses.
+				if err := data.Load(d.image, epoch+d.repeat*t.cfg.Epochs, b.images[k*size:(k+1)*size]); err != nil {
+					return fmt.Errorf("training image %d: %w", d.image, err)
+				}
+			}
+		})
+	}
+	b.count = len(draws)
+	return group.Wait()
+}

@@ -1,0 +1,248 @@
+package train
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/logobeam/logobeam/model"
+	"github.com/zeebo/xxh3"
+)
+
+// A state file holds all that is needed to go on after a finished epoch: a line of JSON, the parameters and the solver's
+// moments as safetensors, and the SHA-256 of what comes before it.
+
+// state is the line of JSON.
+type state struct {
+	Format int `json:"format"`
+	// Run tells the run this is the state of; another one cannot be continued from it.
+	Run     map[string]any `json:"run"`
+	Steps   int            `json:"steps"`
+	History []Epoch        `json:"history"` // of all finished epochs
+}
+
+const (
+	stateFormat = 1
+	maxState    = 64 << 20 // bytes of the line
+)
+
+// fingerprint tells runs apart that do not lead to the same weights.
+func fingerprint(net model.Network, params model.Params, data Data, labels []int, cfg Config) (map[string]any, error) {
+	list, err := net.Parameters()
+	if err != nil {
+		return nil, err
+	}
+	weights, truth := xxh3.New(), xxh3.New()
+	var buf []byte
+	for _, p := range list {
+		for v := params[p.Name]; len(v) > 0; v = v[min(len(v), 4096):] {
+			buf = buf[:0]
+			for _, x := range v[:min(len(v), 4096)] {
+				buf = binary.LittleEndian.AppendUint32(buf, math.Float32bits(x))
+			}
+			weights.Write(buf)
+		}
+	}
+	for _, l := range labels {
+		fmt.Fprintln(truth, l)
+	}
+	run := map[string]any{
+		"network": net, "classes": data.Classes, "starting weights": hex.EncodeToString(weights.Sum(nil)),
+		"training labels": fmt.Sprintf("%d, %x", len(labels), truth.Sum(nil)), "data": data.ID,
+	}
+	// The configuration goes in field by field, so that a message can name what differs.
+	text, err := json.Marshal(cfg)
+	if err != nil {
+		return nil, err
+	}
+	fields := map[string]any{}
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return nil, err
+	}
+	maps.Copy(run, fields)
+	return run, nil
+}
+
+// difference names what tells two runs apart, empty if nothing does.
+func difference(saved, now map[string]any) (string, error) {
+	keys := map[string]bool{}
+	for k := range saved {
+		keys[k] = true
+	}
+	for k := range now {
+		keys[k] = true
+	}
+	var list []string
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		a, err := json.Marshal(saved[k])
+		if err != nil {
+			return "", err
+		}
+		b, err := json.Marshal(now[k])
+		if err != nil {
+			return "", err
+		}
+		var x, y any // through JSON, for maps and structures to look alike
+		if err := errors.Join(json.Unmarshal(a, &x), json.Unmarshal(b, &y)); err != nil {
+			return "", err
+		}
+		if a, _ = json.Marshal(x); true {
+			b, _ = json.Marshal(y)
+		}
+		if bytes.Equal(a, b) {
+			continue
+		}
+		if len(a) > 60 || len(b) > 60 {
+			list = append(list, k)
+		} else {
+			list = append(list, fmt.Sprintf("%s (%s there, %s now)", k, a, b))
+		}
+	}
+	return strings.Join(list, ", "), nil
+}
+
+// save writes the state, at once: whoever reads finds the former one or this one.
+func (t *trainer) save(path string, s state) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("train: saving the state: %w", err)
+		}
+	}()
+	f, err := os.CreateTemp(filepath.Dir(path), ".state-*.tmp")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // does nothing once it is renamed
+	defer f.Close()
+	out := bufio.NewWriterSize(f, 1<<20)
+	sum := sha256.New()
+	w := io.MultiWriter(out, sum)
+	line, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(append(line, '\n')); err != nil {
+		return err
+	}
+	if err := model.WriteSafetensors(w, t.tensors(), false); err != nil {
+		return err
+	}
+	out.Write(sum.Sum(nil)) // a bufio.Writer keeps its first error for Flush
+	if err := errors.Join(out.Flush(), f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	if d, err := os.Open(filepath.Dir(path)); err == nil {
+		d.Sync() // makes the rename last through a power cut; not every file system can
+		d.Close()
+	}
+	return nil
+}
+
+// tensors are the values that change in training.
+func (t *trainer) tensors() map[string]model.Tensor {
+	list := map[string]model.Tensor{}
+	for _, p := range t.learn {
+		list[p.name] = model.Tensor{Shape: []int{len(p.w)}, Data: p.w}
+		for k := range t.solver.moments {
+			list[moment(p.name, k)] = model.Tensor{Shape: []int{len(p.w)}, Data: p.moments[k]}
+		}
+	}
+	return list
+}
+
+func moment(name string, k int) string { return fmt.Sprintf("%s.moment%d", name, k+1) }
+
+// restore makes the state of path the trainer's. ok is false if there is no such file.
+func (t *trainer) restore(path string, run map[string]any) (s state, ok bool, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, false, nil
+	}
+	if err != nil {
+		return s, false, fmt.Errorf("train: %w", err)
+	}
+	defer f.Close()
+	fail := func(err error) (state, bool, error) {
+		return state{}, false, fmt.Errorf("train: state %s: %w; remove it to start anew", path, err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return fail(err)
+	}
+	sum := sha256.New()
+	in := bufio.NewReaderSize(f, 1<<20)
+	body := io.TeeReader(io.LimitReader(in, info.Size()-sha256.Size), sum)
+	line, err := readLine(body)
+	if err != nil {
+		return fail(err)
+	}
+	if err := json.Unmarshal(line, &s); err != nil {
+		return fail(fmt.Errorf("not the state of a training: %w", err))
+	}
+	if s.Format != stateFormat {
+		return fail(fmt.Errorf("format %d: this program reads %d", s.Format, stateFormat))
+	}
+	differs, err := difference(s.Run, run)
+	if err != nil {
+		return fail(err)
+	}
+	if differs != "" {
+		return fail(fmt.Errorf("it is of another run, which differs in %s; train as that one was", differs))
+	}
+	tensors, err := model.ReadSafetensors(body, info.Size()-sha256.Size-int64(len(line))-1)
+	if err != nil {
+		return fail(err)
+	}
+	want := make([]byte, sha256.Size)
+	if _, err := io.ReadFull(in, want); err != nil {
+		return fail(err)
+	}
+	if !bytes.Equal(want, sum.Sum(nil)) {
+		return fail(errors.New("damaged: its checksum is not that of its content"))
+	}
+	for name, mine := range t.tensors() {
+		if len(tensors[name].Data) != len(mine.Data) {
+			return fail(fmt.Errorf("%s has %d values: want %d", name, len(tensors[name].Data), len(mine.Data)))
+		}
+	}
+	for name, mine := range t.tensors() {
+		copy(mine.Data, tensors[name].Data)
+	}
+	t.steps = s.Steps
+	for i := range t.layers {
+		t.repack(i)
+	}
+	return s, true, nil
+}
+
+// readLine reads up to a newline byte by byte, since what follows belongs to somebody else.
+func readLine(r io.Reader) ([]byte, error) {
+	var line []byte
+	var one [1]byte
+	for len(line) < maxState {
+		if _, err := io.ReadFull(r, one[:]); err != nil {
+			return nil, errors.New("not the state of a training, or cut short")
+		}
+		if one[0] == '\n' {
+			return line, nil
+		}
+		line = append(line, one[0])
+	}
+	return nil, fmt.Errorf("not the state of a training: no line ends in %d bytes", maxState)
+}

@@ -1,0 +1,328 @@
+// Package train teaches a network to recognise brands.
+//
+//	cfg := train.DefaultConfig()
+//	cfg.Epochs = 10
+//	result, err := train.Run(ctx, net, params, train.Data{Classes: classes, Train: a, Validation: b}, cfg,
+//		train.SaveBest("model", model.Model{Card: card, Network: net}, false))
+//
+// The network is built as a gorgonia expression graph of operations of our own (each a layer with its activation, on the
+// kernels of package kernel), which gorgonia.Grad differentiates and a gorgonia tape machine runs. Images of a batch are
+// spread over cores, and the weights that come out are the same bit for bit whatever the number of cores: the
+// same build on the same kind of processor, data, configuration and starting weights give the same model, also when a run
+// was stopped and resumed.
+//
+// Limits: float32 alone; no batch normalisation (it is folded into the weights on import) and no dropout; one machine.
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/model/infer"
+	"github.com/logobeam/logobeam/model/metrics"
+)
+
+// Dataset is labelled images. Its methods are called from many goroutines.
+type Dataset interface {
+	Len() int
+	// Label is the class of image i, an index into Data.Classes.
+	Label(i int) int
+	// Load writes image i to image, [H][W][C] of the network's input. What it writes depends on i, epoch and what the
+	// Dataset was made with alone. Epochs count from 0 and differ whenever random steps may differ; a negative one
+	// asks for the image as it would be scored, with no random steps.
+	Load(i, epoch int, image []float32) error
+}
+
+// Data is what to learn from.
+type Data struct {
+	Classes []string // names of the network's outputs
+	Train   Dataset
+	// Validation chooses the best epoch. Test, if there is one, is measured and chooses nothing.
+	Validation Dataset
+	Test       Dataset
+	// ID tells data apart that have the same labels, such as a hash of listings and transforms. A run of one ID is not
+	// resumed with another.
+	ID string
+}
+
+// Epoch is what is known after an epoch.
+type Epoch struct {
+	Epoch        int     `json:"epoch"`         // from 1
+	Loss         float64 `json:"loss"`          // mean of the training images' losses
+	LearningRate float64 `json:"learning_rate"` // of the last step
+	// TrainAccuracy is the share of the training images, as drawn and transformed for training, that the network had right
+	// in the step that then learnt from them: so it trails what the network would reach at the end of the epoch.
+	TrainAccuracy metrics.Figure   `json:"train_accuracy"`
+	Validation    metrics.Summary  `json:"validation"`
+	Test          *metrics.Summary `json:"test,omitempty"`
+	// Best says that Validation is the best so far by Config.Best.
+	Best            bool    `json:"best"`
+	Seconds         float64 `json:"seconds"`           // of training and evaluation
+	ImagesPerSecond float64 `json:"images_per_second"` // of training alone
+}
+
+// StepInfo is what is known after a step.
+type StepInfo struct {
+	Epoch        int // from 1
+	Step, Steps  int // of the epoch, from 1
+	Loss         float64
+	LearningRate float64
+	Images       int // seen so far in the epoch
+}
+
+// Result is how a run went.
+type Result struct {
+	History []Epoch // all epochs, those before a resume included
+	Best    int     // index into History of the best epoch on the validation images
+	Params  model.Params
+}
+
+// Hook is called by Run on what its functions name; nil ones are left out. An error ends the run and is returned with the
+// hook's name. The parameters are those in use: they hold still during the call, and are to be copied to be kept.
+type Hook struct {
+	Name    string
+	OnStep  func(ctx context.Context, s StepInfo) error
+	OnEpoch func(ctx context.Context, e Epoch, params model.Params) error
+	OnEnd   func(ctx context.Context, r Result) error
+}
+
+// SaveBest saves the model of each epoch that is the best so far to the folder dir, as m with the parameters and figures of
+// the epoch, in float16 if half is set. The former one is replaced at once, or not at all.
+func SaveBest(dir string, m model.Model, half bool) Hook {
+	return Hook{Name: "save the best model", OnEpoch: func(_ context.Context, e Epoch, params model.Params) error {
+		if !e.Best {
+			return nil
+		}
+		best := m
+		best.Params = params
+		best.Card.Metrics = map[string]map[string]float64{"validation": figures(e.Validation)}
+		if e.Test != nil {
+			best.Card.Metrics["test"] = figures(*e.Test)
+		}
+		if m.Card.Training != nil {
+			training := *m.Card.Training
+			training.Epoch = e.Epoch
+			best.Card.Training = &training
+		}
+		return best.Save(dir, half)
+	}}
+}
+
+// figures are those of a summary that exist, under their JSON names.
+func figures(s metrics.Summary) map[string]float64 {
+	all := map[string]metrics.Figure{"accuracy": s.Accuracy, "majority": s.Majority, "macro_f1": s.MacroF1,
+		"logo_recall": s.LogoRecall, "false_alarm_rate": s.FalseAlarms}
+	list := map[string]float64{}
+	for name, f := range all {
+		if !f.Absent() {
+			list[name] = float64(f)
+		}
+	}
+	return list
+}
+
+// Run trains the network. params holds its starting weights and is trained in place: the slices in it are written to.
+//
+// Whenever ctx ends, Run returns ctx's error within a step; the state of the last finished epoch is on disk by then if
+// Config.State asks for one. An epoch's hooks run before its state is saved, so what they did is done again at worst,
+// with the same result.
+func Run(ctx context.Context, net model.Network, params model.Params, data Data, cfg Config, hooks ...Hook) (Result, error) {
+	labels, err := check(net, data, cfg)
+	if err != nil {
+		return Result{}, err
+	}
+	t, err := newTrainer(net, params, cfg)
+	if err != nil {
+		return Result{}, err
+	}
+	defer t.close()
+	result := Result{Best: -1, Params: params}
+	var run map[string]any
+	if cfg.State != "" {
+		if run, err = fingerprint(net, params, data, labels, cfg); err != nil {
+			return Result{}, err
+		}
+	}
+	if cfg.Resume {
+		s, ok, err := t.restore(cfg.State, run)
+		if err != nil {
+			return Result{}, err
+		}
+		if ok {
+			result.History = s.History
+		}
+	}
+	for i, e := range result.History {
+		if e.Best {
+			result.Best = i
+		}
+	}
+	free := t.buffers()
+	for len(result.History) < cfg.Epochs {
+		e, err := t.epoch(ctx, data, labels, len(result.History), free, hooks)
+		if err != nil {
+			return result, err
+		}
+		e.Best = result.Best < 0 || cfg.score(e.Validation) > cfg.score(result.History[result.Best].Validation)
+		if e.Best {
+			result.Best = len(result.History)
+		}
+		result.History = append(result.History, e)
+		for _, h := range hooks {
+			if h.OnEpoch != nil {
+				if err := h.OnEpoch(ctx, e, params); err != nil {
+					return result, fmt.Errorf("train: %s: %w", h.Name, err)
+				}
+			}
+		}
+		if cfg.State != "" {
+			if err := t.save(cfg.State, state{stateFormat, run, t.steps, result.History}); err != nil {
+				return result, err
+			}
+		}
+	}
+	for _, h := range hooks {
+		if h.OnEnd != nil {
+			if err := h.OnEnd(ctx, result); err != nil {
+				return result, fmt.Errorf("train: %s: %w", h.Name, err)
+			}
+		}
+	}
+	return result, nil
+}
+
+func (c Config) score(s metrics.Summary) float64 {
+	if c.Best == Accuracy {
+		return float64(s.Accuracy)
+	}
+	return float64(s.MacroF1)
+}
+
+// check looks at everything that can be wrong before the work begins, and gives the training labels.
+func check(net model.Network, data Data, cfg Config) ([]int, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if n := net.Classes(); n < 2 || n != len(data.Classes) {
+		return nil, fmt.Errorf("train: the network %s has %d outputs and there are %d classes: want as many, and at least 2", net.Arch, n, len(data.Classes))
+	}
+	var labels []int
+	for _, set := range []struct {
+		name string
+		data Dataset
+	}{{"training", data.Train}, {"validation", data.Validation}, {"test", data.Test}} {
+		if set.data == nil || set.data.Len() == 0 {
+			if set.name == "test" && set.data == nil {
+				continue
+			}
+			return nil, fmt.Errorf("train: there are no %s images", set.name)
+		}
+		for i := range set.data.Len() {
+			l := set.data.Label(i)
+			if l < 0 || l >= len(data.Classes) {
+				return nil, fmt.Errorf("train: %s image %d has label %d of %d classes", set.name, i, l, len(data.Classes))
+			}
+			if set.name == "training" {
+				labels = append(labels, l)
+			}
+		}
+	}
+	return labels, nil
+}
+
+// epoch goes through the training images once and evaluates. Epochs count from 0 here.
+func (t *trainer) epoch(ctx context.Context, data Data, labels []int, epoch int, free chan *batch, hooks []Hook) (e Epoch, err error) {
+	start := time.Now()
+	draws := order(labels, len(data.Classes), t.cfg.Balance, t.cfg.Seed, epoch)
+	steps := (len(draws) + t.cfg.Batch - 1) / t.cfg.Batch
+	ctx, cancel := context.WithCancel(ctx)
+	batches, wait := t.load(ctx, data.Train, draws, epoch, free)
+	defer func() {
+		// Loading ends with the epoch, however that ends. Its error is the cause if there is one of its own.
+		cancel()
+		for b := range batches {
+			free <- b
+		}
+		if e := wait(); e != nil && (err == nil || !errors.Is(e, context.Canceled)) && !errors.Is(e, context.Canceled) {
+			err = fmt.Errorf("train: epoch %d: %w", epoch+1, e)
+		}
+	}()
+
+	e = Epoch{Epoch: epoch + 1}
+	right, seen := 0, 0
+	for step := range steps {
+		b, ok := <-batches
+		if !ok {
+			if err := ctx.Err(); err != nil {
+				return e, err
+			}
+			return e, fmt.Errorf("train: epoch %d: step %d: %w", epoch+1, step+1, wait())
+		}
+		e.LearningRate = t.cfg.rate(t.steps, steps)
+		out, err := t.step(ctx, b, e.LearningRate)
+		n := b.count
+		free <- b
+		if err != nil {
+			if cause := ctx.Err(); cause != nil {
+				return e, cause
+			}
+			return e, fmt.Errorf("train: epoch %d: step %d: %w", epoch+1, step+1, err)
+		}
+		e.Loss += out.loss * float64(n) / float64(len(draws))
+		right += out.right
+		seen += n
+		for _, h := range hooks {
+			if h.OnStep != nil {
+				if err := h.OnStep(ctx, StepInfo{epoch + 1, step + 1, steps, out.loss, e.LearningRate, seen}); err != nil {
+					return e, fmt.Errorf("train: %s: %w", h.Name, err)
+				}
+			}
+		}
+	}
+	e.TrainAccuracy = metrics.Figure(float64(right) / float64(seen))
+	e.ImagesPerSecond = float64(seen) / time.Since(start).Seconds()
+
+	plan, err := infer.Compile(t.net, t.params)
+	if err != nil {
+		return e, err
+	}
+	if e.Validation, err = t.evaluate(ctx, plan, data.Validation, data.Classes); err != nil {
+		return e, fmt.Errorf("train: epoch %d: validation: %w", epoch+1, err)
+	}
+	if data.Test != nil && t.cfg.EvaluateTest {
+		test, err := t.evaluate(ctx, plan, data.Test, data.Classes)
+		if err != nil {
+			return e, fmt.Errorf("train: epoch %d: test: %w", epoch+1, err)
+		}
+		e.Test = &test
+	}
+	if s := t.cfg.score(e.Validation); math.IsNaN(s) {
+		return e, fmt.Errorf("train: epoch %d: the validation images give no %s", epoch+1, t.cfg.Best)
+	}
+	e.Seconds = time.Since(start).Seconds()
+	return e, nil
+}
+
+func (t *trainer) evaluate(ctx context.Context, plan *infer.Plan, data Dataset, classes []string) (metrics.Summary, error) {
+	probs, err := plan.Predict(ctx, data.Len(), t.cfg.workers(), t.rows, func(i int, image []float32) error { return data.Load(i, -1, image) })
+	if err != nil {
+		return metrics.Summary{}, err
+	}
+	for _, p := range probs {
+		if math.IsNaN(float64(p)) {
+			return metrics.Summary{}, errors.New("the network answers with no numbers: a lower learning rate may help")
+		}
+	}
+	c := metrics.New(slices.Clone(classes))
+	truth := make([]int, data.Len())
+	for i := range truth {
+		truth[i] = data.Label(i)
+	}
+	c.AddAll(truth, probs)
+	return c.Summary(), nil
+}

@@ -1,0 +1,454 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/logobeam/logobeam/model"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// toy is images of noise on which a bright bar lies across, along, or not at all; where it lies is drawn anew each epoch.
+type toy struct {
+	shape  model.Shape
+	labels []int
+	seed   uint64
+	fail   int          // image that cannot be loaded, from 1
+	loads  atomic.Int64 // calls of Load
+}
+
+var toyClasses = []string{"across", "along", "no-logo"}
+
+func newToy(n int, seed uint64) *toy {
+	t := &toy{shape: model.Shape{H: 8, W: 8, C: 3}, seed: seed}
+	for i := range n {
+		t.labels = append(t.labels, i%3)
+	}
+	return t
+}
+
+func (t *toy) Len() int        { return len(t.labels) }
+func (t *toy) Label(i int) int { return t.labels[i] }
+
+func (t *toy) Load(i, epoch int, image []float32) error {
+	t.loads.Add(1)
+	if i+1 == t.fail {
+		return errors.New("the file is gone")
+	}
+	rng := rand.New(rand.NewPCG(t.seed, uint64(i)<<32+uint64(epoch+1)))
+	for k := range image {
+		image[k] = float32(rng.NormFloat64() * 0.3)
+	}
+	at := rng.IntN(8)
+	for k := range 8 {
+		y, x := at, k
+		if t.labels[i] == 1 {
+			y, x = k, at
+		}
+		if t.labels[i] < 2 {
+			image[(y*8+x)*3+k%3] += 2
+		}
+	}
+	return nil
+}
+
+func toyMLP() model.Network {
+	return layers(8, 8, 3,
+		model.Layer{Name: "hidden", Op: model.Dense, Out: 96, Act: model.ReLU},
+		model.Layer{Name: "head", Op: model.Dense, Out: 3})
+}
+
+func toyCNN() model.Network {
+	return layers(8, 8, 3,
+		model.Layer{Name: "conv1", Op: model.Conv, Out: 8, Kernel: 3, Pad: 1, Act: model.ReLU},
+		model.Layer{Name: "pool1", Op: model.MaxPool, Kernel: 2, Stride: 2},
+		model.Layer{Name: "conv2", Op: model.Conv, Out: 12, Kernel: 3, Pad: 1, Act: model.ReLU},
+		model.Layer{Name: "pool2", Op: model.GlobalAvgPool},
+		model.Layer{Name: "head", Op: model.Dense, Out: 3})
+}
+
+func start(t testing.TB, net model.Network) model.Params {
+	t.Helper()
+	p, err := model.Init(net, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func toyData() Data {
+	return Data{Classes: toyClasses, Train: newToy(75, 1), Validation: newToy(30, 2), Test: newToy(21, 3)}
+}
+
+func toyConfig() Config {
+	cfg := DefaultConfig()
+	cfg.Epochs, cfg.Batch, cfg.Slices, cfg.LearningRate = 4, 20, 4, 0.05
+	return cfg
+}
+
+func mustRun(t testing.TB, net model.Network, data Data, cfg Config, hooks ...Hook) Result {
+	t.Helper()
+	r, err := Run(context.Background(), net, start(t, net), data, cfg, hooks...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestLearns(t *testing.T) {
+	for _, c := range []struct {
+		reason   string
+		net      model.Network
+		cfg      func(*Config)
+		loss     float64 // of the last epoch, at most; ln 3 = 1.10 is guessing
+		accuracy float64 // of the validation images, at least
+	}{
+		{"mlp by sgd", toyMLP(), func(c *Config) { c.Epochs = 15 }, 0.25, 0.8},
+		{"cnn by sgd", toyCNN(), func(c *Config) { c.Epochs, c.Schedule, c.Nesterov = 25, Cosine, true }, 0.15, 0.9},
+		{"cnn by adamw", toyCNN(), func(c *Config) {
+			c.Epochs, c.Solver, c.LearningRate, c.WeightDecay = 25, AdamW, 0.01, 0.01
+		}, 0.15, 0.9},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			cfg := toyConfig()
+			c.cfg(&cfg)
+			data := toyData()
+			data.Train = newToy(150, 1)
+			r := mustRun(t, c.net, data, cfg)
+			last := r.History[len(r.History)-1]
+			if last.Loss > c.loss || float64(last.Validation.Accuracy) < c.accuracy || float64(last.TrainAccuracy) < c.accuracy {
+				t.Errorf("%+v after %d epochs: want a loss of at most %v and an accuracy of at least %v", last, len(r.History), c.loss, c.accuracy)
+			}
+			if float64(last.Test.Accuracy) < c.accuracy-0.1 {
+				t.Errorf("test accuracy %v where validation has %v", last.Test.Accuracy, last.Validation.Accuracy)
+			}
+		})
+	}
+}
+
+func sameParams(t *testing.T, what string, want, got model.Params) {
+	t.Helper()
+	for name, w := range want {
+		for i, v := range got[name] {
+			if math.Float32bits(v) != math.Float32bits(w[i]) {
+				t.Errorf("%s: %s[%d] is %v, want %v", what, name, i, v, w[i])
+				return
+			}
+		}
+	}
+}
+
+// times are what two runs never agree on.
+var times = cmpopts.IgnoreFields(Epoch{}, "Seconds", "ImagesPerSecond")
+
+func TestWorkersChangeNothing(t *testing.T) {
+	cfg := toyConfig()
+	cfg.Balance, cfg.LabelSmoothing = Sqrt, 0.1
+	cfg.Workers = 1
+	want := mustRun(t, toyCNN(), toyData(), cfg)
+	for _, n := range []int{2, 3, 4, 9} {
+		cfg.Workers = n
+		got := mustRun(t, toyCNN(), toyData(), cfg)
+		sameParams(t, fmt.Sprintf("%d workers", n), want.Params, got.Params)
+		if d := cmp.Diff(want.History, got.History, times); d != "" {
+			t.Errorf("%d workers (-one +got)\n%s", n, d)
+		}
+	}
+	moved := false
+	for name, w := range start(t, toyCNN()) {
+		moved = moved || !slices.Equal(w, want.Params[name])
+	}
+	if !moved {
+		t.Error("nothing has been learnt, so the comparison says nothing")
+	}
+}
+
+func TestFreeze(t *testing.T) {
+	cfg := toyConfig()
+	cfg.Freeze, cfg.Epochs = true, 2
+	r := mustRun(t, toyCNN(), toyData(), cfg)
+	for name, w := range start(t, toyCNN()) {
+		if same := slices.Equal(w, r.Params[name]); same == strings.HasPrefix(name, "head.") {
+			t.Errorf("%s is as it was: %v", name, same)
+		}
+	}
+}
+
+func TestHeadRate(t *testing.T) {
+	cfg := toyConfig()
+	cfg.HeadRate, cfg.Epochs = 0, 1
+	r := mustRun(t, toyCNN(), toyData(), cfg)
+	for name, w := range start(t, toyCNN()) {
+		if same := slices.Equal(w, r.Params[name]); same != strings.HasPrefix(name, "head.") {
+			t.Errorf("%s is as it was: %v", name, same)
+		}
+	}
+}
+
+// stopAt ends a run in an epoch and step, as a signal would.
+func stopAt(epoch, step int) (context.Context, Hook) {
+	ctx, cancel := context.WithCancel(context.Background())
+	return ctx, Hook{Name: "stop", OnStep: func(_ context.Context, s StepInfo) error {
+		if s.Epoch == epoch && s.Step == step {
+			cancel()
+		}
+		return nil
+	}}
+}
+
+func TestResume(t *testing.T) {
+	for _, solver := range []string{SGD, AdamW} {
+		cfg := toyConfig()
+		cfg.Solver, cfg.LearningRate, cfg.Schedule, cfg.Warmup, cfg.Balance = solver, 0.01, Cosine, 0.5, Full
+		want := mustRun(t, toyCNN(), toyData(), cfg)
+		for _, cuts := range [][][2]int{{{1, 1}}, {{1, 4}}, {{2, 1}}, {{3, 3}}, {{4, 4}}, {{1, 2}, {2, 3}, {4, 1}}} {
+			t.Run(fmt.Sprint(solver, cuts), func(t *testing.T) {
+				cfg := cfg
+				cfg.State, cfg.Resume = filepath.Join(t.TempDir(), "state"), true
+				for _, cut := range cuts {
+					ctx, stop := stopAt(cut[0], cut[1])
+					cfg.Workers = cut[1]
+					r, err := Run(ctx, toyCNN(), start(t, toyCNN()), toyData(), cfg, stop)
+					if !errors.Is(err, context.Canceled) {
+						t.Fatalf("error %v, want that of the context", err)
+					}
+					if len(r.History) != cut[0]-1 {
+						t.Fatalf("cut in epoch %d: %d epochs are told of", cut[0], len(r.History))
+					}
+				}
+				got, err := Run(context.Background(), toyCNN(), start(t, toyCNN()), toyData(), cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sameParams(t, "resumed", want.Params, got.Params)
+				if d := cmp.Diff(want.History, got.History, times); d != "" || got.Best != want.Best {
+					t.Errorf("best %d, want %d; history (-want +got)\n%s", got.Best, want.Best, d)
+				}
+				// A finished run has nothing left to do.
+				data := toyData()
+				again, err := Run(context.Background(), toyCNN(), start(t, toyCNN()), data, cfg)
+				if err != nil || data.Train.(*toy).loads.Load() != 0 {
+					t.Fatalf("a finished run: error %v, %d images loaded", err, data.Train.(*toy).loads.Load())
+				}
+				sameParams(t, "a finished run", want.Params, again.Params)
+			})
+		}
+	}
+}
+
+func TestResumeRefuses(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "state")
+	cfg := toyConfig()
+	cfg.Epochs, cfg.State, cfg.Resume = 1, state, true
+	mustRun(t, toyCNN(), toyData(), cfg)
+	good, err := os.ReadFile(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := bytes.Clone(good)
+	flipped[len(flipped)-100] ^= 1
+	for _, c := range []struct {
+		reason string
+		change func(net *model.Network, d *Data, c *Config)
+		file   []byte
+		want   string
+	}{
+		{"another rate", func(_ *model.Network, _ *Data, c *Config) { c.LearningRate = 0.5 }, good, "learning_rate (0.05 there, 0.5 now)"},
+		{"another seed and solver", func(_ *model.Network, _ *Data, c *Config) { c.Seed, c.Solver = 9, AdamW }, good, `seed (0 there, 9 now), solver ("sgd" there, "adamw" now)`},
+		{"more epochs", func(_ *model.Network, _ *Data, c *Config) { c.Epochs = 2 }, good, "epochs (1 there, 2 now)"},
+		{"fewer images", func(_ *model.Network, d *Data, _ *Config) { d.Train = newToy(74, 1) }, good, "training labels"},
+		{"other images", func(_ *model.Network, d *Data, _ *Config) { d.ID = "b" }, good, `data ("" there, "b" now)`},
+		{"other classes", func(_ *model.Network, d *Data, _ *Config) { d.Classes = []string{"a", "b", "c"} }, good, "classes"},
+		{"another network", func(n *model.Network, _ *Data, _ *Config) { *n = toyMLP() }, good, "network, starting weights"},
+		{"a file cut short", nil, good[:len(good)/2], "remove it to start anew"},
+		{"a file of something else", nil, []byte("hello"), "not the state of a training"},
+		{"an empty file", nil, nil, "not the state of a training"},
+		{"another format", nil, bytes.Replace(good, []byte(`"format":1`), []byte(`"format":2`), 1), "format 2"},
+		{"a changed weight", nil, flipped, "checksum"},
+	} {
+		t.Run(c.reason, func(t *testing.T) {
+			if err := os.WriteFile(state, c.file, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			net, data, cfg := toyCNN(), toyData(), cfg
+			if c.change != nil {
+				c.change(&net, &data, &cfg)
+			}
+			_, err := Run(context.Background(), net, start(t, net), data, cfg)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want one with %q", err, c.want)
+			}
+			if now, _ := os.ReadFile(state); !bytes.Equal(now, c.file) {
+				t.Error("the file was touched")
+			}
+		})
+	}
+}
+
+// The state of another build of hooks, workers and evaluation is the state of the same run.
+func TestResumeIgnoresWhatChangesNothing(t *testing.T) {
+	cfg := toyConfig()
+	cfg.Epochs, cfg.State = 1, filepath.Join(t.TempDir(), "state")
+	mustRun(t, toyCNN(), toyData(), cfg)
+	cfg.Workers, cfg.Resume, cfg.EvaluateTest = 3, true, false
+	mustRun(t, toyCNN(), toyData(), cfg)
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(cfg.State), "*")); len(left) != 1 {
+		t.Errorf("files are left beside the state: %v", left)
+	}
+}
+
+func TestHooks(t *testing.T) {
+	var calls []string
+	h := Hook{Name: "notes",
+		OnStep: func(_ context.Context, s StepInfo) error {
+			calls = append(calls, fmt.Sprintf("step %d.%d/%d %d", s.Epoch, s.Step, s.Steps, s.Images))
+			return nil
+		},
+		OnEpoch: func(_ context.Context, e Epoch, p model.Params) error {
+			calls = append(calls, fmt.Sprintf("epoch %d %d", e.Epoch, len(p)))
+			return nil
+		},
+		OnEnd: func(_ context.Context, r Result) error {
+			calls = append(calls, fmt.Sprintf("end %d", len(r.History)))
+			return nil
+		},
+	}
+	cfg := toyConfig()
+	cfg.Epochs, cfg.Batch = 2, 40
+	mustRun(t, toyMLP(), toyData(), cfg, h, Hook{Name: "nothing"})
+	want := []string{"step 1.1/2 40", "step 1.2/2 75", "epoch 1 4", "step 2.1/2 40", "step 2.2/2 75", "epoch 2 4", "end 2"}
+	if d := cmp.Diff(want, calls); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+	bad := errors.New("full")
+	for _, h := range []Hook{
+		{Name: "disk", OnStep: func(context.Context, StepInfo) error { return bad }},
+		{Name: "disk", OnEpoch: func(context.Context, Epoch, model.Params) error { return bad }},
+		{Name: "disk", OnEnd: func(context.Context, Result) error { return bad }},
+	} {
+		if _, err := Run(context.Background(), toyMLP(), start(t, toyMLP()), toyData(), cfg, h); !errors.Is(err, bad) || !strings.Contains(err.Error(), "disk: full") {
+			t.Errorf("error %v, want the hook's with its name", err)
+		}
+	}
+}
+
+func TestSaveBest(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "model")
+	net := toyCNN()
+	card := model.Card{Classes: toyClasses, Transforms: json.RawMessage("[]"), Training: &model.Training{Seed: 5, Epochs: 4}}
+	kept := map[int]model.Params{}
+	keep := Hook{Name: "keep", OnEpoch: func(_ context.Context, e Epoch, p model.Params) error {
+		kept[e.Epoch-1] = model.Params{}
+		for name, w := range p {
+			kept[e.Epoch-1][name] = slices.Clone(w)
+		}
+		return nil
+	}}
+	cfg := toyConfig()
+	cfg.Best = Accuracy
+	r := mustRun(t, net, toyData(), cfg, SaveBest(dir, model.Model{Card: card, Network: net}, false), keep)
+	m, err := model.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameParams(t, "the saved model", kept[r.Best], m.Params)
+	best := r.History[r.Best]
+	if m.Card.Training.Epoch != best.Epoch || card.Training.Epoch != 0 || m.Card.Training.Seed != 5 {
+		t.Errorf("the card says %+v, want epoch %d", m.Card.Training, best.Epoch)
+	}
+	if got := m.Card.Metrics["validation"]["accuracy"]; got != float64(best.Validation.Accuracy) {
+		t.Errorf("the card says validation accuracy %v, want %v", got, best.Validation.Accuracy)
+	}
+	if got := m.Card.Metrics["test"]["macro_f1"]; got != float64(best.Test.MacroF1) {
+		t.Errorf("the card says test macro-F1 %v, want %v", got, best.Test.MacroF1)
+	}
+	for i, e := range r.History { // the earlier of equals wins, and only what is better is best
+		want := true
+		for _, before := range r.History[:i] {
+			want = want && e.Validation.Accuracy > before.Validation.Accuracy
+		}
+		if e.Best != want {
+			t.Errorf("epoch %d: best %v, want %v", i+1, e.Best, want)
+		}
+	}
+}
+
+func TestDiverges(t *testing.T) {
+	cfg := toyConfig()
+	cfg.LearningRate = 1e30
+	_, err := Run(context.Background(), toyCNN(), start(t, toyCNN()), toyData(), cfg)
+	if err == nil || !strings.Contains(err.Error(), "epoch 1: step ") || !strings.Contains(err.Error(), "1e+30") || !strings.Contains(err.Error(), "the loss is") {
+		t.Errorf("error %v, want one that names epoch, step and rate", err)
+	}
+}
+
+func TestLoadFails(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		break_ func(d *Data)
+		want   string
+	}{
+		{"training", func(d *Data) { d.Train.(*toy).fail = 33 }, "epoch 1: training image 32: the file is gone"},
+		{"validation", func(d *Data) { d.Validation.(*toy).fail = 1 }, "the file is gone"},
+	} {
+		data := toyData()
+		c.break_(&data)
+		if _, err := Run(context.Background(), toyCNN(), start(t, toyCNN()), data, toyConfig()); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", c.reason, err, c.want)
+		}
+	}
+}
+
+func TestRunRefuses(t *testing.T) {
+	for _, c := range []struct {
+		reason string
+		break_ func(d *Data, c *Config)
+		want   string
+	}{
+		{"a configuration that cannot be", func(_ *Data, c *Config) { c.Epochs = 0 }, "epochs is 0"},
+		{"too few classes", func(d *Data, _ *Config) { d.Classes = toyClasses[:2] }, "3 outputs and there are 2 classes"},
+		{"no training images", func(d *Data, _ *Config) { d.Train = newToy(0, 1) }, "no training images"},
+		{"no validation images", func(d *Data, _ *Config) { d.Validation = nil }, "no validation images"},
+		{"an empty test set", func(d *Data, _ *Config) { d.Test = newToy(0, 1) }, "no test images"},
+		{"a label out of range", func(d *Data, _ *Config) { d.Validation.(*toy).labels[4] = 3 }, "validation image 4 has label 3 of 3 classes"},
+		{"a state that cannot be written", func(_ *Data, c *Config) { c.State, c.Epochs = filepath.Join(t.TempDir(), "no", "such"), 1 }, "saving the state"},
+	} {
+		data, cfg := toyData(), toyConfig()
+		c.break_(&data, &cfg)
+		if _, err := Run(context.Background(), toyCNN(), start(t, toyCNN()), data, cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", c.reason, err, c.want)
+		}
+	}
+}
+
+// Images are loaded while others are computed, but no more than the batches that are allowed to wait.
+func TestLoadsAhead(t *testing.T) {
+	data := toyData()
+	cfg := toyConfig()
+	cfg.Epochs, cfg.Batch, cfg.Slices = 1, 5, 1
+	check := Hook{Name: "check", OnStep: func(_ context.Context, s StepInfo) error {
+		if loaded := int(data.Train.(*toy).loads.Load()); loaded > s.Images+ahead*cfg.Batch {
+			return fmt.Errorf("%d images are loaded when %d have been seen", loaded, s.Images)
+		}
+		return nil
+	}}
+	mustRun(t, toyCNN(), data, cfg, check)
+	if n := data.Train.(*toy).loads.Load(); n != 75 {
+		t.Errorf("%d images were loaded of 75", n)
+	}
+}
