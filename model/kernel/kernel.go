@@ -1,0 +1,83 @@
+// Package kernel does the arithmetic of networks on slices of float32: convolutions, dense layers, pools and
+// their gradients. It knows nothing of networks, files or goroutines.
+//
+// Activations are NHWC ([n][y][x][channel]), convolution weights [out][ky][kx][in], depthwise weights [ky][kx][c],
+// dense weights [out][in], biases [out]:
+//
+//	s := kernel.Shape{H: 224, W: 224, C: 3, OutH: 112, OutW: 112, OutC: 32, Kernel: 3, Stride: 2}
+//	w := kernel.PackConv(weights, s)                 // once
+//	scratch := make([]float32, kernel.ConvScratch(s)) // once for each goroutine
+//	kernel.Conv(dst, src, n, w, bias, s, kernel.ReLU6, scratch)
+//
+// Every function runs on the calling goroutine, allocates nothing (packing aside) and overwrites its output. A value
+// never depends on its place in the output, nor on how many images or rows are computed together: its additions
+// always come in the same order. Batches can be cut anywhere without changing a bit of the result. Processors of
+// different Features may differ in the last bits.
+//
+// Slices that are too short panic. Sizes must be positive, n and rows may be 0. Nothing is checked beyond that:
+// shapes come from package model, which does check them.
+//
+// The Go code is the specification. On amd64 the inner loops (tile.go, vector.go) have twins in assembly, made by
+// the generator in _gen and chosen at start by what the processor has. LOGOBEAM_KERNEL=generic, avx2 or avx512 asks
+// for a lesser one; the build tag noasm leaves them out.
+package kernel
+
+import "os"
+
+// Act is the activation that ends a layer.
+type Act uint8
+
+// The activations. NaN passes through all of them.
+const (
+	Linear Act = iota // x
+	ReLU              // max(x, 0)
+	ReLU6             // min(max(x, 0), 6)
+)
+
+// Shape describes a convolution or a pool of one image: an H x W x C input, an OutH x OutW x OutC output, and square
+// windows, the first of which begins PadTop rows above and PadLeft columns left of the input. Windows may hang over
+// the bottom and right edges. For depthwise convolutions and pools OutC is C.
+type Shape struct {
+	H, W, C, OutH, OutW, OutC int
+	Kernel, Stride            int
+	PadTop, PadLeft           int
+}
+
+func (s Shape) in() int  { return s.H * s.W * s.C }
+func (s Shape) out() int { return s.OutH * s.OutW * s.OutC }
+func (s Shape) run() int { return s.Kernel * s.C } // values of one row of a window, contiguous in the input
+
+// flat reports whether the layer is a product of matrices: every pixel by itself.
+func (s Shape) flat() bool {
+	return s.Kernel == 1 && s.Stride == 1 && s.PadTop == 0 && s.PadLeft == 0 && s.OutH == s.H && s.OutW == s.W
+}
+
+// Levels of assembly, in rising order.
+const (
+	generic = iota
+	avx2
+	avx512
+)
+
+var names = [...]string{generic: "generic", avx2: "avx2+fma", avx512: "avx512"}
+
+// level is what runs. Tests lower it; nothing else writes it.
+var level = choose(detect(), os.Getenv("LOGOBEAM_KERNEL"))
+
+func choose(best int, wish string) int {
+	switch wish {
+	case "generic":
+		return generic
+	case "avx2":
+		return min(best, avx2)
+	}
+	return best
+}
+
+// Features names the assembly in use: "avx512", "avx2+fma" or "generic".
+func Features() string { return names[level] }
+
+// lanes is the number of float32 in a vector register of the level. A tile is up to two registers wide.
+func lanes() int {
+	return [...]int{generic: 4, avx2: 8, avx512: 16}[level]
+}

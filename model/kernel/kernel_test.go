@@ -1,0 +1,487 @@
+package kernel
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+type convCase struct {
+	src, w, bias, ddst []float32
+}
+
+func newConvCase(r *rand.Rand, n int, s Shape) convCase {
+	return convCase{random(r, n*s.in()), random(r, s.weightCount()), random(r, s.OutC), random(r, n*s.out())}
+}
+
+func TestConv(t *testing.T) {
+	for _, tt := range convShapes {
+		const n = 2
+		c := newConvCase(rand.New(rand.NewPCG(1, 2)), n, tt.s)
+		var refs [3]reference
+		for act := range refs {
+			refs[act] = convReference(c.src, c.w, c.bias, c.ddst, n, tt.s, false, Act(act))
+		}
+		t.Run(tt.why, func(t *testing.T) {
+			forLevels(t, func(t *testing.T) {
+				for act, ref := range refs {
+					dst := dirty(n * tt.s.out())
+					Conv(dst, c.src, n, PackConv(c.w, tt.s), c.bias, tt.s, Act(act), dirty(ConvScratch(tt.s)))
+					near(t, "dst", dst, ref.dst)
+				}
+				ref := refs[Linear]
+				dsrc := dirty(n * tt.s.in())
+				ConvGradInput(dsrc, c.ddst, c.w, n, tt.s, dirty(ConvGradInputScratch(tt.s)))
+				near(t, "dsrc", dsrc, ref.dsrc)
+				dw, db := dirty(len(c.w)), dirty(tt.s.OutC)
+				ConvGradWeights(dw, db, c.ddst, c.src, n, tt.s, dirty(ConvGradWeightsScratch(tt.s)))
+				near(t, "dw", dw, ref.dw)
+				near(t, "db", db, ref.db)
+			})
+		})
+	}
+}
+
+// The reference's own gradients, by differences: sum(ddst * dst) is linear in each value, so a step of 1 is exact.
+func TestReferenceGradients(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, tt := range convShapes {
+		for _, depthwise := range []bool{false, true} {
+			s := tt.s
+			if depthwise {
+				s.OutC = s.C
+			}
+			if s.weightCount()*s.OutH*s.OutW > 1e6 {
+				continue
+			}
+			c := newConvCase(r, 1, s)
+			ref := convReference(c.src, c.w, c.bias, c.ddst, 1, s, depthwise, Linear)
+			loss := func() (sum float64) {
+				for i, v := range convReference(c.src, c.w, c.bias, c.ddst, 1, s, depthwise, Linear).dst {
+					sum += v.v * float64(c.ddst[i])
+				}
+				return sum
+			}
+			before := loss()
+			for range 3 {
+				for _, p := range []struct {
+					of   []float32
+					grad []sum
+				}{{c.src, ref.dsrc}, {c.w[:len(ref.dw)], ref.dw}, {c.bias, ref.db}} {
+					i := r.IntN(len(p.of))
+					was := p.of[i]
+					p.of[i] = was + 1
+					step := float64(p.of[i]) - float64(was)
+					if got := (loss() - before) / step; math.Abs(got-p.grad[i].v) > 1e-6*(1+math.Abs(before)) {
+						t.Errorf("%s: %v: gradient %d is %v by differences, %v by the reference", tt.why, s, i, got, p.grad[i].v)
+					}
+					p.of[i] = was
+				}
+			}
+		}
+	}
+}
+
+func TestDepthwise(t *testing.T) {
+	for _, tt := range convShapes {
+		const n = 2
+		s := tt.s
+		s.OutC = s.C
+		r := rand.New(rand.NewPCG(5, 6))
+		src, w, bias, ddst := random(r, n*s.in()), random(r, s.Kernel*s.Kernel*s.C), random(r, s.C), random(r, n*s.out())
+		var refs [3]reference
+		for act := range refs {
+			refs[act] = convReference(src, w, bias, ddst, n, s, true, Act(act))
+		}
+		t.Run(tt.why, func(t *testing.T) {
+			forLevels(t, func(t *testing.T) {
+				for act, ref := range refs {
+					dst := dirty(n * s.out())
+					Depthwise(dst, src, n, w, bias, s, Act(act))
+					near(t, "dst", dst, ref.dst)
+				}
+				dsrc := dirty(n * s.in())
+				DepthwiseGradInput(dsrc, ddst, w, n, s)
+				near(t, "dsrc", dsrc, refs[0].dsrc)
+				dw, db := dirty(len(w)), dirty(s.C)
+				DepthwiseGradWeights(dw, db, ddst, src, n, s)
+				near(t, "dw", dw, refs[0].dw)
+				near(t, "db", db, refs[0].db)
+			})
+		})
+	}
+}
+
+func TestDense(t *testing.T) {
+	for _, tt := range []struct {
+		why           string
+		rows, out, in int
+	}{
+		{"one value", 1, 1, 1},
+		{"less than a register", 2, 3, 5},
+		{"whole registers", 6, 8, 64},
+		{"one more than everything", 13, 33, 129},
+		{"several blocks of inputs and of outputs", 7, 66, 2*denseBlock + 19},
+		{"a head", 10, 28, 512},
+	} {
+		r := rand.New(rand.NewPCG(7, 8))
+		// A dense layer is a convolution of one pixel.
+		s := shape(1, 1, tt.in, tt.out, 1, 1, 0)
+		c := newConvCase(r, tt.rows, s)
+		var refs [3]reference
+		for act := range refs {
+			refs[act] = convReference(c.src, c.w, c.bias, c.ddst, tt.rows, s, false, Act(act))
+		}
+		t.Run(tt.why, func(t *testing.T) {
+			forLevels(t, func(t *testing.T) {
+				for act, ref := range refs {
+					dst := dirty(tt.rows * tt.out)
+					Dense(dst, c.src, tt.rows, PackDense(c.w, tt.out, tt.in), c.bias, Act(act))
+					near(t, "dst", dst, ref.dst)
+				}
+				dsrc := dirty(tt.rows * tt.in)
+				DenseGradInput(dsrc, c.ddst, c.w, tt.rows, tt.out, tt.in)
+				near(t, "dsrc", dsrc, refs[0].dsrc)
+				dw, db := dirty(len(c.w)), dirty(tt.out)
+				DenseGradWeights(dw, db, c.ddst, c.src, tt.rows, tt.out, tt.in)
+				near(t, "dw", dw, refs[0].dw)
+				near(t, "db", db, refs[0].db)
+			})
+		})
+	}
+}
+
+func TestMaxPool(t *testing.T) {
+	for _, tt := range convShapes {
+		const n = 2
+		s := tt.s
+		s.OutC = s.C
+		if s.PadTop >= s.Kernel || s.PadLeft >= s.Kernel {
+			continue
+		}
+		r := rand.New(rand.NewPCG(9, 10))
+		src, ddst := make([]float32, n*s.in()), random(r, n*s.out())
+		for i := range src {
+			src[i] = float32(r.IntN(5) - 2) // so that windows have several maxima
+		}
+		want, wantGrad := make([]float32, n*s.out()), make([]sum, n*s.in())
+		for i := range n {
+			for oy := range s.OutH {
+				for ox := range s.OutW {
+					for c := range s.C {
+						best, at := math.Inf(-1), -1
+						for y := oy*s.Stride - s.PadTop; y < oy*s.Stride-s.PadTop+s.Kernel; y++ {
+							for x := ox*s.Stride - s.PadLeft; x < ox*s.Stride-s.PadLeft+s.Kernel; x++ {
+								if y < 0 || x < 0 || y >= s.H || x >= s.W {
+									continue
+								}
+								if j := ((i*s.H+y)*s.W+x)*s.C + c; float64(src[j]) > best {
+									best, at = float64(src[j]), j
+								}
+							}
+						}
+						o := ((i*s.OutH+oy)*s.OutW+ox)*s.C + c
+						want[o] = float32(best)
+						wantGrad[at].add(float64(ddst[o]))
+					}
+				}
+			}
+		}
+		t.Run(tt.why, func(t *testing.T) {
+			forLevels(t, func(t *testing.T) {
+				dst, dsrc := dirty(n*s.out()), dirty(n*s.in())
+				MaxPool(dst, src, n, s)
+				if !slices.Equal(dst, want) {
+					t.Fatalf("dst is %v; want %v", dst, want)
+				}
+				MaxPoolGrad(dsrc, ddst, src, dst, n, s)
+				near(t, "dsrc", dsrc, wantGrad)
+			})
+		})
+	}
+}
+
+func TestGlobalAvgPool(t *testing.T) {
+	forLevels(t, func(t *testing.T) {
+		const n, pixels, c = 3, 49, 37
+		r := rand.New(rand.NewPCG(11, 12))
+		src, ddst := random(r, n*pixels*c), random(r, n*c)
+		want, wantGrad := make([]sum, n*c), make([]sum, n*pixels*c)
+		for i := range wantGrad {
+			o := i/(pixels*c)*c + i%c
+			want[o].add(float64(src[i]) / pixels)
+			wantGrad[i].add(float64(ddst[o]) / pixels)
+		}
+		dst, dsrc := dirty(n*c), dirty(n*pixels*c)
+		GlobalAvgPool(dst, src, n, pixels, c)
+		near(t, "dst", dst, want)
+		GlobalAvgPoolGrad(dsrc, ddst, n, pixels, c)
+		near(t, "dsrc", dsrc, wantGrad)
+	})
+}
+
+func TestAddAndActGrad(t *testing.T) {
+	nan := float32(math.NaN())
+	forLevels(t, func(t *testing.T) {
+		// One more value each time, so that all tails of vectors come up.
+		values := []float32{-7, -0.5, 0, 0.5, 5.5, 6, 6.5, nan}
+		for n := range 70 {
+			a, b, y, d := make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)
+			for i := range n {
+				y[i], a[i], b[i] = values[(i+n)%8], values[(i+n)%8], 0
+			}
+			for act := Linear; act <= ReLU6; act++ {
+				Add(d, a, b, act)
+				for i, v := range a {
+					want := sum{v: float64(v)}
+					if v == v {
+						want.act(act)
+					}
+					if float64(d[i]) != want.v && !(v != v && d[i] != d[i]) {
+						t.Fatalf("%d values, activation %d of %v is %v; want %v", n, act, v, d[i], want.v)
+					}
+				}
+				for i := range d {
+					d[i] = float32(i + 1)
+				}
+				ActGrad(d, y, act)
+				for i, v := range y {
+					flat := act != Linear && v <= 0 || act == ReLU6 && v >= 6
+					if want := float32(i + 1); flat && d[i] != 0 || !flat && d[i] != want {
+						t.Fatalf("%d values, gradient of activation %d at %v is %v", n, act, v, d[i])
+					}
+				}
+			}
+		}
+	})
+}
+
+// drawShape draws a convolution of any kind that is quick to compute.
+func drawShape(t *rapid.T) Shape {
+	kernel := rapid.SampledFrom([]int{1, 1, 2, 3, 3, 4, 5, 7}).Draw(t, "kernel")
+	s := Shape{
+		H: rapid.IntRange(1, 14).Draw(t, "h"), W: rapid.IntRange(1, 30).Draw(t, "w"),
+		C: rapid.IntRange(1, 40).Draw(t, "c"), OutC: rapid.IntRange(1, 70).Draw(t, "out"),
+		Kernel: kernel, Stride: rapid.IntRange(1, 4).Draw(t, "stride"),
+		PadTop: rapid.IntRange(0, kernel-1).Draw(t, "pad top"), PadLeft: rapid.IntRange(0, kernel-1).Draw(t, "pad left"),
+	}
+	// Windows begin in the input or its padding before it, and may end anywhere.
+	s.OutH = rapid.IntRange(1, (s.H-1+s.PadTop)/s.Stride+1).Draw(t, "out h")
+	s.OutW = rapid.IntRange(1, (s.W-1+s.PadLeft)/s.Stride+1).Draw(t, "out w")
+	return s
+}
+
+// Every level gives what Go gives, for any shape.
+func TestLevelsAgree(t *testing.T) {
+	best := level
+	defer func() { level = best }()
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawShape(t)
+		n := rapid.IntRange(0, 3).Draw(t, "n")
+		act := Act(rapid.IntRange(0, 2).Draw(t, "act"))
+		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		c := newConvCase(r, n, s)
+		d := s
+		d.OutC = d.C
+		dd := random(r, n*d.out())
+		all := func(l int) [][]float32 {
+			level = l
+			out := [][]float32{
+				dirty(n * s.out()), dirty(n * s.in()), dirty(s.weightCount()), dirty(s.OutC),
+				dirty(n * d.out()), dirty(n * d.in()), dirty(d.Kernel * d.run()), dirty(d.C), dirty(n * d.out()), dirty(n * d.in()),
+				dirty(n * s.OutC),
+			}
+			Conv(out[0], c.src, n, PackConv(c.w, s), c.bias, s, act, dirty(ConvScratch(s)))
+			ConvGradInput(out[1], c.ddst, c.w, n, s, dirty(ConvGradInputScratch(s)))
+			ConvGradWeights(out[2], out[3], c.ddst, c.src, n, s, dirty(ConvGradWeightsScratch(s)))
+			Depthwise(out[4], c.src, n, c.w[:d.Kernel*d.run()], nil, d, act)
+			DepthwiseGradInput(out[5], dd, c.w[:d.Kernel*d.run()], n, d)
+			DepthwiseGradWeights(out[6], out[7], dd, c.src, n, d)
+			MaxPool(out[8], c.src, n, d)
+			MaxPoolGrad(out[9], dd, c.src, out[8], n, d)
+			Dense(out[10], c.src, min(n, n*s.in()/max(s.Kernel*s.run(), 1)), PackDense(c.w, s.OutC, s.Kernel*s.run()), c.bias, act)
+			return out
+		}
+		if s.Kernel*s.run() > s.in() { // the dense layer reads a row of weights' length
+			n = min(n, 0)
+			c = newConvCase(r, n, s)
+			dd = nil
+		}
+		if len(c.w) < d.Kernel*d.run() {
+			t.Skip()
+		}
+		want := all(generic)
+		for l := generic + 1; l <= best; l++ {
+			for i, got := range all(l) {
+				for j, v := range got {
+					w := float64(want[i][j])
+					// Both are off by their roundings: at most 2^-24 for each term, of numbers of about 1.
+					if math.Abs(float64(v)-w) > 0x1p-22*float64(s.Kernel*s.run()+n*s.OutH*s.OutW+s.Kernel*s.Kernel*s.OutC+1)*8 {
+						t.Fatalf("%v: %s: output %d, value %d is %v; generic gives %v", s, names[l], i, j, v, w)
+					}
+				}
+			}
+		}
+	})
+}
+
+// An image alone, a row alone, have the bits that they have in a batch.
+func TestBatchesDoNotMatter(t *testing.T) {
+	forLevels(t, func(t *testing.T) {
+		rapid.Check(t, func(t *rapid.T) {
+			const n = 7
+			s := drawShape(t)
+			d := s
+			d.OutC = d.C
+			r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+			c := newConvCase(r, n, s)
+			dw, ddDepth := random(r, d.Kernel*d.run()), random(r, n*d.out())
+			packed := PackConv(c.w, s)
+			dense := PackDense(c.w, s.OutC, s.Kernel*s.run())
+			rows := random(r, n*s.Kernel*s.run())
+			dRows := random(r, n*s.OutC)
+			// Computes images from to to.
+			all := func(from, to int) [][]float32 {
+				n := to - from
+				out := [][]float32{dirty(n * s.out()), dirty(n * s.in()), dirty(n * d.out()), dirty(n * d.in()), dirty(n * s.OutC), dirty(n * s.Kernel * s.run())}
+				src := c.src[from*s.in() : to*s.in()]
+				Conv(out[0], src, n, packed, c.bias, s, ReLU, dirty(ConvScratch(s)))
+				ConvGradInput(out[1], c.ddst[from*s.out():to*s.out()], c.w, n, s, dirty(ConvGradInputScratch(s)))
+				Depthwise(out[2], src, n, dw, nil, d, Linear)
+				DepthwiseGradInput(out[3], ddDepth[from*d.out():to*d.out()], dw, n, d)
+				Dense(out[4], rows[from*dense.in:to*dense.in], n, dense, c.bias, Linear)
+				DenseGradInput(out[5], dRows[from*s.OutC:to*s.OutC], c.w, n, s.OutC, dense.in)
+				return out
+			}
+			want := all(0, n)
+			for from := 0; from < n; {
+				to := from + rapid.IntRange(1, n-from).Draw(t, "images")
+				for i, got := range all(from, to) {
+					if size := len(want[i]) / n; !equalBits(got, want[i][from*size:to*size]) {
+						t.Fatalf("%v: output %d of images %d to %d differs from that of all", s, i, from, to)
+					}
+				}
+				from = to
+			}
+		})
+	})
+}
+
+func equalBits(a, b []float32) bool {
+	return slices.EqualFunc(a, b, func(x, y float32) bool { return math.Float32bits(x) == math.Float32bits(y) })
+}
+
+// A value does not depend on where in the picture it is: shifted by whole strides, the same windows give the same bits.
+func TestPlaceDoesNotMatter(t *testing.T) {
+	forLevels(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(13, 14))
+		const size, c, out = 40, 5, 37
+		src, w := random(r, size*size*c), random(r, out*3*3*c)
+		whole := shape(size, size, c, out, 3, 1, 0)
+		want := dirty(whole.out())
+		Conv(want, src, 1, PackConv(w, whole), nil, whole, Linear, nil)
+		for _, side := range []int{3, 4, 9, 14, 15, 27} {
+			for _, at := range []int{0, 1, 5, 13} {
+				s := shape(side, side, c, out, 3, 1, 0)
+				cut := make([]float32, 0, s.in())
+				for y := range side {
+					cut = append(cut, src[((at+y)*size+at)*c:][:side*c]...)
+				}
+				got := dirty(s.out())
+				Conv(got, cut, 1, PackConv(w, s), nil, s, Linear, nil)
+				for y := range s.OutH {
+					if !equalBits(got[y*s.OutW*out:][:s.OutW*out], want[((at+y)*whole.OutW+at)*out:][:s.OutW*out]) {
+						t.Fatalf("row %d of %d pixels cut out at %d differs", y, side, at)
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestAllocations(t *testing.T) {
+	forLevels(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(15, 16))
+		s := same(9, 9, 5, 5, 3, 2)
+		c := newConvCase(r, 2, s)
+		packed, dense := PackConv(c.w, s), PackDense(c.w, s.OutC, s.Kernel*s.run())
+		dst, dsrc, dw, db := dirty(len(c.ddst)), dirty(len(c.src)), dirty(len(c.w)), dirty(s.OutC)
+		scratch := dirty(max(ConvScratch(s), ConvGradInputScratch(s), ConvGradWeightsScratch(s)))
+		if n := testing.AllocsPerRun(5, func() {
+			packed.Repack(c.w)
+			Conv(dst, c.src, 2, packed, c.bias, s, ReLU6, scratch)
+			ConvGradInput(dsrc, c.ddst, c.w, 2, s, scratch)
+			ConvGradWeights(dw, db, c.ddst, c.src, 2, s, scratch)
+			Depthwise(dst, c.src, 2, c.w, c.bias, s, ReLU)
+			DepthwiseGradInput(dsrc, c.ddst, c.w, 2, s)
+			DepthwiseGradWeights(dw, db, c.ddst, c.src, 2, s)
+			Dense(dst, c.src, 2, dense, c.bias, ReLU)
+			DenseGradInput(dsrc, c.ddst, c.w, 2, s.OutC, s.Kernel*s.run())
+			DenseGradWeights(dw, db, c.ddst, c.src, 2, s.OutC, s.Kernel*s.run())
+			MaxPool(dst, c.src, 2, s)
+			MaxPoolGrad(dsrc, c.ddst, c.src, dst, 2, s)
+			GlobalAvgPool(db, c.src, 1, 81, 5)
+			GlobalAvgPoolGrad(dsrc, db, 1, 81, 5)
+			Add(dst, dst, dst, ReLU)
+			ActGrad(dst, dst, ReLU6)
+		}); n != 0 {
+			t.Errorf("%v allocations; want none", n)
+		}
+	})
+}
+
+func TestChoose(t *testing.T) {
+	for _, tt := range []struct {
+		best       int
+		wish       string
+		want       int
+		wantReason string
+	}{
+		{avx512, "", avx512, "no wish"},
+		{avx512, "avx2", avx2, "less than possible"},
+		{avx512, "generic", generic, "nothing"},
+		{avx2, "avx512", avx2, "more than possible"},
+		{generic, "avx2", generic, "more than possible"},
+		{avx2, "abacus", avx2, "unknown wishes are no wishes"},
+	} {
+		if got := choose(tt.best, tt.wish); got != tt.want {
+			t.Errorf("%s: choose(%s, %q) is %s; want %s", tt.wantReason, names[tt.best], tt.wish, names[got], names[tt.want])
+		}
+	}
+}
+
+func TestShortSlicesPanic(t *testing.T) {
+	forLevels(t, func(t *testing.T) {
+		s := shape(4, 4, 3, 5, 3, 1, 1)
+		c := newConvCase(rand.New(rand.NewPCG(17, 18)), 1, s)
+		for why, f := range map[string]func(){
+			"dst": func() {
+				Conv(make([]float32, s.out()-1), c.src, 1, PackConv(c.w, s), c.bias, s, Linear, dirty(ConvScratch(s)))
+			},
+			"src": func() {
+				Conv(make([]float32, s.out()), slices.Clip(c.src[:s.in()-1]), 1, PackConv(c.w, s), c.bias, s, Linear, dirty(ConvScratch(s)))
+			},
+			"bias": func() {
+				Conv(make([]float32, s.out()), c.src, 1, PackConv(c.w, s), slices.Clip(c.bias[:4]), s, Linear, dirty(ConvScratch(s)))
+			},
+			"scratch": func() { Conv(make([]float32, s.out()), c.src, 1, PackConv(c.w, s), c.bias, s, Linear, nil) },
+			"ddst": func() {
+				ConvGradInput(make([]float32, s.in()), slices.Clip(c.ddst[:len(c.ddst)-1]), c.w, 1, s, dirty(ConvGradInputScratch(s)))
+			},
+			"dense": func() { Dense(make([]float32, 5), slices.Clip(c.src[:26]), 1, PackDense(c.w, 5, 27), nil, Linear) },
+			"add":   func() { Add(make([]float32, 3), c.src[:2:2], c.src, Linear) },
+		} {
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Errorf("%s too short: no panic", why)
+					}
+				}()
+				f()
+			}()
+		}
+	})
+}

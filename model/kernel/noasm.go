@@ -1,0 +1,27 @@
+package kernel
+
+func detect() int { return generic }
+
+func (t *tile) product() {
+	t.check(1)
+	t.productGeneric()
+}
+
+func (t *tile) channels() {
+	t.check(t.cols)
+	t.channelsGeneric()
+}
+
+func dots(dst, src, w []float32, rows, out, k, stride int) {
+	dotsGeneric(dst, src, w, rows, out, k, stride)
+}
+
+func firstEqual(grad, d, image, max []float32, rows, cols, stride int) {
+	firstEqualGeneric(grad, d, image, max, rows, cols, stride)
+}
+
+func addTo(d, x []float32)            { addToGeneric(d, x) }
+func add(d, a, b []float32)           { addGeneric(d, a, b) }
+func maxTo(d, x []float32)            { maxToGeneric(d, x) }
+func activate(d []float32, act Act)   { activateGeneric(d, act) }
+func actGrad(d, y []float32, act Act) { actGradGeneric(d, y, act) }

@@ -1,0 +1,86 @@
+package kernel
+
+import "unsafe"
+
+// Packed holds a layer's weights as the forward kernels read them. It is immutable and can be shared by goroutines.
+type Packed struct {
+	conv panels
+	w    []float32 // dense: as given
+	in   int
+	out  int
+}
+
+// panels are a matrix of k rows cut into strips of columns: [n/width][k][width], each strip padded with zeros to whole
+// registers. Only the last strip can be narrower than width.
+type panels struct {
+	data     []float32
+	k, n     int
+	width    int
+	register int
+}
+
+func panelsSize(k, n int) int { return k * roundUp(n, lanes()) }
+
+func newPanels(data []float32, k, n int) panels {
+	return panels{data[:panelsSize(k, n)], k, n, 2 * lanes(), lanes()}
+}
+
+// strip is where the strip from column j begins, how many columns it has, and how far apart its rows are.
+func (p panels) strip(j int) (at, cols, stride int) {
+	cols = min(p.n-j, p.width)
+	return j * p.k, cols, roundUp(cols, p.register)
+}
+
+func roundUp(n, m int) int { return (n + m - 1) / m * m }
+
+// aligned gives n values that begin at the border of a cache line: loads of vectors that cross one take twice as long.
+// It needs a slice of n+lineValues.
+func aligned(s []float32, n int) []float32 {
+	off := int(-uintptr(unsafe.Pointer(unsafe.SliceData(s))) % 64 / 4)
+	return s[off : off+n : off+n]
+}
+
+const lineValues = 16
+
+// PackConv packs the weights [OutC][Kernel][Kernel][C] of a convolution.
+func PackConv(w []float32, s Shape) *Packed {
+	k := s.Kernel * s.run()
+	n := panelsSize(k, s.OutC)
+	p := &Packed{conv: newPanels(aligned(make([]float32, n+lineValues), n), k, s.OutC), in: k, out: s.OutC}
+	p.Repack(w)
+	return p
+}
+
+// PackDense packs the weights [out][in] of a dense layer. It keeps w itself, which must not change while the result is
+// used.
+func PackDense(w []float32, out, in int) *Packed {
+	return &Packed{w: w[:out*in], in: in, out: out}
+}
+
+// Repack replaces the weights by others of the same shape, without allocating. Nobody may be using p meanwhile.
+func (p *Packed) Repack(w []float32) {
+	if p.w != nil {
+		p.w = w[:p.out*p.in]
+		return
+	}
+	p.conv.transpose(w[:p.out*p.in])
+}
+
+// transpose fills the panels with the transpose of w, [n][k]. The padding stays as it is.
+func (p panels) transpose(w []float32) {
+	for j := 0; j < p.n; j += p.width {
+		at, cols, stride := p.strip(j)
+		to := p.data[at:]
+		const block = 64 // rows of k at a time, so that what is written stays in the first cache
+		for k0 := 0; k0 < p.k; k0 += block {
+			k1 := min(k0+block, p.k)
+			for c := range cols {
+				i := k0*stride + c
+				for _, v := range w[(j+c)*p.k+k0 : (j+c)*p.k+k1] {
+					to[i] = v
+					i += stride
+				}
+			}
+		}
+	}
+}
