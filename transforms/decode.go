@@ -1,0 +1,90 @@
+package transforms
+
+import (
+	"bytes"
+	"errors"
+	"image"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"strings"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
+	"golang.org/x/image/webp"
+)
+
+// Decode turns the bytes of a JPEG, PNG, GIF (its first frame), WebP, BMP or TIFF file into a picture. The content
+// decides the format. Inspect's checks come first. The error is an *Error; Decode does not panic.
+//
+// The picture is as stored: its field Orientation tells how it has to be turned, and the step Orient does so. Beside
+// what Header.Memory says, the result takes 3 bytes a pixel; List.Tensor and List.Picture make small results without
+// that copy.
+func Decode(data []byte, lim Limits) (*Image, error) {
+	src, h, err := decode(data, lim)
+	if err != nil {
+		return nil, err
+	}
+	m := FromImage(src)
+	m.Orientation = h.Orientation
+	return m, nil
+}
+
+// decode returns the picture as its decoder leaves it.
+func decode(data []byte, lim Limits) (src image.Image, h Header, err error) {
+	h, err = Inspect(data, lim)
+	if err != nil {
+		return nil, Header{}, err
+	}
+	f := format(h.Format)
+	defer func() {
+		if p := recover(); p != nil {
+			src, err = nil, reject(ReasonDecoderPanic, "%s: %v", f, p)
+		}
+	}()
+	r := bytes.NewReader(data)
+	switch f {
+	case formatJPEG:
+		src, err = jpeg.Decode(r)
+	case formatPNG:
+		src, err = png.Decode(r)
+	case formatGIF:
+		src, err = gif.Decode(r)
+	case formatWebP:
+		src, err = webp.Decode(r)
+	case formatBMP:
+		src, err = bmp.Decode(r)
+	case formatTIFF:
+		src, err = tiff.Decode(r)
+	}
+	if err != nil {
+		return nil, Header{}, classify(f, err)
+	}
+	b := src.Bounds()
+	if b.Empty() {
+		return nil, Header{}, reject(ReasonZeroSize, "%s of %d x %d pixels", f, b.Dx(), b.Dy())
+	}
+	h.W, h.H = b.Dx(), b.Dy() // a GIF's first frame may be smaller than its screen
+	return src, h, nil
+}
+
+// classify finds the reason in a decoder's error. Only some of them have types.
+func classify(f format, err error) *Error {
+	e := &Error{Reason: ReasonCorrupt, Err: err}
+	var j jpeg.UnsupportedError
+	var p png.UnsupportedError
+	var t tiff.UnsupportedError
+	text := err.Error()
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.HasSuffix(text, "EOF"),
+		strings.Contains(text, "not enough"), strings.Contains(text, "short chunk"), strings.Contains(text, "missing RIFF"):
+		e.Reason = ReasonTruncated
+	case errors.As(err, &j), errors.As(err, &p), errors.As(err, &t), errors.Is(err, bmp.ErrUnsupported), strings.Contains(text, "not implemented"):
+		e.Reason = ReasonUnsupportedFeature
+	}
+	if !strings.Contains(strings.ToLower(text), string(f)) {
+		e.Detail = string(f)
+	}
+	return e
+}

@@ -1,0 +1,108 @@
+package transforms
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// orientation finds the EXIF orientation tag of a file, 1 to 8, and returns 1 where there is none or where it makes
+// no sense: EXIF is often wrong, and never a reason to lose a picture. It reads that one tag only, without allocating.
+func orientation(f format, data []byte) int {
+	switch f {
+	case formatJPEG:
+		o := 1
+		walkJPEG(data, func(marker byte, segment []byte) bool {
+			if marker == 0xe1 {
+				if tiff, ok := bytes.CutPrefix(segment, []byte("Exif\x00\x00")); ok {
+					o = orientationTag(tiff)
+					return false
+				}
+			}
+			return true
+		})
+		return o
+	case formatPNG:
+		for b := data[min(8, len(data)):]; len(b) >= 12; {
+			n := binary.BigEndian.Uint32(b)
+			if uint64(n)+12 > uint64(len(b)) {
+				break
+			}
+			if string(b[4:8]) == "eXIf" {
+				return orientationTag(b[8 : 8+n])
+			}
+			b = b[12+n:]
+		}
+	case formatWebP:
+		for b := data[min(12, len(data)):]; len(b) >= 8; {
+			n := uint64(binary.LittleEndian.Uint32(b[4:]))
+			if n+8 > uint64(len(b)) {
+				break
+			}
+			if string(b[:4]) == "EXIF" {
+				return orientationTag(bytes.TrimPrefix(b[8:8+n], []byte("Exif\x00\x00")))
+			}
+			b = b[min(8+n+n&1, uint64(len(b))):]
+		}
+	case formatTIFF:
+		return orientationTag(data)
+	}
+	return 1
+}
+
+func orientationTag(tiff []byte) int {
+	o := 1
+	walkIFD(tiff, func(tag uint16, value uint32) {
+		if tag == 0x0112 && 1 <= value && value <= 8 {
+			o = int(value)
+		}
+	})
+	return o
+}
+
+// walkIFD calls visit with the first value of each tag of the first directory of a TIFF structure (TIFF 6.0, section 2)
+// that holds bytes, shorts or longs, in the order of the file.
+func walkIFD(tiff []byte, visit func(tag uint16, first uint32)) {
+	if len(tiff) < 8 {
+		return
+	}
+	var order binary.ByteOrder
+	switch string(tiff[:4]) {
+	case "II*\x00":
+		order = binary.LittleEndian
+	case "MM\x00*":
+		order = binary.BigEndian
+	default:
+		return
+	}
+	at := uint64(order.Uint32(tiff[4:]))
+	if at+2 > uint64(len(tiff)) {
+		return
+	}
+	entries := tiff[at+2:]
+	for n := order.Uint16(tiff[at:]); n > 0 && len(entries) >= 12; n-- {
+		e := entries[:12]
+		entries = entries[12:]
+		size := map[uint16]uint64{1: 1, 3: 2, 4: 4}[order.Uint16(e[2:])]
+		if size == 0 {
+			continue
+		}
+		value := e[8:12]
+		if uint64(order.Uint32(e[4:]))*size > 4 { // the entry points to its values
+			from := uint64(order.Uint32(value))
+			if from+size > uint64(len(tiff)) {
+				continue
+			}
+			value = tiff[from:]
+		}
+		var first uint32
+		switch size {
+		case 1:
+			first = uint32(value[0])
+		case 2:
+			first = uint32(order.Uint16(value))
+		case 4:
+			first = order.Uint32(value)
+		}
+		visit(order.Uint16(e), first)
+	}
+}

@@ -1,0 +1,289 @@
+package transforms
+
+import (
+	"bytes"
+	"encoding/binary"
+	"image"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
+	"golang.org/x/image/webp"
+)
+
+// Limits bound what one picture may cost. A zero field means no limit of that kind, except that neither side may be
+// longer than 65,535 pixels.
+type Limits struct {
+	Bytes  int64 // of the file
+	Pixels int64 // width times height
+	Memory int64 // bytes that decoding keeps at one time: Header.Memory
+}
+
+// DefaultLimits lets through what people photograph (48-megapixel JPEG, 25-megapixel progressive JPEG, 27-megapixel
+// PNG) and keeps one picture below 200 MB.
+func DefaultLimits() Limits {
+	return Limits{Bytes: 64 << 20, Pixels: 50_000_000, Memory: 190_000_000}
+}
+
+const maxSide = 65_535 // of JPEG and GIF themselves; the filter's tables grow with a side
+
+// Header is what the first bytes of a file tell.
+type Header struct {
+	Format      string // jpeg, png, gif, webp, bmp, tiff
+	W, H        int    // in pixels, before Orientation is applied
+	Orientation int    // EXIF orientation, 1 to 8
+	// Memory is an upper estimate of the bytes that the file's decoder and its conversion keep at one time, beside the
+	// file and the result: the weight to acquire before List.Tensor where many pictures are decoded at once.
+	Memory int64
+}
+
+// Inspect reads a file's header and says whether Decode would try the rest: it applies the limits, and it rejects a
+// file too short for what its header claims, before anything is allocated. It takes about 10 microseconds. The error is
+// an *Error.
+func Inspect(data []byte, lim Limits) (h Header, err error) {
+	f, err := sniff(data)
+	if err != nil {
+		return Header{}, err
+	}
+	if lim.Bytes > 0 && int64(len(data)) > lim.Bytes {
+		return Header{}, reject(ReasonTooManyBytes, "%d bytes, the limit is %d", len(data), lim.Bytes)
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			h, err = Header{}, reject(ReasonDecoderPanic, "%s header: %v", f, p)
+		}
+	}()
+	if f == formatWebP {
+		// The WebP decoder allocates what the RIFF header claims.
+		if len(data) < 20 || uint64(binary.LittleEndian.Uint32(data[4:]))+8 > uint64(len(data)) {
+			return Header{}, reject(ReasonTruncated, "%s of %d bytes", f, len(data))
+		}
+		if string(data[12:16]) == "VP8X" && len(data) > 20 && data[20]&2 != 0 {
+			return Header{}, reject(ReasonUnsupportedFeature, "animated WebP")
+		}
+	}
+	var c image.Config
+	r := bytes.NewReader(data)
+	switch f {
+	case formatJPEG:
+		c, err = jpeg.DecodeConfig(r)
+	case formatPNG:
+		c, err = png.DecodeConfig(r)
+	case formatGIF:
+		c, err = gif.DecodeConfig(r)
+	case formatWebP:
+		c, err = webp.DecodeConfig(r)
+	case formatBMP:
+		c, err = bmp.DecodeConfig(r)
+	case formatTIFF:
+		c, err = tiff.DecodeConfig(r)
+	}
+	if err != nil {
+		return Header{}, classify(f, err)
+	}
+	h = Header{Format: string(f), W: c.Width, H: c.Height, Orientation: orientation(f, data)}
+	if h.W <= 0 || h.H <= 0 {
+		return Header{}, reject(ReasonZeroSize, "%s of %d x %d pixels", f, h.W, h.H)
+	}
+	if h.W > maxSide || h.H > maxSide {
+		return Header{}, reject(ReasonTooManyPixels, "%d x %d pixels, the limit is %d a side", h.W, h.H, maxSide)
+	}
+	// Of two faults the lie is told rather than the size, and the size rather than the memory.
+	memory, err := cost(f, data, int64(h.W), int64(h.H))
+	if err != nil {
+		return Header{}, err
+	}
+	if n := int64(h.W) * int64(h.H); lim.Pixels > 0 && n > lim.Pixels {
+		return Header{}, reject(ReasonTooManyPixels, "%d x %d = %d pixels, the limit is %d", h.W, h.H, n, lim.Pixels)
+	}
+	if lim.Memory > 0 && memory > lim.Memory {
+		return Header{}, reject(ReasonTooMuchMemory, "%s of %d x %d pixels takes about %d MB, the limit is %d",
+			f, h.W, h.H, memory/1e6, lim.Memory/1e6)
+	}
+	h.Memory = memory
+	return h, nil
+}
+
+// cost estimates the memory that decoding takes, from what the decoders of the standard library and of golang.org/x/image
+// do, and rejects data that cannot hold the pixels it claims.
+func cost(f format, data []byte, w, h int64) (int64, error) {
+	const rgb = 3 // bytes a pixel for our own copy, made beside the decoder's where it is not resized as it is
+	size, pixels := int64(len(data)), w*h
+	implausible := func(least int64) error {
+		return reject(ReasonImplausible, "%s of %d bytes claims %d x %d pixels, which take %d bytes at the least", f, size, w, h, least)
+	}
+	switch f {
+	case formatJPEG:
+		return costJPEG(data, w, h)
+	case formatPNG:
+		depth, kind := int64(data[24]), data[25]
+		samples := map[byte]int64{2: 3, 4: 2, 6: 4}[kind]
+		raw := h * ((w*max(samples, 1)*depth+7)/8 + 1)
+		if least := raw / 1032; size < least { // deflate's best ratio
+			return 0, implausible(least)
+		}
+		decoded := int64(4)
+		switch {
+		case kind == 3:
+			decoded = 1
+		case depth == 16:
+			decoded = 8
+		}
+		if data[28] != 0 { // interlaced: the passes beside the whole
+			decoded *= 2
+		}
+		return pixels * (decoded + rgb), nil
+	case formatGIF:
+		return pixels * (1 + rgb), nil
+	case formatWebP:
+		lossy := bytes.Equal(data[12:16], []byte("VP8 ")) || string(data[12:16]) == "VP8X" && data[20]&0x10 == 0 && !bytes.Contains(data[:min(size, 1<<16)], []byte("VP8L"))
+		if lossy {
+			return pixels * 2, nil
+		}
+		// Lossless pixels or alpha: two copies of 4 bytes, and up to 2,600 groups of Huffman trees of 50 kB, each of
+		// which takes the file some 200 bytes at the least.
+		return pixels*(8+1+rgb) + min(256*size, 130_000_000), nil
+	case formatBMP:
+		bits := int64(binary.LittleEndian.Uint16(data[28:]))
+		if least := (w*bits + 31) / 32 * 4 * h; size < least {
+			return 0, reject(ReasonTruncated, "bmp of %d x %d pixels takes %d bytes, there are %d", w, h, least, size)
+		}
+		return pixels * (4 + rgb), nil
+	case formatTIFF:
+		return costTIFF(data, w, h)
+	}
+	return 0, nil
+}
+
+// costJPEG reads the frame header (ITU-T T.81, B.2.2).
+func costJPEG(data []byte, w, h int64) (int64, error) {
+	var frame []byte
+	var progressive bool
+	rest := walkJPEG(data, func(marker byte, segment []byte) bool {
+		if marker >= 0xc0 && marker <= 0xc2 {
+			frame, progressive = segment, marker == 0xc2
+		}
+		return frame == nil
+	})
+	if len(frame) < 6 || len(frame) < 6+3*int(frame[5]) || frame[5] == 0 {
+		return 0, reject(ReasonCorrupt, "jpeg without a frame header")
+	}
+	components := int64(frame[5])
+	var units, first int64 // blocks a minimum coded unit: of all components, of the first
+	for i := range components {
+		n := int64(frame[7+3*i]>>4) * int64(frame[7+3*i]&15)
+		units += n
+		if i == 0 {
+			first = max(n, 1)
+		}
+	}
+	if components == 1 {
+		units, first = 1, 1
+	}
+	pixels := (w + 31) &^ 31 * ((h + 15) &^ 15)
+	samples := pixels * units / first
+	// A block is a DC and an AC code of a bit each at the least; progressive files may leave the AC codes out.
+	least := w * h * units / first / 64 / 4
+	if progressive {
+		least /= 2
+	}
+	if size := int64(len(data)); size < least {
+		return 0, reject(ReasonImplausible, "jpeg of %d bytes claims %d x %d pixels, which take %d bytes at the least", size, w, h, least)
+	}
+	// Each scan of a progressive file visits every block, even where it says nothing about them.
+	const maxScans = 100
+	if n := bytes.Count(rest, []byte{0xff, 0xda}); progressive && n > maxScans {
+		return 0, reject(ReasonImplausible, "progressive jpeg of %d scans, the limit is %d", n, maxScans)
+	}
+	memory := samples
+	if components == 4 || components == 3 && units == 3 { // CMYK or perhaps RGB: converted by the decoder, then by us
+		memory += 7 * w * h
+	}
+	if progressive { // coefficients of 4 bytes
+		memory = max(memory, 5*samples)
+		if components == 4 {
+			memory = 5*samples + 4*w*h
+		}
+	}
+	return memory, nil
+}
+
+// walkJPEG calls visit with each segment before the first scan until it returns false, and returns what follows. It
+// steps as image/jpeg does, so that both find the same frame header.
+func walkJPEG(data []byte, visit func(marker byte, segment []byte) bool) []byte {
+	b := data[min(2, len(data)):]
+	for len(b) >= 2 {
+		if b[0] != 0xff || b[1] == 0 {
+			b = b[1:]
+			continue
+		}
+		marker := b[1]
+		b = b[2:]
+		for marker == 0xff && len(b) > 0 {
+			marker, b = b[0], b[1:]
+		}
+		if marker == 0xd9 || marker == 0xda { // end of image, start of scan
+			return b
+		}
+		if marker >= 0xd0 && marker <= 0xd7 {
+			continue
+		}
+		if len(b) < 2 {
+			return nil
+		}
+		n := int(binary.BigEndian.Uint16(b))
+		if n < 2 || n > len(b) {
+			return nil
+		}
+		if !visit(marker, b[2:n]) {
+			return b[n:]
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// costTIFF reads how the picture is cut into strips or tiles: each is inflated in a growing buffer of its own.
+func costTIFF(data []byte, w, h int64) (int64, error) {
+	const bits, compression, rowsPerStrip, tileWidth, tileLength = 258, 259, 278, 322, 323
+	tags := map[uint16]int64{bits: 1, compression: 1, rowsPerStrip: h}
+	walkIFD(data, func(tag uint16, value uint32) {
+		switch tag {
+		case bits, compression, rowsPerStrip, tileWidth, tileLength:
+			tags[tag] = int64(value)
+		}
+	})
+	blockW, blockH := w, min(max(tags[rowsPerStrip], 1), h)
+	if tags[tileWidth] > 0 {
+		blockW, blockH = tags[tileWidth], max(tags[tileLength], 1)
+	}
+	if blockW > maxSide || blockH > maxSide {
+		return 0, reject(ReasonImplausible, "tiff of %d x %d pixels in tiles of %d x %d", w, h, blockW, blockH)
+	}
+	blocks := ((w + blockW - 1) / blockW) * ((h + blockH - 1) / blockH)
+	if size := int64(len(data)); blocks > size {
+		return 0, reject(ReasonImplausible, "tiff of %d bytes claims %d strips or tiles", size, blocks)
+	}
+	const maxBlocks = 1 << 17 // each sets up a decompressor
+	if blocks > maxBlocks {
+		return 0, reject(ReasonImplausible, "tiff of %d strips or tiles, the limit is %d", blocks, maxBlocks)
+	}
+	size, least, buffer := int64(len(data)), w*h*tags[bits]/8, 16*blockW*blockH
+	switch tags[compression] {
+	case 0, 1: // none
+		if size < least {
+			return 0, reject(ReasonTruncated, "tiff of %d x %d pixels takes %d bytes, there are %d", w, h, least, size)
+		}
+		buffer = min(buffer, 3*size)
+	case 8, 32946:
+		least /= 1032 // deflate's best ratio
+	default:
+		least /= 8192 // LZW's and the fax codes' best, generously
+	}
+	if size < least {
+		return 0, reject(ReasonImplausible, "tiff of %d bytes claims %d x %d pixels, which take %d bytes at the least", size, w, h, least)
+	}
+	return w*h*(4*max(tags[bits]/8, 1)+3) + buffer + 64*blocks, nil
+}

@@ -1,0 +1,304 @@
+// Package transforms turns the bytes of an image file into what a network sees: decoding, then a list of named steps.
+// The list is data: it is stored in the model file, and training and scoring run the same one.
+//
+//	list, err := transforms.Parse([]byte(`[
+//		{"step": "orient"},
+//		{"step": "resize", "short": 256},
+//		{"step": "center-crop", "size": 224},
+//		{"step": "normalise", "mean": [127, 127, 127], "std": [128, 128, 128]}
+//	]`))
+//	input := make([]float32, 224*224*3)
+//	err = list.Tensor(data, transforms.Key{Epoch: -1}, transforms.DefaultLimits(), input)
+//
+// The steps are orient, resize, center-crop, random-crop, random-resized-crop, horizontal-flip, color-jitter and
+// normalise; the types of this package, Orient to Normalise, document their parameters. Random steps depend on a Key
+// alone.
+//
+// JPEG, PNG, GIF (first frame), WebP (not animated), BMP and TIFF are decoded. What cannot be decoded gives an *Error
+// with one of a closed set of reasons; hostile files cannot take more memory than Limits allow, nor crash the program.
+// Pictures are 8-bit RGB; what is transparent lies on white, colour profiles are ignored.
+package transforms
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+)
+
+// Step is one transform with its parameters. The steps are types of this package.
+type Step interface {
+	Name() string    // in a list's JSON
+	Validate() error // of the parameters
+	// size is what becomes of a w x h picture, 0 x 0 where that is not known.
+	size(w, h int) (int, int)
+	// apply works on v, with a generator for training and nil for scoring.
+	apply(v *view, r *rand.Rand) error
+}
+
+// steps has an entry for each step there is, in the order in which lists usually have them.
+var steps = []Step{Orient{}, Resize{}, CenterCrop{}, RandomCrop{}, RandomResizedCrop{}, HorizontalFlip{}, ColorJitter{}, Normalise{}}
+
+// List is a sequence of steps. As JSON it is an array of objects, each with its step's name and parameters:
+//
+//	[{"step":"resize","short":256},{"step":"center-crop","size":224}]
+type List []Step
+
+// DefaultScoring shrinks the upright picture until its short side is 8/7 of size, and takes the size x size pixels at
+// the centre, normalised with mean and std in units of 0 to 255.
+func DefaultScoring(size int, mean, std [3]float64) List {
+	return List{Orient{}, Resize{Short: (8*size + 3) / 7}, CenterCrop{Size: size}, Normalise{Mean: mean, Std: std}}
+}
+
+// DefaultTraining takes a random part of the upright picture, with random colours, and mirrors nothing: logos hold
+// letters.
+func DefaultTraining(size int, mean, std [3]float64) List {
+	return List{
+		Orient{},
+		RandomResizedCrop{Size: size, Scale: [2]float64{0.3, 1}, Ratio: [2]float64{0.75, 1.333}},
+		ColorJitter{Brightness: 0.3, Contrast: 0.3, Saturation: 0.3, Hue: 0.05},
+		Normalise{Mean: mean, Std: std},
+	}
+}
+
+const (
+	maxListBytes = 64 << 10
+	maxSteps     = 32
+)
+
+// Parse reads a list from JSON. It rejects unknown steps and parameters, naming the nearest known, values out of range,
+// and orient or normalise in the wrong place. Whether the list makes a network's input, Validate says.
+func Parse(data []byte) (List, error) {
+	if len(data) > maxListBytes {
+		return nil, fmt.Errorf("list of transforms has %d bytes, the limit is %d", len(data), maxListBytes)
+	}
+	var raw []map[string]json.RawMessage
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, fmt.Errorf(`list of transforms: want an array of objects with a "step" each: %w`, err)
+	}
+	if len(raw) > maxSteps {
+		return nil, fmt.Errorf("list of transforms has %d steps, the limit is %d", len(raw), maxSteps)
+	}
+	l := make(List, len(raw))
+	for i, parameters := range raw {
+		s, err := parseStep(parameters)
+		if err != nil {
+			return nil, fmt.Errorf("transform %d: %w", i+1, err)
+		}
+		l[i] = s
+	}
+	return l, l.check()
+}
+
+func parseStep(parameters map[string]json.RawMessage) (Step, error) {
+	var name string
+	if err := json.Unmarshal(parameters["step"], &name); err != nil {
+		return nil, errors.New(`no "step" with the name of a step`)
+	}
+	var zero Step
+	var names []string
+	for _, s := range steps {
+		names = append(names, s.Name())
+		if s.Name() == name {
+			zero = s
+		}
+	}
+	if zero == nil {
+		return nil, fmt.Errorf("no step %q, did you mean %q? (the steps: %s)", name, nearest(name, names), strings.Join(names, " "))
+	}
+	s := reflect.New(reflect.TypeOf(zero))
+	fields := map[string]reflect.Value{}
+	var known []string
+	for i := range s.Elem().NumField() {
+		key, _, _ := strings.Cut(s.Elem().Type().Field(i).Tag.Get("json"), ",")
+		fields[key] = s.Elem().Field(i)
+		known = append(known, key)
+	}
+	for key, value := range parameters {
+		if key == "step" {
+			continue
+		}
+		field, ok := fields[key]
+		switch {
+		case !ok && len(known) == 0:
+			return nil, fmt.Errorf("%s has no parameters, found %q", name, key)
+		case !ok:
+			return nil, fmt.Errorf("%s has no parameter %q, did you mean %q? (its parameters: %s)", name, key, nearest(key, known), strings.Join(known, " "))
+		}
+		if field.Kind() == reflect.Array {
+			var numbers []float64
+			if err := json.Unmarshal(value, &numbers); err != nil || len(numbers) != field.Len() {
+				return nil, fmt.Errorf("%s: %q wants %d numbers in brackets", name, key, field.Len())
+			}
+		}
+		if err := json.Unmarshal(value, field.Addr().Interface()); err != nil || string(value) == "null" {
+			return nil, fmt.Errorf("%s: %q wants a number, found %.40s", name, key, value)
+		}
+	}
+	step := s.Elem().Interface().(Step)
+	if err := step.Validate(); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return step, nil
+}
+
+// check looks at the order of steps.
+func (l List) check() error {
+	if len(l) > maxSteps {
+		return fmt.Errorf("list of transforms has %d steps, the limit is %d", len(l), maxSteps)
+	}
+	for i, s := range l {
+		switch s.(type) {
+		case Orient:
+			if i != 0 {
+				return fmt.Errorf("transform %d: orient has to be the first step", i+1)
+			}
+		case Normalise:
+			if i != len(l)-1 {
+				return fmt.Errorf("transform %d: normalise has to be the last step", i+1)
+			}
+		}
+	}
+	return nil
+}
+
+// Validate checks that the list makes a network's input: its parameters are in range, its last step is normalise, and what
+// comes out has one size for all pictures.
+func (l List) Validate() error {
+	for i, s := range l {
+		if s == nil {
+			return fmt.Errorf("transform %d: none given", i+1)
+		}
+		if err := s.Validate(); err != nil {
+			return fmt.Errorf("transform %d: %s: %w", i+1, s.Name(), err)
+		}
+	}
+	if err := l.check(); err != nil {
+		return err
+	}
+	if len(l) == 0 || l[len(l)-1].Name() != "normalise" {
+		return errors.New("list of transforms: the last step has to be normalise")
+	}
+	if w, h := l.Size(); w == 0 || h == 0 {
+		return errors.New("list of transforms: pictures of different sizes come out: add center-crop, or resize with width and height")
+	}
+	return nil
+}
+
+// Size is the width and height of what comes out, 0 x 0 where it differs from picture to picture.
+func (l List) Size() (w, h int) {
+	for _, s := range l {
+		w, h = s.size(w, h)
+	}
+	return w, h
+}
+
+// MarshalJSON writes the array that Parse reads.
+func (l List) MarshalJSON() ([]byte, error) {
+	b := []byte{'['}
+	for i, s := range l {
+		parameters, err := json.Marshal(s)
+		if err != nil {
+			return nil, fmt.Errorf("transform %d: %s: %w", i+1, s.Name(), err)
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = fmt.Appendf(b, `{"step":%q`, s.Name())
+		if inner := bytes.TrimSuffix(parameters[1:], []byte("}")); len(inner) > 0 {
+			b = append(append(b, ','), inner...)
+		}
+		b = append(b, '}')
+	}
+	return append(b, ']'), nil
+}
+
+// UnmarshalJSON is Parse.
+func (l *List) UnmarshalJSON(data []byte) error {
+	parsed, err := Parse(data)
+	if err == nil {
+		*l = parsed
+	}
+	return err
+}
+
+// Tensor makes a network's input of a file: [y][x][channel] in dst, whose length has to be width x height x 3 of Size. The
+// list has to pass Validate. If the file is at fault, errors.As finds an *Error. Tensor may be called from many goroutines.
+func (l List) Tensor(data []byte, key Key, lim Limits, dst []float32) error {
+	if err := l.Validate(); err != nil {
+		return err
+	}
+	if w, h := l.Size(); len(dst) != 3*w*h {
+		return fmt.Errorf("transforms: dst has %d numbers, a picture of %d x %d has %d", len(dst), w, h, 3*w*h)
+	}
+	m, err := l.Picture(data, key, lim)
+	if err != nil {
+		return err
+	}
+	l[len(l)-1].(Normalise).tensor(dst, m.Pix)
+	return nil
+}
+
+// Picture runs all steps but normalise on a file: what the network sees, for people to look at. The list need not pass
+// Validate; an empty one decodes. If the file is at fault, errors.As finds an *Error.
+func (l List) Picture(data []byte, key Key, lim Limits) (*Image, error) {
+	if err := l.check(); err != nil {
+		return nil, err
+	}
+	src, h, err := decode(data, lim)
+	if err != nil {
+		return nil, err
+	}
+	return l.run(newView(src, h.Orientation), key)
+}
+
+// Apply runs all steps but normalise on a picture, which it leaves as it is.
+func (l List) Apply(m *Image, key Key) (*Image, error) {
+	if err := l.check(); err != nil {
+		return nil, err
+	}
+	return l.run(newView(m, min(max(m.Orientation, 1), 8)), key)
+}
+
+func (l List) run(v *view, key Key) (*Image, error) {
+	for i, s := range l {
+		if err := s.apply(v, key.random(i)); err != nil {
+			return nil, fmt.Errorf("transform %d: %s: %w", i+1, s.Name(), err)
+		}
+	}
+	return v.pixels()
+}
+
+// nearest returns the name of the fewest edits away (Levenshtein).
+func nearest(name string, names []string) string {
+	best, least := "", -1
+	name = name[:min(len(name), 64)]
+	for _, n := range names {
+		row := make([]int, len(n)+1)
+		for j := range row {
+			row[j] = j
+		}
+		for i := range len(name) {
+			last := row[0]
+			row[0] = i + 1
+			for j := range len(n) {
+				edit := last
+				if name[i] != n[j] {
+					edit++
+				}
+				last = row[j+1]
+				row[j+1] = min(edit, last+1, row[j]+1)
+			}
+		}
+		if d := row[len(n)]; least < 0 || d < least {
+			best, least = n, d
+		}
+	}
+	return best
+}
+
+var _ image.Image = (*Image)(nil)
