@@ -44,7 +44,7 @@ func convert(src image.Image, r image.Rectangle) *Image {
 	var palette [256][3]uint8
 	if p, ok := src.(*image.Paletted); ok {
 		for i, c := range p.Palette[:min(len(p.Palette), 256)] {
-			palette[i] = opaque(c)
+			palette[i] = opaque(c.RGBA())
 		}
 	}
 	for y := range m.H {
@@ -88,10 +88,16 @@ func convert(src image.Image, r image.Rectangle) *Image {
 			for x, i := range src.Pix[src.PixOffset(sx, sy):][:m.W] {
 				copy(row[3*x:], palette[i][:])
 			}
+		case image.RGBA64Image: // the other types of package image, without an allocation for each pixel
+			for x := range m.W {
+				c := src.RGBA64At(sx+x, sy)
+				rgb := opaque(uint32(c.R), uint32(c.G), uint32(c.B), uint32(c.A))
+				copy(row[3*x:], rgb[:])
+			}
 		default:
 			for x := range m.W {
-				c := opaque(src.At(sx+x, sy))
-				copy(row[3*x:], c[:])
+				rgb := opaque(src.At(sx+x, sy).RGBA())
+				copy(row[3*x:], rgb[:])
 			}
 		}
 	}
@@ -110,9 +116,8 @@ func addClamped(a, b uint8) uint8 {
 	return uint8(min(uint(a)+uint(b), 255))
 }
 
-// opaque reduces a colour to 8 bits a channel, on white.
-func opaque(c color.Color) [3]uint8 {
-	r, g, b, a := c.RGBA()
+// opaque lays a 16-bit colour, multiplied by its alpha, on white and reduces it to 8 bits a channel.
+func opaque(r, g, b, a uint32) [3]uint8 {
 	white := 0xffff - a
 	return [3]uint8{uint8(min(r+white, 0xffff) >> 8), uint8(min(g+white, 0xffff) >> 8), uint8(min(b+white, 0xffff) >> 8)}
 }
