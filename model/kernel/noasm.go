@@ -1,3 +1,5 @@
+//go:build !amd64 || noasm
+
 package kernel
 
 func detect() int { return generic }

@@ -1,0 +1,654 @@
+// Command _gen writes the assembly of package kernel. It is a module of its own, so that nobody who builds logobeam
+// needs avo. Run it by go generate in model/kernel.
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+func main() {
+	ConstraintExpr("amd64,!noasm")
+	ones := GLOBL("masks", RODATA|NOPTR)
+	for i := range 16 {
+		v := U32(0)
+		if i < 8 {
+			v = 0xffffffff
+		}
+		DATA(4*i, v)
+	}
+	for _, s := range []isa{
+		{name: "AVX2", lanes: 8, regs: ymm, masks: ones},
+		{name: "AVX512", lanes: 16, regs: zmm, wide: true},
+	} {
+		s.tiles("product", false)
+		s.tiles("channels", true)
+		s.dots()
+		s.vectors()
+		s.firstEqual()
+	}
+	Generate()
+}
+
+var (
+	ymm = []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}
+	zmm = []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15,
+		Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31}
+)
+
+// isa is one set of instructions. Vectors that may reach beyond a slice are "last": they are loaded and stored through
+// a mask, which lies in K1 or in the last register.
+type isa struct {
+	name  string
+	lanes int
+	regs  []VecPhysical
+	wide  bool // AVX-512
+	masks Mem  // AVX2: 8 words of ones, 8 of zeros
+}
+
+func (s isa) bytes() int        { return 4 * s.lanes }
+func (s isa) mask() VecPhysical { return s.regs[15] }
+
+// setMask makes the mask of the first n lanes from n in CX, which is lost.
+func (s isa) setMask() {
+	if s.wide {
+		MOVL(U32(1), EAX)
+		SHLL(CL, EAX)
+		DECL(EAX)
+		KMOVW(EAX, K1)
+		return
+	}
+	LEAQ(s.masks.Offset(32), RAX)
+	SHLQ(U8(2), RCX)
+	SUBQ(RCX, RAX)
+	VMOVUPS(Mem{Base: RAX}, s.mask())
+}
+
+func (s isa) load(m Mem, to VecPhysical, last bool) {
+	switch {
+	case !last:
+		VMOVUPS(m, to)
+	case s.wide:
+		VMOVUPS_Z(m, K1, to)
+	default:
+		VMASKMOVPS(m, s.mask(), to)
+	}
+}
+
+func (s isa) store(from VecPhysical, m Mem, last bool) {
+	switch {
+	case !last:
+		VMOVUPS(from, m)
+	case s.wide:
+		VMOVUPS(from, K1, m)
+	default:
+		VMASKMOVPS(from, s.mask(), m)
+	}
+}
+
+func (s isa) zero(r VecPhysical) {
+	if s.wide {
+		VPXORD(r, r, r)
+	} else {
+		VXORPS(r, r, r)
+	}
+}
+
+// broadcast fills r with the float32 of these bits. It uses CX.
+func (s isa) broadcast(bits uint32, r VecPhysical) {
+	MOVL(U32(bits), ECX)
+	VMOVD(ECX, r.AsX())
+	VBROADCASTSS(r.AsX(), r)
+}
+
+const six = 0x40c00000
+
+// Where tile's fields are.
+const (
+	tileA, tileB, tileC, tileBias = 0, 24, 48, 72
+	tileA0                        = 96 + 8*iota - 8
+	tileB0
+	tileC0
+	tileAS
+	tileAR
+	tileAK
+	tileBR
+	tileBK
+	tileCS
+	tileM
+	tileCols
+	tileRuns
+	tileRun
+	tileRows
+	tileAdd
+	tileLow
+	tileHigh
+)
+
+// tiles writes tile.product, or tile.channels where a is as wide as b. Registers:
+//
+//	DI tile    SI, DX a and b at the beginning of a run    AX, BX, R14 a for rows 0, 5, 10    R12 b
+//	R8, R15 as and 3 as    R9 ak    R10 bk    R11 runs left    CX values of the run left    R13 c
+func (s isa) tiles(name string, wide bool) {
+	TEXT(name+s.name, NOSPLIT, "func(t *byte)")
+	Pragma("noescape")
+	locals := AllocLocal(40)
+	left, a, c, ar, br := locals, locals.Offset(8), locals.Offset(16), locals.Offset(24), locals.Offset(32)
+	field := func(offset int) Mem { return Mem{Base: RDI, Disp: offset} }
+	Load(Param("t"), RDI)
+
+	Comment("Distances in bytes, beginnings as pointers.")
+	for _, d := range []struct {
+		field int
+		to    Op
+	}{{tileAS, R8}, {tileAK, R9}, {tileBK, R10}, {tileAR, ar}, {tileBR, br}} {
+		MOVQ(field(d.field), RAX)
+		SHLQ(U8(2), RAX)
+		MOVQ(RAX, d.to)
+	}
+	LEAQ(Mem{Base: R8, Index: R8, Scale: 2}, R15)
+	pointer := func(base, offset int) {
+		MOVQ(field(offset), RCX)
+		MOVQ(field(base), RAX)
+		LEAQ(Mem{Base: RAX, Index: RCX, Scale: 4}, RAX)
+	}
+	pointer(tileA, tileA0)
+	MOVQ(RAX, a)
+	pointer(tileC, tileC0)
+	MOVQ(RAX, c)
+	MOVQ(field(tileM), RAX)
+	MOVQ(RAX, left)
+
+	MOVQ(field(tileCols), RCX)
+	CMPQ(RCX, U8(s.lanes))
+	JG(LabelRef("two"))
+	for _, nv := range []int{1, 2} {
+		prefix := map[int]string{1: "one", 2: "two"}[nv]
+		Label(prefix)
+		if nv == 2 {
+			SUBQ(U8(s.lanes), RCX)
+		}
+		s.setMask()
+		most := s.most(nv)
+		Label(prefix + "_next")
+		Comment("The next tile: of so many rows, or of those that are left.")
+		MOVQ(field(tileRows), RCX)
+		MOVQ(left, RAX)
+		CMPQ(RAX, RCX)
+		CMOVQLT(RAX, RCX)
+		MOVQ(a, RSI)
+		pointerB := func() {
+			MOVQ(field(tileB0), RBX)
+			MOVQ(field(tileB), RDX)
+			LEAQ(Mem{Base: RDX, Index: RBX, Scale: 4}, RDX)
+		}
+		pointerB()
+		MOVQ(c, R13)
+		MOVQ(field(tileCS), R12)
+		SHLQ(U8(2), R12)
+		for m := most; m > 1; m-- {
+			CMPQ(RCX, U8(m))
+			JEQ(LabelRef(fmt.Sprintf("%s_%d", prefix, m)))
+		}
+		for m := 1; m <= most; m++ {
+			s.tile(m, nv, wide, fmt.Sprintf("%s_%d", prefix, m), prefix+"_done", left, a, c, ar, br)
+		}
+		Label(prefix + "_done")
+		MOVQ(left, RAX)
+		TESTQ(RAX, RAX)
+		JG(LabelRef(prefix + "_next"))
+		VZEROUPPER()
+		RET()
+	}
+}
+
+// most is how many rows a tile of nv vectors can have. Package kernel knows it too.
+func (s isa) most(nv int) int {
+	if !s.wide && nv == 2 {
+		return 6
+	}
+	return 12
+}
+
+// tile writes the code for one tile of m rows of nv vectors.
+func (s isa) tile(m, nv int, wide bool, label, done string, left, a, c, ar, br Mem) {
+	field := func(offset int) Mem { return Mem{Base: RDI, Disp: offset} }
+	acc := func(i, v int) VecPhysical { return s.regs[i*nv+v] }
+	each := func(f func(i, v int)) {
+		for i := range m {
+			for v := range nv {
+				f(i, v)
+			}
+		}
+	}
+	last := func(v int) bool { return v == nv-1 }
+	// AVX2: 12 sums, two vectors of b, one of a, the mask. AVX-512: 24 sums, the rest at will.
+	b := func(v int) VecPhysical { return s.regs[len(s.regs)-4+v] }
+	x := s.regs[len(s.regs)-2]
+	if s.wide {
+		x = s.regs[len(s.regs)-1]
+	}
+	Label(label)
+
+	Comment("The sums begin with c,")
+	CMPQ(field(tileAdd), U8(0))
+	JEQ(LabelRef(label + "_bias"))
+	MOVQ(R13, RAX)
+	for i := range m {
+		for v := range nv {
+			s.load(Mem{Base: RAX, Disp: v * s.bytes()}, acc(i, v), last(v))
+		}
+		if i < m-1 {
+			ADDQ(R12, RAX)
+		}
+	}
+	JMP(LabelRef(label + "_runs"))
+	Comment("or bias,")
+	Label(label + "_bias")
+	MOVQ(field(tileBias), RAX)
+	TESTQ(RAX, RAX)
+	JEQ(LabelRef(label + "_zero"))
+	for v := range nv {
+		s.load(Mem{Base: RAX, Disp: v * s.bytes()}, acc(0, v), last(v))
+		for i := 1; i < m; i++ {
+			VMOVAPS(acc(0, v), acc(i, v))
+		}
+	}
+	JMP(LabelRef(label + "_runs"))
+	Comment("or 0.")
+	Label(label + "_zero")
+	each(func(i, v int) { s.zero(acc(i, v)) })
+
+	Label(label + "_runs")
+	MOVQ(field(tileRuns), R11)
+	CMPQ(field(tileRun), U8(0))
+	JEQ(LabelRef(label + "_end"))
+	TESTQ(R11, R11)
+	JEQ(LabelRef(label + "_end"))
+	base := []GPPhysical{RAX, RBX, R14}
+	row := func(i, v int) Mem {
+		at := Mem{Base: base[i/5], Disp: v * s.bytes()}
+		switch i % 5 {
+		case 1, 2, 4:
+			at.Index, at.Scale = R8, uint8(i%5)
+		case 3:
+			at.Index, at.Scale = R15, 1
+		}
+		return at
+	}
+	// R12 walks along b, so the distance of c's rows is fetched again at the end.
+	Label(label + "_run")
+	MOVQ(RSI, RAX)
+	for i := 1; i*5 < m; i++ {
+		LEAQ(Mem{Base: base[i-1], Index: R8, Scale: 4}, base[i])
+		ADDQ(R8, base[i])
+	}
+	MOVQ(RDX, R12)
+	MOVQ(field(tileRun), RCX)
+	Label(label + "_loop")
+	for v := range nv {
+		s.load(Mem{Base: R12, Disp: v * s.bytes()}, b(v), last(v))
+	}
+	for i := range m {
+		if !wide {
+			VBROADCASTSS(row(i, 0), x)
+		}
+		for v := range nv {
+			switch {
+			case !wide:
+				VFMADD231PS(b(v), x, acc(i, v))
+			case !last(v):
+				VFMADD231PS(row(i, v), b(v), acc(i, v))
+			case s.wide:
+				VFMADD231PS(row(i, v), b(v), K1, acc(i, v))
+			default:
+				s.load(row(i, v), x, true)
+				VFMADD231PS(x, b(v), acc(i, v))
+			}
+		}
+	}
+	ADDQ(R10, R12)
+	for i := 0; i*5 < m; i++ {
+		ADDQ(R9, base[i])
+	}
+	DECQ(RCX)
+	JNE(LabelRef(label + "_loop"))
+	ADDQ(ar, RSI)
+	ADDQ(br, RDX)
+	DECQ(R11)
+	JNE(LabelRef(label + "_run"))
+
+	Label(label + "_end")
+	CMPQ(field(tileLow), U8(0))
+	JEQ(LabelRef(label + "_store"))
+	s.zero(x)
+	each(func(i, v int) { VMAXPS(acc(i, v), x, acc(i, v)) })
+	CMPQ(field(tileHigh), U8(0))
+	JEQ(LabelRef(label + "_store"))
+	s.broadcast(six, x)
+	each(func(i, v int) { VMINPS(acc(i, v), x, acc(i, v)) })
+	Label(label + "_store")
+	MOVQ(field(tileCS), R12)
+	SHLQ(U8(2), R12)
+	for i := range m {
+		for v := range nv {
+			s.store(acc(i, v), Mem{Base: R13, Disp: v * s.bytes()}, last(v))
+		}
+		ADDQ(R12, R13)
+	}
+	MOVQ(R13, c)
+	IMUL3Q(U8(m), R8, RAX)
+	ADDQ(RAX, a)
+	SUBQ(U8(m), left)
+	JMP(LabelRef(done))
+}
+
+// dots writes the products of rows with rows. Registers:
+//
+//	R8 stride, R15 3 strides, in bytes    R9 k in whole vectors    R10 k left over
+//	DI dst at the first output of the group    DX w likewise    R11 outputs left    R12 rows left
+//	SI, BX, AX, CX walk: src rows 0 and 3, w, and the count    R13 dst, R14 src at the group's first row
+func (s isa) dots() {
+	TEXT("dots"+s.name, NOSPLIT, "func(dst, src, w *float32, rows, out, k, stride int)")
+	Pragma("noescape")
+	rows := 2
+	if s.wide {
+		rows = 6
+	}
+	Load(Param("stride"), R8)
+	SHLQ(U8(2), R8)
+	LEAQ(Mem{Base: R8, Index: R8, Scale: 2}, R15)
+	Load(Param("k"), R9)
+	MOVQ(R9, RCX)
+	ANDQ(I32(s.lanes-1), RCX)
+	MOVQ(RCX, R10)
+	s.setMask()
+	SHRQ(U8(map[int]uint8{8: 3, 16: 4}[s.lanes]), R9)
+	Load(Param("dst"), RDI)
+	Load(Param("w"), RDX)
+	Load(Param("out"), R11)
+	outs, err := Param("out").Resolve()
+	if err != nil {
+		panic(err)
+	}
+	total := outs.Addr
+	for _, n := range []int{4, 1} {
+		name := fmt.Sprintf("outs%d", n)
+		Label(name)
+		CMPQ(R11, U8(n))
+		JLT(LabelRef(name + "_end"))
+		MOVQ(RDI, R13)
+		Load(Param("src"), R14)
+		Load(Param("rows"), R12)
+		Label(name + "_rows")
+		for m := rows; m > 0; m-- {
+			next := fmt.Sprintf("%s_rows%d", name, m-1)
+			if m > 1 {
+				CMPQ(R12, U8(m))
+				JLT(LabelRef(next))
+			}
+			s.dot(m, n, fmt.Sprintf("%s_%d", name, m), total)
+			IMUL3Q(U8(m), R8, RAX)
+			ADDQ(RAX, R14)
+			SUBQ(U8(m), R12)
+			JNE(LabelRef(name + "_rows"))
+			JMP(LabelRef(name + "_next"))
+			if m > 1 {
+				Label(next)
+			}
+		}
+		Label(name + "_next")
+		ADDQ(U8(4*n), RDI)
+		for range n {
+			ADDQ(R8, RDX)
+		}
+		SUBQ(U8(n), R11)
+		JMP(LabelRef(name))
+		Label(name + "_end")
+	}
+	VZEROUPPER()
+	RET()
+}
+
+// dot writes the code for m rows and n outputs.
+func (s isa) dot(m, n int, label string, total Mem) {
+	w := s.regs[0]
+	x := func(i int) VecPhysical { return s.regs[1+i] }
+	acc := func(i, o int) VecPhysical { return s.regs[1+m+i*n+o] }
+	at := func(base GPPhysical, i int) Mem {
+		return [...]Mem{{Base: base}, {Base: base, Index: R8, Scale: 1}, {Base: base, Index: R8, Scale: 2}, {Base: base, Index: R15, Scale: 1}}[i]
+	}
+	src := func(i int) Mem {
+		if i < 3 {
+			return at(RSI, i)
+		}
+		return at(RBX, i-3)
+	}
+	step := func(last bool) {
+		for i := range m {
+			s.load(src(i), x(i), last)
+		}
+		for o := range n {
+			s.load(at(RAX, o), w, last)
+			for i := range m {
+				VFMADD231PS(w, x(i), acc(i, o))
+			}
+		}
+	}
+	for i := range m {
+		for o := range n {
+			s.zero(acc(i, o))
+		}
+	}
+	MOVQ(R14, RSI)
+	if m > 3 {
+		LEAQ(Mem{Base: R14, Index: R15, Scale: 1}, RBX)
+	}
+	MOVQ(RDX, RAX)
+	MOVQ(R9, RCX)
+	TESTQ(RCX, RCX)
+	JEQ(LabelRef(label + "_tail"))
+	Label(label + "_loop")
+	step(false)
+	ADDQ(U8(s.bytes()), RSI)
+	if m > 3 {
+		ADDQ(U8(s.bytes()), RBX)
+	}
+	ADDQ(U8(s.bytes()), RAX)
+	DECQ(RCX)
+	JNE(LabelRef(label + "_loop"))
+	Label(label + "_tail")
+	TESTQ(R10, R10)
+	JEQ(LabelRef(label + "_sum"))
+	step(true)
+	Label(label + "_sum")
+	MOVQ(total, RAX)
+	for i := range m {
+		for o := range n {
+			v := acc(i, o)
+			if s.wide {
+				VEXTRACTF64X4(U8(1), v, Y0)
+				VADDPS(v.AsY(), Y0, Y0)
+				v = Y0
+			}
+			VEXTRACTF128(U8(1), v, X1)
+			VADDPS(v.AsX(), X1, X0)
+			VPERMILPS(U8(0x4e), X0, X1)
+			VADDPS(X0, X1, X0)
+			VPERMILPS(U8(0xb1), X0, X1)
+			VADDSS(X0, X1, X0)
+			VADDSS(Mem{Base: R13, Disp: 4 * o}, X0, X0)
+			VMOVSS(X0, Mem{Base: R13, Disp: 4 * o})
+		}
+		LEAQ(Mem{Base: R13, Index: RAX, Scale: 4}, R13)
+	}
+}
+
+// vectors writes the loops over plain slices. Registers: DI, SI, DX the slices, CX values left.
+func (s isa) vectors() {
+	d, x, y := s.regs[0], s.regs[1], s.regs[2]
+	high, zero := s.regs[3], s.regs[4]
+	to, a, b := Mem{Base: RDI}, Mem{Base: RSI}, Mem{Base: RDX}
+
+	s.vector("addTo", "func(d, x *float32, n int)", []GPPhysical{RDI, RSI}, nil, func(last bool) {
+		s.load(to, d, last)
+		s.load(a, x, last)
+		VADDPS(x, d, d)
+		s.store(d, to, last)
+	})
+	s.vector("add", "func(d, a, b *float32, n int)", []GPPhysical{RDI, RSI, RDX}, nil, func(last bool) {
+		s.load(a, x, last)
+		s.load(b, y, last)
+		VADDPS(y, x, x)
+		s.store(x, to, last)
+	})
+	s.vector("maxTo", "func(d, x *float32, n int)", []GPPhysical{RDI, RSI}, nil, func(last bool) {
+		s.load(to, d, last)
+		s.load(a, x, last)
+		VMAXPS(d, x, d) // x > d ? x : d
+		s.store(d, to, last)
+	})
+	limits := func() {
+		Load(Param("high"), high.AsX())
+		VBROADCASTSS(high.AsX(), high)
+		s.zero(zero)
+	}
+	s.vector("activate", "func(d *float32, n int, high float32)", []GPPhysical{RDI}, limits, func(last bool) {
+		s.load(to, d, last)
+		VMAXPS(d, zero, d)
+		VMINPS(d, high, d)
+		s.store(d, to, last)
+	})
+	s.vector("actGrad", "func(d, y *float32, n int, high float32)", []GPPhysical{RDI, RSI}, limits, func(last bool) {
+		const le, ge = 2, 13
+		s.load(to, d, last)
+		s.load(a, y, last)
+		if s.wide {
+			VCMPPS(U8(le), zero, y, K2)
+			VCMPPS(U8(ge), high, y, K3)
+			KORW(K2, K3, K2)
+			VMOVAPS(zero, K2, d)
+		} else {
+			VCMPPS(U8(le), zero, y, x)
+			VCMPPS(U8(ge), high, y, y)
+			VORPS(x, y, y)
+			VANDNPS(d, y, d)
+		}
+		s.store(d, to, last)
+	})
+}
+
+// vector writes a loop over slices.
+func (s isa) vector(name, signature string, slices []GPPhysical, before func(), step func(last bool)) {
+	TEXT(name+s.name, NOSPLIT, signature)
+	Pragma("noescape")
+	for i, r := range slices {
+		Load(ParamIndex(i), r)
+	}
+	if before != nil {
+		before()
+	}
+	Load(Param("n"), RCX)
+	SUBQ(U8(s.lanes), RCX)
+	JLT(LabelRef("tail"))
+	Label("loop")
+	step(false)
+	for _, r := range slices {
+		ADDQ(U8(s.bytes()), r)
+	}
+	SUBQ(U8(s.lanes), RCX)
+	JGE(LabelRef("loop"))
+	Label("tail")
+	ADDQ(U8(s.lanes), RCX)
+	JEQ(LabelRef("end"))
+	s.setMask()
+	step(true)
+	Label("end")
+	VZEROUPPER()
+	RET()
+}
+
+// firstEqual writes the gradient of a window of a pool. Registers:
+//
+//	DI, SI grad and image at this vector of channels    R8, R9 d and max likewise    R10 values of channels left
+//	R11 bytes from one row to the next    R12 bytes from one pixel to the next
+//	BX offset of the row    AX offset of the pixel    R13 rows left    CX pixels left
+func (s isa) firstEqual() {
+	TEXT("firstEqual"+s.name, NOSPLIT, "func(grad, d, image, max *float32, channels, rows, cols, stride int)")
+	Pragma("noescape")
+	max, d, eq, open := s.regs[0], s.regs[1], s.regs[2], s.regs[3]
+	Load(Param("grad"), RDI)
+	Load(Param("d"), R8)
+	Load(Param("image"), RSI)
+	Load(Param("max"), R9)
+	Load(Param("channels"), R10)
+	Load(Param("stride"), R11)
+	SHLQ(U8(2), R11)
+	MOVQ(R10, R12)
+	SHLQ(U8(2), R12)
+
+	Label("channels")
+	MOVQ(R10, RCX)
+	CMPQ(RCX, U8(s.lanes))
+	JLE(LabelRef("masked"))
+	MOVQ(U32(s.lanes), RCX)
+	Label("masked")
+	s.setMask()
+	s.load(Mem{Base: R9}, max, true)
+	s.load(Mem{Base: R8}, d, true)
+	Comment("Channels that have not found their maximum yet.")
+	if s.wide {
+		KMOVW(K1, K2)
+	} else {
+		VMOVAPS(s.mask(), open)
+	}
+	XORQ(RBX, RBX)
+	Load(Param("rows"), R13)
+	Label("rows")
+	MOVQ(RBX, RAX)
+	Load(Param("cols"), RCX)
+	Label("cols")
+	image, grad := Mem{Base: RSI, Index: RAX, Scale: 1}, Mem{Base: RDI, Index: RAX, Scale: 1}
+	if s.wide {
+		VCMPPS(U8(0), image, max, K2, K3)
+		KTESTW(K3, K3)
+		JEQ(LabelRef("none"))
+		VMOVUPS_Z(grad, K3, eq)
+		VADDPS(d, eq, eq)
+		VMOVUPS(eq, K3, grad)
+		KANDNW(K2, K3, K2)
+		KTESTW(K2, K2)
+		JEQ(LabelRef("found"))
+	} else {
+		sum := s.regs[4]
+		VMASKMOVPS(image, open, eq)
+		VCMPPS(U8(0), eq, max, eq)
+		VANDPS(open, eq, eq)
+		VTESTPS(eq, eq)
+		JEQ(LabelRef("none"))
+		VMASKMOVPS(grad, eq, sum)
+		VADDPS(d, sum, sum)
+		VMASKMOVPS(sum, eq, grad)
+		VANDNPS(open, eq, open)
+		VTESTPS(open, open)
+		JEQ(LabelRef("found"))
+	}
+	Label("none")
+	ADDQ(R12, RAX)
+	DECQ(RCX)
+	JNE(LabelRef("cols"))
+	ADDQ(R11, RBX)
+	DECQ(R13)
+	JNE(LabelRef("rows"))
+	Label("found")
+	for _, r := range []GPPhysical{RDI, RSI, R8, R9} {
+		ADDQ(U8(s.bytes()), r)
+	}
+	SUBQ(U8(s.lanes), R10)
+	JGT(LabelRef("channels"))
+	VZEROUPPER()
+	RET()
+}

@@ -1,0 +1,209 @@
+//go:build !noasm
+
+package kernel
+
+import (
+	"golang.org/x/sys/cpu"
+	"math"
+)
+
+//go:generate go run -C _gen . -out ../kernels_amd64.s
+
+// The loops of tile.go, vector.go, dense.go and pool.go in assembly. They read and write what their Go twins do.
+
+//go:noescape
+func productAVX2(t *tile)
+
+//go:noescape
+func productAVX512(t *tile)
+
+//go:noescape
+func channelsAVX2(t *tile)
+
+//go:noescape
+func channelsAVX512(t *tile)
+
+//go:noescape
+func dotsAVX2(dst, src, w *float32, rows, out, k, stride int)
+
+//go:noescape
+func dotsAVX512(dst, src, w *float32, rows, out, k, stride int)
+
+//go:noescape
+func addToAVX2(d, x *float32, n int)
+
+//go:noescape
+func addToAVX512(d, x *float32, n int)
+
+//go:noescape
+func addAVX2(d, a, b *float32, n int)
+
+//go:noescape
+func addAVX512(d, a, b *float32, n int)
+
+//go:noescape
+func maxToAVX2(d, x *float32, n int)
+
+//go:noescape
+func maxToAVX512(d, x *float32, n int)
+
+//go:noescape
+func activateAVX2(d *float32, n int, high float32)
+
+//go:noescape
+func activateAVX512(d *float32, n int, high float32)
+
+//go:noescape
+func actGradAVX2(d, y *float32, n int, high float32)
+
+//go:noescape
+func actGradAVX512(d, y *float32, n int, high float32)
+
+//go:noescape
+func firstEqualAVX2(grad, d, image, max *float32, channels, rows, cols, stride int)
+
+//go:noescape
+func firstEqualAVX512(grad, d, image, max *float32, channels, rows, cols, stride int)
+
+func detect() int {
+	switch {
+	case cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasFMA:
+		return avx512
+	case cpu.X86.HasAVX2 && cpu.X86.HasFMA:
+		return avx2
+	}
+	return generic
+}
+
+func (t *tile) product() {
+	t.check(1)
+	switch level {
+	case avx512:
+		t.split(12)
+		productAVX512(t)
+	case avx2:
+		t.split(avx2Rows(t.cols))
+		productAVX2(t)
+	default:
+		t.productGeneric()
+	}
+}
+
+func (t *tile) channels() {
+	t.check(t.cols)
+	switch level {
+	case avx512:
+		t.split(12)
+		channelsAVX512(t)
+	case avx2:
+		t.split(avx2Rows(t.cols))
+		channelsAVX2(t)
+	default:
+		t.channelsGeneric()
+	}
+}
+
+// avx2Rows is how many rows the sixteen registers of AVX2 have room for.
+func avx2Rows(cols int) int {
+	if cols > 8 {
+		return 6
+	}
+	return 12
+}
+
+func dots(dst, src, w []float32, rows, out, k, stride int) {
+	switch level {
+	case avx512:
+		dotsAVX512(&dst[0], &src[0], &w[0], rows, out, k, stride)
+	case avx2:
+		dotsAVX2(&dst[0], &src[0], &w[0], rows, out, k, stride)
+	default:
+		dotsGeneric(dst, src, w, rows, out, k, stride)
+	}
+}
+
+func firstEqual(grad, d, image, max []float32, rows, cols, stride int) {
+	c := len(max)
+	if level == generic {
+		firstEqualGeneric(grad, d, image, max, rows, cols, stride)
+		return
+	}
+	reach(grad, 0, c, (rows-1)*stride, (cols-1)*c, 0)
+	reach(image, 0, c, (rows-1)*stride, (cols-1)*c, 0)
+	d = d[:c]
+	if level == avx512 {
+		firstEqualAVX512(&grad[0], &d[0], &image[0], &max[0], c, rows, cols, stride)
+	} else {
+		firstEqualAVX2(&grad[0], &d[0], &image[0], &max[0], c, rows, cols, stride)
+	}
+}
+
+func addTo(d, x []float32) {
+	x = x[:len(d)]
+	switch {
+	case len(d) == 0:
+	case level == avx512:
+		addToAVX512(&d[0], &x[0], len(d))
+	case level == avx2:
+		addToAVX2(&d[0], &x[0], len(d))
+	default:
+		addToGeneric(d, x)
+	}
+}
+
+func add(d, a, b []float32) {
+	switch {
+	case len(d) == 0:
+	case level == avx512:
+		addAVX512(&d[0], &a[0], &b[0], len(d))
+	case level == avx2:
+		addAVX2(&d[0], &a[0], &b[0], len(d))
+	default:
+		addGeneric(d, a, b)
+	}
+}
+
+func maxTo(d, x []float32) {
+	x = x[:len(d)]
+	switch {
+	case len(d) == 0:
+	case level == avx512:
+		maxToAVX512(&d[0], &x[0], len(d))
+	case level == avx2:
+		maxToAVX2(&d[0], &x[0], len(d))
+	default:
+		maxToGeneric(d, x)
+	}
+}
+
+// high is where an activation goes flat again. Nothing is beyond NaN.
+func high(act Act) float32 {
+	if act == ReLU6 {
+		return 6
+	}
+	return float32(math.NaN())
+}
+
+func activate(d []float32, act Act) {
+	switch {
+	case len(d) == 0:
+	case level == avx512:
+		activateAVX512(&d[0], len(d), high(act))
+	case level == avx2:
+		activateAVX2(&d[0], len(d), high(act))
+	default:
+		activateGeneric(d, act)
+	}
+}
+
+func actGrad(d, y []float32, act Act) {
+	switch {
+	case len(d) == 0:
+	case level == avx512:
+		actGradAVX512(&d[0], &y[0], len(d), high(act))
+	case level == avx2:
+		actGradAVX2(&d[0], &y[0], len(d), high(act))
+	default:
+		actGradGeneric(d, y, act)
+	}
+}
