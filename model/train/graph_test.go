@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +51,7 @@ func TestGradients(t *testing.T) {
 	}{
 		{"dense alone", layers(2, 3, 2, model.Layer{Name: "head", Op: model.Dense, Out: 3}), 4, 1, nil},
 		{"dense wider than one part", layers(1, 3, 2, model.Layer{Name: "a", Op: model.Dense, Out: 2*denseOutputs + 5, Act: model.ReLU}, model.Layer{Name: "head", Op: model.Dense, Out: 3}), 5, 3, nil},
+		{"a gradient as large as the logits", layers(1, 4, 2, model.Layer{Name: "a", Op: model.Dense, Out: 3}, model.Layer{Name: "head", Op: model.Dense, Out: 3}), 8, 1, nil},
 		{"convolution of one pixel", between(3, 4, 2, model.Layer{Name: "op", Op: model.Conv, Out: 5, Kernel: 1, Act: model.ReLU}), 3, 1, nil},
 		{"padding", between(5, 4, 2, model.Layer{Name: "op", Op: model.Conv, Out: 3, Kernel: 3, Pad: 1, Act: model.ReLU}), 3, 1, nil},
 		{"stride that leaves pixels over", between(7, 6, 2, model.Layer{Name: "op", Op: model.Conv, Out: 3, Kernel: 3, Stride: 2}), 3, 2, nil},
@@ -62,6 +64,10 @@ func TestGradients(t *testing.T) {
 		{"max pool with padding", between(6, 5, 2, model.Layer{Name: "op", Op: model.MaxPool, Kernel: 3, Stride: 2, Pad: 1}), 3, 1, nil},
 		{"mean", between(3, 5, 2, model.Layer{Name: "op", Op: model.GlobalAvgPool}), 3, 1, nil},
 		{"sum of one layer with itself", between(3, 3, 2, model.Layer{Name: "op", Op: model.Add, From: []string{"first", "first"}, Act: model.ReLU}), 3, 1, nil},
+		{"a linear sum, whose gradient two activations share", between(3, 3, 2,
+			model.Layer{Name: "a", Op: model.Conv, Out: 4, Kernel: 1, Act: model.ReLU, From: []string{"first"}},
+			model.Layer{Name: "b", Op: model.Conv, Out: 4, Kernel: 1, Act: model.ReLU, From: []string{"first"}},
+			model.Layer{Name: "op", Op: model.Add, From: []string{"a", "b"}}), 3, 1, nil},
 		{"head of one channel and one image", layers(1, 1, 1, model.Layer{Name: "first", Op: model.Conv, Out: 1, Kernel: 1}, model.Layer{Name: "head", Op: model.Dense, Out: 2}), 1, 1, nil},
 		{"residual, concat, depthwise, pools", residual, 5, 1, nil},
 		{"the same in slices, the last not full", residual, 5, 3, nil},
@@ -84,16 +90,31 @@ func TestGradients(t *testing.T) {
 			}
 			defer tr.close()
 			ref := newReference(t, c.net)
+			loss := ref.loss(t, p.params64, p.images64, p.labels, cfg.LabelSmoothing)
+			right := 0
+			for i, image := range p.images64 {
+				z := ref.logits(t, p.params64, image)
+				if slices.Index(z, slices.Max(z)) == p.labels[i] {
+					right++
+				}
+			}
+			slopes := map[string][]float64{}
+			for _, l := range tr.learn {
+				slopes[l.name] = ref.gradient(t, p.params64, l.name, p.images64, p.labels, cfg.LabelSmoothing)
+			}
 			for range 2 { // results keep their places after the first run
 				out, err := tr.step(context.Background(), p.batch(tr), 0)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if want := ref.loss(t, p.params64, p.images64, p.labels, cfg.LabelSmoothing); math.Abs(out.loss-want) > 1e-5*max(want, 1) {
-					t.Errorf("loss %v, want %v", out.loss, want)
+				if math.Abs(out.loss-loss) > 1e-5*max(loss, 1) {
+					t.Errorf("loss %v, want %v", out.loss, loss)
+				}
+				if out.right != right {
+					t.Errorf("%d images are right, want %d", out.right, right)
 				}
 				for _, l := range tr.learn {
-					compare(t, l.name, l.g, ref.gradient(t, p.params64, l.name, p.images64, p.labels, cfg.LabelSmoothing))
+					compare(t, l.name, l.g, slopes[l.name])
 				}
 			}
 			if cfg.Freeze && len(tr.learn) != 2 {

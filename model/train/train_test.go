@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -30,6 +31,7 @@ type toy struct {
 	seed   uint64
 	fail   int          // image that cannot be loaded, from 1
 	loads  atomic.Int64 // calls of Load
+	asked  sync.Map     // [2]int{i, epoch}: how often
 }
 
 var toyClasses = []string{"across", "along", "no-logo"}
@@ -47,6 +49,8 @@ func (t *toy) Label(i int) int { return t.labels[i] }
 
 func (t *toy) Load(i, epoch int, image []float32) error {
 	t.loads.Add(1)
+	n, _ := t.asked.LoadOrStore([2]int{i, epoch}, new(atomic.Int64))
+	n.(*atomic.Int64).Add(1)
 	if i+1 == t.fail {
 		return errors.New("the file is gone")
 	}
@@ -450,5 +454,35 @@ func TestLoadsAhead(t *testing.T) {
 	mustRun(t, toyCNN(), data, cfg, check)
 	if n := data.Train.(*toy).loads.Load(); n != 75 {
 		t.Errorf("%d images were loaded of 75", n)
+	}
+}
+
+// An image must not be shown twice in the same way for training, however often it is drawn, and never in a random way for scoring.
+func TestEpochsOfLoad(t *testing.T) {
+	data := toyData()
+	small := newToy(40, 1)
+	for i := range small.labels {
+		small.labels[i] = min(i/2, 2) // two images of each bar, 36 without
+	}
+	data.Train = small
+	cfg := toyConfig()
+	cfg.Balance = Full
+	mustRun(t, toyCNN(), data, cfg)
+	small.asked.Range(func(key, n any) bool {
+		if k := key.([2]int); k[1] < 0 || n.(*atomic.Int64).Load() != 1 {
+			t.Errorf("training image %d is asked for %d times in epoch %d", k[0], n.(*atomic.Int64).Load(), k[1])
+		}
+		return true
+	})
+	if n := small.loads.Load(); n != 4*40 {
+		t.Errorf("%d training images are loaded, want 4 epochs of 40", n)
+	}
+	for _, d := range []Dataset{data.Validation, data.Test} {
+		d.(*toy).asked.Range(func(key, n any) bool {
+			if k := key.([2]int); k[1] >= 0 || n.(*atomic.Int64).Load() != 4 {
+				t.Errorf("image %d for scoring is asked for %d times in epoch %d", k[0], n.(*atomic.Int64).Load(), k[1])
+			}
+			return true
+		})
 	}
 }
