@@ -1,0 +1,418 @@
+package corpus
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/logobeam/logobeam/transforms"
+)
+
+// Tree says whether Prepare lays the images out in folders as well: train_data/CLASS/, val_data/CLASS/ and test_data/CLASS/.
+type Tree string
+
+// The kinds of Tree.
+const (
+	NoTree Tree = ""
+	Links  Tree = "links"  // symbolic links to the images; the listings name the images themselves
+	Copies Tree = "copies" // copies, which the listings name, so that the folder can be moved elsewhere
+)
+
+// Options says what to prepare and how. Begin with DefaultOptions.
+type Options struct {
+	Source string // FlickrLogos distribution or tree of class folders
+	Out    string // folder for the listings: new, empty, or made by Prepare before
+	Seed   uint64
+	// NoLogoShare is the share of a FlickrLogos distribution's validation images without a logo that goes to training, 0 to 1.
+	NoLogoShare float64
+	// Shares is how a tree of class folders is split into training, validation and test. Their sum counts as 1.
+	Shares [3]float64
+	// SkipCheck leaves the images unread: neither that they are there nor that they can be decoded is checked.
+	SkipCheck bool
+	Limits    transforms.Limits // for that check
+	Workers   int               // of that check; 0 is GOMAXPROCS
+	Tree      Tree
+	// Progress, if there is one, is called as images are checked, by several goroutines.
+	Progress func(done, total int)
+}
+
+// DefaultOptions is half of the validation images without a logo to training, 70 to 15 to 15 of class folders, and every
+// image checked.
+func DefaultOptions(source, out string) Options {
+	return Options{Source: source, Out: out, Seed: 1, NoLogoShare: 0.5, Shares: [3]float64{0.7, 0.15, 0.15}, Limits: transforms.DefaultLimits()}
+}
+
+// Splits is what Prepare made. Images are as in the listings.
+type Splits struct {
+	Train, Val, Test []Row
+	Classes          []string // of all of them, sorted
+	// FlickrLogos says that the source was recognised by its lists; Moved is how many images without a logo went from
+	// validation to training.
+	FlickrLogos bool
+	Moved       int
+}
+
+// The files that Prepare writes to its output.
+const (
+	trainCSV = "train.csv"
+	valCSV   = "val.csv"
+	testCSV  = "test.csv"
+	record   = "prepared.json" // how the listings were made; says that the folder is ours
+)
+
+var (
+	listingNames = [3]string{trainCSV, valCSV, testCSV}
+	treeNames    = [3]string{"train_data", "val_data", "test_data"}
+	splitNames   = [3]string{"training", "validation", "test"}
+)
+
+// Prepare splits labelled images into training, validation and test, and writes a listing of each, sorted by class and
+// image: train.csv, val.csv and test.csv with the columns image and label. Images below the output folder are named
+// relative to it, others by their absolute path. The same source and options give the same listings.
+//
+// Nothing is written if anything is wrong: a source that is neither a FlickrLogos distribution nor a tree of class
+// folders, a list that is missing or leads out of the source, images that are not there or do not decode (the error names
+// the first of them), or an output folder with other content.
+func Prepare(ctx context.Context, o Options) (Splits, error) {
+	if err := o.validate(); err != nil {
+		return Splits{}, err
+	}
+	source, err := filepath.Abs(o.Source)
+	if err != nil {
+		return Splits{}, fmt.Errorf("corpus: %w", err)
+	}
+	out, err := filepath.Abs(o.Out)
+	if err != nil {
+		return Splits{}, fmt.Errorf("corpus: %w", err)
+	}
+	if info, err := os.Stat(source); err != nil {
+		return Splits{}, fmt.Errorf("corpus: no source: %w", err)
+	} else if !info.IsDir() {
+		return Splits{}, fmt.Errorf("corpus: %s is a file: want a folder with a folder for each class, or a FlickrLogos distribution", o.Source)
+	}
+	if err := checkOutput(out); err != nil {
+		return Splits{}, err
+	}
+
+	s := Splits{FlickrLogos: isFlickrLogos(source)}
+	var splits [3][]Row
+	if s.FlickrLogos {
+		if splits, err = readFlickrLogos(source); err != nil {
+			return Splits{}, err
+		}
+		s.Moved = moveNoLogo(&splits, o.NoLogoShare, o.Seed)
+	} else {
+		rows, err := readFolders(source, out)
+		if err != nil {
+			return Splits{}, err
+		}
+		splits = deal(rows, o.Shares, o.Seed)
+	}
+	for i, rows := range splits {
+		if len(rows) == 0 && (s.FlickrLogos || o.Shares[i] > 0) {
+			return Splits{}, fmt.Errorf("corpus: %s: no images for %s", o.Source, splitNames[i])
+		}
+		sortRows(rows)
+	}
+	if !o.SkipCheck {
+		if err := check(ctx, source, slices.Concat(splits[0], splits[1], splits[2]), o); err != nil {
+			return Splits{}, err
+		}
+	}
+	if err := write(ctx, source, out, &splits, s, o); err != nil {
+		return Splits{}, err
+	}
+	s.Train, s.Val, s.Test = splits[0], splits[1], splits[2]
+	s.Classes = Classes(s.Train, s.Val, s.Test)
+	return s, nil
+}
+
+func (o Options) validate() error {
+	if o.Source == "" || o.Out == "" {
+		return errors.New("corpus: want a source and an output folder")
+	}
+	if !(o.NoLogoShare >= 0 && o.NoLogoShare <= 1) {
+		return fmt.Errorf("corpus: the share of images without a logo is %v: want 0 to 1", o.NoLogoShare)
+	}
+	for i, v := range o.Shares {
+		if !(v >= 0) || math.IsInf(v, 1) || i == 0 && v == 0 {
+			return fmt.Errorf("corpus: shares of %v: want 0 or more, and some for training", o.Shares)
+		}
+	}
+	switch o.Tree {
+	case NoTree, Links, Copies:
+		return nil
+	}
+	return fmt.Errorf("corpus: tree %q: want %s or %s", o.Tree, Links, Copies)
+}
+
+// checkOutput refuses a folder that holds anything that Prepare does not replace.
+func checkOutput(out string) error {
+	entries, err := os.ReadDir(out)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("corpus: %w", err)
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	var r struct {
+		MadeBy string `json:"made_by"`
+	}
+	if data, err := os.ReadFile(filepath.Join(out, record)); err != nil || json.Unmarshal(data, &r) != nil || r.MadeBy != madeBy {
+		return fmt.Errorf("corpus: %s holds %s and was not made by prepare: name a new or an empty folder", out, entries[0].Name())
+	}
+	known := slices.Concat(listingNames[:], treeNames[:], []string{record})
+	for _, e := range entries {
+		if !slices.Contains(known, e.Name()) {
+			return fmt.Errorf("corpus: %s holds %s, which is not of prepare's making: move it away, or name a new folder", out, e.Name())
+		}
+	}
+	return nil
+}
+
+const madeBy = "logobeam prepare"
+
+// check reads and decodes every image.
+func check(ctx context.Context, source string, rows []Row, o Options) error {
+	const named = 10
+	workers := o.Workers
+	if workers < 1 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	var (
+		next, done atomic.Int64
+		bad        = make([]error, len(rows))
+		wait       sync.WaitGroup
+	)
+	for range workers {
+		wait.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(rows)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				data, err := readFile(filepath.Join(source, filepath.FromSlash(rows[i].Image)), o.Limits.Bytes)
+				if err == nil {
+					_, err = transforms.Decode(data, o.Limits)
+				}
+				bad[i] = err
+				if n := int(done.Add(1)); o.Progress != nil {
+					o.Progress(n, len(rows))
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("corpus: checking images: %w", err)
+	}
+	var b strings.Builder
+	count := 0
+	for i, err := range bad {
+		if err == nil {
+			continue
+		}
+		if count++; count <= named {
+			fmt.Fprintf(&b, "\n  %s: %v", rows[i].Image, err)
+		}
+	}
+	if count == 0 {
+		return nil
+	}
+	if count > named {
+		fmt.Fprintf(&b, "\n  and %d more", count-named)
+	}
+	return fmt.Errorf("corpus: %d of %d images cannot be used; mend or remove them:%s", count, len(rows), b.String())
+}
+
+// readFile reads a file of at most limit bytes; 0 is no limit. Its errors do not repeat the path.
+func readFile(file string, limit int64) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, plain(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, plain(err)
+	case !info.Mode().IsRegular():
+		return nil, errors.New("not a file")
+	case limit > 0 && info.Size() > limit:
+		return nil, &transforms.Error{Reason: transforms.ReasonTooManyBytes, Detail: fmt.Sprintf("%d bytes, the limit is %d", info.Size(), limit)}
+	}
+	data := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, fmt.Errorf("reading it: %w", plain(err))
+	}
+	return data, nil
+}
+
+// plain takes operation and path off an error.
+func plain(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// write makes the output: the record first, so that what an interrupted run leaves can be recognised, and the listings
+// last. It replaces the images of splits by what the listings name.
+func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, o Options) error {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return fmt.Errorf("corpus: %w", err)
+	}
+	for i := range splits {
+		if err := os.Remove(filepath.Join(out, listingNames[i])); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("corpus: %w", err)
+		}
+		if err := os.RemoveAll(filepath.Join(out, treeNames[i])); err != nil {
+			return fmt.Errorf("corpus: %w", err)
+		}
+	}
+	kind := "class folders"
+	if s.FlickrLogos {
+		kind = "flickrlogos"
+	}
+	note, err := json.MarshalIndent(map[string]any{
+		"made_by": madeBy, "source": source, "kind": kind, "seed": o.Seed, "no_logo_share": o.NoLogoShare, "shares": o.Shares,
+		"checked": !o.SkipCheck, "train": len(splits[0]), "val": len(splits[1]), "test": len(splits[2]),
+	}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("corpus: %w", err)
+	}
+	if err := replace(filepath.Join(out, record), append(note, '\n')); err != nil {
+		return err
+	}
+
+	for i, rows := range splits {
+		var named []Row
+		switch o.Tree {
+		case NoTree:
+			named = located(source, out, rows)
+		default:
+			laid, err := lay(ctx, source, out, treeNames[i], rows, o.Tree)
+			if err != nil {
+				return err
+			}
+			if named = laid; o.Tree == Links {
+				named = located(source, out, rows)
+			}
+		}
+		sortRows(named)
+		splits[i] = named
+	}
+	for i, rows := range splits {
+		var b bytes.Buffer
+		w := csv.NewWriter(&b)
+		if err := w.Write([]string{"image", "label"}); err != nil {
+			return fmt.Errorf("corpus: %w", err)
+		}
+		for _, r := range rows {
+			if err := w.Write([]string{r.Image, r.Label}); err != nil {
+				return fmt.Errorf("corpus: %w", err)
+			}
+		}
+		w.Flush()
+		if err := replace(filepath.Join(out, listingNames[i]), b.Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// located names images as a listing in out does.
+func located(source, out string, rows []Row) []Row {
+	named := make([]Row, len(rows))
+	for i, r := range rows {
+		image := filepath.Join(source, filepath.FromSlash(r.Image))
+		if rel, err := filepath.Rel(out, image); err == nil && filepath.IsLocal(rel) {
+			image = rel
+		}
+		named[i] = Row{filepath.ToSlash(image), r.Label}
+	}
+	return named
+}
+
+// lay makes one folder of the tree, and names its images relative to out. Images of one class that have the same name
+// in different folders get their whole path as a name.
+func lay(ctx context.Context, source, out, folder string, rows []Row, tree Tree) ([]Row, error) {
+	taken := map[string]int{}
+	key := func(r Row) string { return r.Label + "/" + strings.ToLower(path.Base(r.Image)) }
+	for _, r := range rows {
+		taken[key(r)]++
+	}
+	laid := make([]Row, len(rows))
+	for i, r := range rows {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("corpus: %w", err)
+		}
+		name := path.Base(r.Image)
+		if taken[key(r)] > 1 {
+			name = strings.ReplaceAll(r.Image, "/", "_")
+		}
+		image := path.Join(folder, r.Label, name)
+		from, to := filepath.Join(source, filepath.FromSlash(r.Image)), filepath.Join(out, filepath.FromSlash(image))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return nil, fmt.Errorf("corpus: %w", err)
+		}
+		var err error
+		if tree == Links {
+			err = os.Symlink(from, to)
+		} else {
+			err = duplicate(from, to)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("corpus: %w", err)
+		}
+		laid[i] = Row{image, r.Label}
+	}
+	return laid, nil
+}
+
+func duplicate(from, to string) (err error) {
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dst.Close()) }()
+	_, err = io.Copy(dst, src)
+	return err
+}
+
+// replace writes a file beside its place and renames it.
+func replace(file string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(file), ".*.tmp")
+	if err != nil {
+		return fmt.Errorf("corpus: %w", err)
+	}
+	defer os.Remove(f.Name()) // gone already when all went well
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		return fmt.Errorf("corpus: %s: %w", file, err)
+	}
+	return nil
+}
