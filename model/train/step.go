@@ -25,22 +25,29 @@ import (
 //
 // Dense layers are treated apart. Their weights are by far the most (a hundred times the convolutions' in the
 // article's network), and their gradient over a whole batch is one product of two matrices: so slices only hand over their
-// inputs and gradients, and the product is worked out once, in parts.
+// inputs and gradients. The product is worked out once, a few outputs at a time, and the solver takes each part while it
+// is still in the cache: the gradient as a whole is never in memory.
 type trainer struct {
 	*plan
 	cfg     Config
 	rows    int // images of a slice
 	workers []*worker
 	solver  solver
-	learn   []learned // what is trained, in the order of the layers
+	learn   []*learned // what is trained, in the order of the layers
 	byLayer map[int]*layerGrad
+	tasks   []task // what is left to do when the slices are through
+	parts   [][]float32
 	steps   int // steps taken
 }
+
+// task is a piece of a step's work that can be done beside the others. It may use a worker's memory for a part.
+type task func(part []float32, rows int, rate float64)
 
 // learned is a parameter that is trained.
 type learned struct {
 	name    string
-	w, g    []float32
+	w       []float32
+	g       []float32 // the gradient of the batch; nil for a dense layer's
 	moments [2][]float32
 	decay   float64 // weight decay
 	rate    float64 // multiplies the learning rate
@@ -48,9 +55,9 @@ type learned struct {
 
 // layerGrad is where the gradient of one layer comes together.
 type layerGrad struct {
-	layer  int
-	dw, db []float32
-	turn   turn
+	layer        int
+	weight, bias *learned
+	turn         turn
 	// For dense layers: inputs [rows of the batch][inputs], and the gradients to the outputs, cut along the outputs into
 	// parts [rows of the batch][outputs of the part].
 	x     []float32
@@ -58,7 +65,7 @@ type layerGrad struct {
 }
 
 // denseOutputs is the number of outputs of a dense layer whose weights' gradient is worked out as one part.
-const denseOutputs = 64
+const denseOutputs = 12
 
 // worker is one goroutine's graph and the slice it is at.
 type worker struct {
@@ -122,31 +129,40 @@ func newTrainer(net model.Network, params model.Params, cfg Config) (*trainer, e
 		return nil, err
 	}
 	t := &trainer{plan: p, cfg: cfg, rows: (cfg.Batch + cfg.Slices - 1) / cfg.Slices, solver: newSolver(cfg), byLayer: map[int]*layerGrad{}}
+	part := 0
 	for i, l := range p.layers {
 		if !l.trained {
 			continue
 		}
-		w, b := learned{name: l.Name + ".weight", w: p.weight(i), decay: cfg.WeightDecay, rate: 1}, learned{name: l.Name + ".bias", w: p.bias(i), rate: 1}
+		w, b := &learned{name: l.Name + ".weight", w: p.weight(i), decay: cfg.WeightDecay, rate: 1}, &learned{name: l.Name + ".bias", w: p.bias(i), rate: 1}
 		if i == head {
 			w.rate, b.rate = cfg.HeadRate, cfg.HeadRate
 		}
-		for _, q := range []*learned{&w, &b} {
-			q.g = make([]float32, len(q.w))
+		g := &layerGrad{layer: i, weight: w, bias: b}
+		g.turn.change.L = &g.turn.mu
+		for _, q := range []*learned{w, b} {
 			for k := range t.solver.moments {
 				q.moments[k] = make([]float32, len(q.w))
 			}
+			if l.Op != model.Dense {
+				q.g = make([]float32, len(q.w))
+				t.tasks = append(t.tasks, t.updates(q)...)
+			}
 		}
 		t.learn = append(t.learn, w, b)
-		g := &layerGrad{layer: i, dw: w.g, db: b.g}
-		g.turn.change.L = &g.turn.mu
 		if l.Op == model.Dense {
 			batch := t.rows * cfg.Slices
 			g.x = make([]float32, batch*l.in.Size())
 			for o := 0; o < l.out.C; o += denseOutputs {
 				g.parts = append(g.parts, make([]float32, batch*min(denseOutputs, l.out.C-o)))
+				t.tasks = append(t.tasks, t.multiply(g, len(g.parts)-1))
 			}
+			part = max(part, (l.in.Size()+1)*denseOutputs)
 		}
 		t.byLayer[i] = g
+	}
+	for range cfg.workers() {
+		t.parts = append(t.parts, make([]float32, part))
 	}
 	for range min(cfg.workers(), cfg.Slices) {
 		w := &worker{trainer: t}
@@ -176,12 +192,12 @@ func (w *worker) give(layer int, dw, db, dy, x, scratch []float32) {
 		return
 	}
 	if w.slice == 0 { // the first needs not wait for anybody, nor add
-		w.gradWeights(layer, w.rows, g.dw, g.db, dy, x, scratch)
+		w.gradWeights(layer, w.rows, g.weight.g, g.bias.g, dy, x, scratch)
 	} else {
 		w.gradWeights(layer, w.rows, dw, db, dy, x, scratch)
 		g.turn.wait(w.slice)
-		add(g.dw, dw)
-		add(g.db, db)
+		add(g.weight.g, dw)
+		add(g.bias.g, db)
 	}
 	g.turn.pass()
 }
@@ -204,11 +220,36 @@ func (w *worker) handOver(g *layerGrad, dy, x []float32) {
 	}
 }
 
-// multiply works out part k of a dense layer's gradient from rows rows of the batch.
-func (t *trainer) multiply(g *layerGrad, k, rows int) {
+// multiply is the task of working out part k of a dense layer's gradient, and of the solver's step along it.
+func (t *trainer) multiply(g *layerGrad, k int) task {
 	in, o := t.layers[g.layer].in.Size(), k*denseOutputs
-	c := min(denseOutputs, len(g.db)-o)
-	kernel.DenseGradWeights(g.dw[o*in:(o+c)*in], g.db[o:o+c], g.parts[k], g.x, rows, c, in)
+	c := min(denseOutputs, len(g.bias.w)-o)
+	return func(part []float32, rows int, rate float64) {
+		dw, db := part[:c*in], part[c*in:c*in+c]
+		kernel.DenseGradWeights(dw, db, g.parts[k], g.x, rows, c, in)
+		t.update(g.weight, o*in, dw, rate)
+		t.update(g.bias, o, db, rate)
+	}
+}
+
+// updates are the tasks of the solver's step for a parameter whose gradient is there. Every value is worked out by itself,
+// so any cut gives the same.
+func (t *trainer) updates(p *learned) (list []task) {
+	const piece = 1 << 16
+	for i := 0; i < len(p.w); i += piece {
+		g := p.g[i:min(i+piece, len(p.g))]
+		list = append(list, func(_ []float32, _ int, rate float64) { t.update(p, i, g, rate) })
+	}
+	return list
+}
+
+// update lets the solver change the values of p from the first on along their gradient g.
+func (t *trainer) update(p *learned, first int, g []float32, rate float64) {
+	var m [2][]float32
+	for k := range t.solver.moments {
+		m[k] = p.moments[k][first:]
+	}
+	t.solver.update(p.w[first:first+len(g)], g, m, t.steps, rate*p.rate, p.decay)
 }
 
 // batch is the images of one step, ready to be computed.
@@ -268,10 +309,7 @@ func (t *trainer) step(ctx context.Context, b *batch, rate float64) (outcome, er
 	if math.IsNaN(out.loss) || math.IsInf(out.loss, 0) {
 		return out, fmt.Errorf("the loss is %v at a learning rate of %v: a lower one may help, or a warm-up", out.loss, rate)
 	}
-	if err := t.finishGradients(active * t.rows); err != nil {
-		return out, err
-	}
-	return out, t.change(rate)
+	return out, t.change(active*t.rows, rate)
 }
 
 // first is the first error that says more than that there is another.
@@ -329,46 +367,21 @@ func (w *worker) run(slice int, b *batch, targets []float32) (loss float64, righ
 	return float64(w.loss.dst[0]), right, nil
 }
 
-// finishGradients works out what the slices left: the products of the dense layers.
-func (t *trainer) finishGradients(rows int) error {
-	var parts []func()
-	for _, g := range t.byLayer {
-		for k := range g.parts {
-			parts = append(parts, func() { t.multiply(g, k, rows) })
-		}
-	}
-	return t.parallel(len(parts), func(i int) { parts[i]() })
-}
-
-// change lets the solver take a step and packs the new weights.
-func (t *trainer) change(rate float64) error {
+// change lets the solver take a step along the gradients that the slices left, and packs the new weights.
+func (t *trainer) change(rows int, rate float64) error {
 	t.steps++
-	const piece = 1 << 16 // values; a value is worked out by itself, so any cut gives the same
-	var pieces []func()
-	for _, p := range t.learn {
-		for i := 0; i < len(p.w); i += piece {
-			j := min(i+piece, len(p.w))
-			var m [2][]float32
-			for k := range t.solver.moments {
-				m[k] = p.moments[k][i:j]
-			}
-			pieces = append(pieces, func() { t.solver.update(p.w[i:j], p.g[i:j], m, t.steps, rate*p.rate, p.decay) })
-		}
-	}
-	if err := t.parallel(len(pieces), func(i int) { pieces[i]() }); err != nil {
+	if err := t.parallel(len(t.tasks), func(worker, i int) { t.tasks[i](t.parts[worker], rows, rate) }); err != nil {
 		return err
 	}
-	var trained []int
-	for i, l := range t.layers {
-		if l.trained {
-			trained = append(trained, i)
+	return t.parallel(len(t.layers), func(_, i int) {
+		if t.layers[i].trained {
+			t.repack(i)
 		}
-	}
-	return t.parallel(len(trained), func(i int) { t.repack(trained[i]) })
+	})
 }
 
 // parallel calls f for 0 to n-1 on as many goroutines as there are workers.
-func (t *trainer) parallel(n int, f func(i int)) error {
+func (t *trainer) parallel(n int, f func(worker, i int)) error {
 	var next atomic.Int64
 	var group sync.WaitGroup
 	errs := make([]error, min(t.cfg.workers(), n))
@@ -384,7 +397,7 @@ func (t *trainer) parallel(n int, f func(i int)) error {
 				if i >= n {
 					return
 				}
-				f(i)
+				f(k, i)
 			}
 		})
 	}
