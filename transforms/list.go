@@ -14,7 +14,7 @@
 // normalise; the types of this package, Orient to Normalise, document their parameters. Random steps depend on a Key
 // alone.
 //
-// JPEG, PNG, GIF (first frame), WebP (not animated), BMP and TIFF are decoded. What cannot be decoded gives an *Error
+// JPEG, PNG, GIF, WebP, BMP and TIFF are decoded, of animations the first frame. What cannot be decoded gives an *Error
 // with one of a closed set of reasons; hostile files cannot take more memory than Limits allow, nor crash the program.
 // Pictures are 8-bit RGB; what is transparent lies on white, colour profiles are ignored.
 package transforms

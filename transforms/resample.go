@@ -73,11 +73,13 @@ func subsampling(r image.YCbCrSubsampleRatio) (x, y int) {
 	return 1, 1
 }
 
-// taps is the filter of one axis: output i is the sum of weights[i][t] * input[first[i]+t]. Weights have 16 bits below
-// the point, and those of one output add up to 1 exactly.
+// taps is the filter of one axis: output i is the sum over t < n of weights[i*n+t] * input[first[i]+t]. Weights have 16
+// bits below the point, and those of one output add up to 1 exactly. The same n for all outputs lets the processor
+// foresee the end of each sum.
 type taps struct {
+	n       int
 	first   []int
-	weights [][]uint32
+	weights []uint32
 	lo, hi  int // the inputs that are read, [lo, hi)
 }
 
@@ -91,40 +93,27 @@ func newTaps(lo, hi, sub, n, out0, out1 int) taps {
 	support := max(scale, 1)
 	origin := float64(lo) / float64(sub)
 	lo, hi = lo/sub, (hi+sub-1)/sub
-	t := taps{first: make([]int, out1-out0), weights: make([][]uint32, out1-out0), lo: hi, hi: lo}
-	all := make([]uint32, 0, (out1-out0)*(int(2*support)+2))
-	var exact []float64
+	t := taps{n: min(int(math.Ceil(2*support))+1, hi-lo), first: make([]int, out1-out0), lo: hi, hi: lo}
+	t.weights = make([]uint32, t.n*len(t.first))
+	exact := make([]float64, t.n)
 	for i := range t.first {
 		center := origin + float64((float64(out0+i)+0.5)*scale)
-		from := min(max(lo, int(math.Floor(center-support+0.5))), hi-1)
-		upto := max(min(hi, int(math.Floor(center+support+0.5))), from+1)
-		exact = exact[:0]
+		first := min(max(lo, int(math.Floor(center-support+0.5))), hi-t.n)
 		sum := 0.0
-		for x := from; x < upto; x++ {
-			w := max(1-math.Abs((float64(x)+0.5-center)/support), 0)
-			exact = append(exact, w)
-			sum += w
-		}
-		if sum == 0 { // a chroma sample at the very edge
-			exact[0], sum = 1, 1
+		for x := range exact {
+			exact[x] = max(1-math.Abs((float64(first+x)+0.5-center)/support), 0)
+			sum += exact[x]
 		}
 		// Rounding the running sum, not each weight, keeps the total.
-		start, run, done := len(all), 0.0, uint32(0)
-		for _, w := range exact {
+		run, done := 0.0, uint32(0)
+		for x, w := range exact {
 			run += w
 			upTo := uint32(math.Round(run / sum * unit))
-			all = append(all, upTo-done)
+			t.weights[i*t.n+x] = upTo - done
 			done = upTo
 		}
-		w := all[start:len(all):len(all)]
-		for len(w) > 1 && w[len(w)-1] == 0 {
-			w = w[:len(w)-1]
-		}
-		for len(w) > 1 && w[0] == 0 {
-			w, from = w[1:], from+1
-		}
-		t.first[i], t.weights[i] = from, w
-		t.lo, t.hi = min(t.lo, from), max(t.hi, from+len(w))
+		t.first[i] = first
+		t.lo, t.hi = min(t.lo, first), max(t.hi, first+t.n)
 	}
 	return t
 }
@@ -133,22 +122,21 @@ func newTaps(lo, hi, sub, n, out0, out1 int) taps {
 func resamplePlane(dst, src []uint8, stride, channels int, h, v taps) {
 	row := make([]uint16, (h.hi-h.lo)*channels)
 	width := len(h.first) * channels
-	for i, w := range v.weights {
-		columns(row, src[v.first[i]*stride+h.lo*channels:], stride, w)
+	for i, first := range v.first {
+		columns(row, src[first*stride+h.lo*channels:], stride, v.weights[i*v.n:(i+1)*v.n])
 		out := dst[i*width : (i+1)*width]
-		if channels == 1 {
-			for j, w := range h.weights {
-				in := row[h.first[j]-h.lo:][:len(w)]
+		for j, first := range h.first {
+			w := h.weights[j*h.n : (j+1)*h.n]
+			in := row[(first-h.lo)*channels:]
+			if channels == 1 {
+				in = in[:len(w)]
 				sum := uint32(1 << 23)
 				for t, k := range w {
 					sum += k * uint32(in[t])
 				}
 				out[j] = uint8(sum >> 24)
+				continue
 			}
-			continue
-		}
-		for j, w := range h.weights {
-			in := row[3*(h.first[j]-h.lo):][:3*len(w)]
 			r, g, b := uint32(1<<23), uint32(1<<23), uint32(1<<23)
 			for t, k := range w {
 				p := in[3*t : 3*t+3 : 3*t+3]
