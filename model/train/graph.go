@@ -18,8 +18,9 @@ type graph struct {
 	x, t    *gorgonia.Node // images [n][H*W*C]; targets [n][classes]
 	logits  *op
 	loss    *op
-	pool    *pool
+	pool    pool
 	scratch []float32
+	err     error // of the operation that failed
 }
 
 // plan is what the graphs of all workers share: the network worked out, its parameters, and where gradients go.
@@ -161,7 +162,7 @@ func newGraph(p *plan, n int, to sink) (g *graph, err error) {
 	}()
 	// The tape takes nodes of one 32-bit hash for one node, and does not look closer. Should two names collide, others do not.
 	for salt := range 16 {
-		b := &builder{plan: p, sink: to, n: n, salt: salt, g: gorgonia.NewGraph(), graph: &graph{n: n, pool: new(pool)}}
+		b := &builder{plan: p, sink: to, n: n, salt: salt, g: gorgonia.NewGraph(), graph: &graph{n: n}}
 		if err := b.build(); err != nil {
 			return nil, fmt.Errorf("train: building the graph of %s: %w", p.net.Arch, err)
 		}
@@ -199,7 +200,7 @@ func (b *builder) apply(o *op, in ...*gorgonia.Node) (*gorgonia.Node, error) {
 	for _, n := range in {
 		o.in = append(o.in, n.Dims())
 	}
-	o.salt, o.pool, o.args = b.salt, b.graph.pool, make([][]float32, len(in))
+	o.salt, o.graph, o.args = b.salt, b.graph, make([][]float32, len(in))
 	o.result = &result{dst: &o.dst}
 	b.ops = append(b.ops, o)
 	return gorgonia.ApplyOpWithName(o, o.name, in...)

@@ -208,7 +208,11 @@ func TestPanicBecomesError(t *testing.T) {
 	defer tr.close()
 	tr.byLayer[0].weight.g = nil // the total of the first layer's gradient has no room
 	_, err = tr.step(context.Background(), p.batch(tr), 0.1)
-	if err == nil || !strings.Contains(err.Error(), "first/dw") || errors.Is(err, errBroken) {
+	if err == nil || !strings.Contains(err.Error(), "layer first/dw: ") || errors.Is(err, errBroken) {
 		t.Errorf("error %v, want one that names the layer", err)
+	}
+	other := fmt.Errorf("layer a: %w", errBroken)
+	if got := first([]error{nil, other, err}); got != err {
+		t.Errorf("of %v and %v the first is told, which only says that there is another", other, err)
 	}
 }

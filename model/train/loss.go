@@ -12,7 +12,7 @@ import (
 // weights, the mean over a batch and rows that are only there to fill a slice are all in the targets.
 func (b *builder) crossEntropy() *op {
 	n, classes := b.n, b.graph.classes
-	return &op{name: "loss", wrt: []bool{true, false},
+	return &op{name: "loss", wrt: []bool{true, false}, fixed: make([]float32, 1), // read after the run
 		run: func(dst []float32, in [][]float32) {
 			sum := 0.0
 			for i := range n {

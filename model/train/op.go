@@ -32,7 +32,7 @@ type op struct {
 	// salt makes hashes that collide differ.
 	salt int
 
-	pool   *pool
+	graph  *graph
 	result *result
 	reads  []*result // of other operations, inputs of stock ones between included
 	args   [][]float32
@@ -89,15 +89,19 @@ func (o *op) SymDiff(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Node
 }
 
 // Do runs the operation. A panic below it becomes an error here, since the tape runs in a goroutine of its own and would
-// take the program with it.
+// take the program with it. The graph keeps the error: what the tape makes of it cannot be unwrapped.
 func (o *op) Do(values ...gorgonia.Value) (v gorgonia.Value, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			if e, ok := r.(error); ok {
-				err = fmt.Errorf("%s: %w", o.name, e)
+				err = e
 			} else {
-				err = fmt.Errorf("%s: %v", o.name, r)
+				err = fmt.Errorf("%v", r)
 			}
+		}
+		if err != nil {
+			err = fmt.Errorf("layer %s: %w", o.name, err)
+			o.graph.err = err
 		}
 	}()
 	for i, in := range values {
@@ -107,7 +111,7 @@ func (o *op) Do(values ...gorgonia.Value) (v gorgonia.Value, err error) {
 		case float32: // a scalar, or what gorgonia takes for one
 			o.args[i] = append(o.args[i][:0], data)
 		default:
-			return nil, fmt.Errorf("%s: input %d holds %T", o.name, i, data)
+			return nil, fmt.Errorf("input %d holds %T", i, data)
 		}
 	}
 	if o.dst == nil {
@@ -129,16 +133,16 @@ func (o *op) place() {
 	case o.inPlace && first != nil && first.readers == 1 && first.memory != nil && len(o.args[0]) == size:
 		o.dst, o.result.memory, first.memory = o.args[0], first.memory, nil
 	default:
-		o.result.memory = o.pool.take(size)
+		o.result.memory = o.graph.pool.take(size)
 		o.dst = o.result.memory[:size]
 	}
 	for _, r := range o.reads {
 		if r.readers--; r.readers == 0 {
-			o.pool.give(r)
+			o.graph.pool.give(r)
 		}
 	}
 	if o.result.readers == 0 {
-		o.pool.give(o.result) // nothing reads it from the tape, and nothing runs before it is computed
+		o.graph.pool.give(o.result) // nothing reads it from the tape, and nothing runs before it is computed
 	}
 	if o.out.Dims() > 0 {
 		o.value = tensor.New(tensor.WithShape(o.out...), tensor.WithBacking(o.dst))
@@ -168,12 +172,11 @@ type pool struct {
 	size int // values handed out in all
 }
 
-// take finds the smallest free piece of at least size values, or makes one. Pieces of more than twice the size are left
-// for those who need them.
+// take finds the smallest free piece of at least size values, or makes one.
 func (p *pool) take(size int) []float32 {
 	best := -1
 	for i, f := range p.free {
-		if len(f) >= size && len(f) <= 2*size && (best < 0 || len(f) < len(p.free[best])) {
+		if len(f) >= size && (best < 0 || len(f) < len(p.free[best])) {
 			best = i
 		}
 	}

@@ -3,6 +3,7 @@ package train
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -28,10 +29,10 @@ import (
 // state is the line of JSON.
 type state struct {
 	Format int `json:"format"`
-	// Run tells the run this is the state of; another one cannot be continued from it.
-	Run     map[string]any `json:"run"`
-	Steps   int            `json:"steps"`
-	History []Epoch        `json:"history"` // of all finished epochs
+	// Run tells the run this is the state of, as JSON by name; another one cannot be continued from it.
+	Run     map[string]string `json:"run"`
+	Steps   int               `json:"steps"`
+	History []Epoch           `json:"history"` // of all finished epochs
 }
 
 const (
@@ -40,7 +41,7 @@ const (
 )
 
 // fingerprint tells runs apart that do not lead to the same weights.
-func fingerprint(net model.Network, params model.Params, data Data, labels []int, cfg Config) (map[string]any, error) {
+func fingerprint(net model.Network, params model.Params, data Data, labels []int, cfg Config) (map[string]string, error) {
 	list, err := net.Parameters()
 	if err != nil {
 		return nil, err
@@ -61,57 +62,50 @@ func fingerprint(net model.Network, params model.Params, data Data, labels []int
 	}
 	run := map[string]any{
 		"network": net, "classes": data.Classes, "starting weights": hex.EncodeToString(weights.Sum(nil)),
-		"training labels": fmt.Sprintf("%d, %x", len(labels), truth.Sum(nil)), "data": data.ID,
+		"training images": len(labels), "training labels": hex.EncodeToString(truth.Sum(nil)), "data": data.ID,
 	}
 	// The configuration goes in field by field, so that a message can name what differs.
 	text, err := json.Marshal(cfg)
 	if err != nil {
 		return nil, err
 	}
-	fields := map[string]any{}
+	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(text, &fields); err != nil {
 		return nil, err
 	}
-	maps.Copy(run, fields)
-	return run, nil
+	for name, value := range fields {
+		run[name] = value
+	}
+	texts := map[string]string{}
+	for name, value := range run {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		texts[name] = string(text)
+	}
+	return texts, nil
 }
 
 // difference names what tells two runs apart, empty if nothing does.
-func difference(saved, now map[string]any) (string, error) {
-	keys := map[string]bool{}
-	for k := range saved {
-		keys[k] = true
-	}
-	for k := range now {
-		keys[k] = true
+func difference(saved, now map[string]string) string {
+	names := map[string]bool{}
+	for _, run := range []map[string]string{saved, now} {
+		for name := range run {
+			names[name] = true
+		}
 	}
 	var list []string
-	for _, k := range slices.Sorted(maps.Keys(keys)) {
-		a, err := json.Marshal(saved[k])
-		if err != nil {
-			return "", err
-		}
-		b, err := json.Marshal(now[k])
-		if err != nil {
-			return "", err
-		}
-		var x, y any // through JSON, for maps and structures to look alike
-		if err := errors.Join(json.Unmarshal(a, &x), json.Unmarshal(b, &y)); err != nil {
-			return "", err
-		}
-		if a, _ = json.Marshal(x); true {
-			b, _ = json.Marshal(y)
-		}
-		if bytes.Equal(a, b) {
-			continue
-		}
-		if len(a) > 60 || len(b) > 60 {
-			list = append(list, k)
-		} else {
-			list = append(list, fmt.Sprintf("%s (%s there, %s now)", k, a, b))
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		switch a, b := saved[name], now[name]; {
+		case a == b:
+		case len(a) > 40 || len(b) > 40 || name == "training labels" || name == "starting weights":
+			list = append(list, name)
+		default:
+			list = append(list, fmt.Sprintf("%s (%s there, %s now)", name, cmp.Or(a, "nothing"), cmp.Or(b, "nothing")))
 		}
 	}
-	return strings.Join(list, ", "), nil
+	return strings.Join(list, ", ")
 }
 
 // save writes the state, at once: whoever reads finds the former one or this one.
@@ -169,7 +163,7 @@ func (t *trainer) tensors() map[string]model.Tensor {
 func moment(name string, k int) string { return fmt.Sprintf("%s.moment%d", name, k+1) }
 
 // restore makes the state of path the trainer's. ok is false if there is no such file.
-func (t *trainer) restore(path string, run map[string]any) (s state, ok bool, err error) {
+func (t *trainer) restore(path string, run map[string]string) (s state, ok bool, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, false, nil
@@ -179,7 +173,7 @@ func (t *trainer) restore(path string, run map[string]any) (s state, ok bool, er
 	}
 	defer f.Close()
 	fail := func(err error) (state, bool, error) {
-		return state{}, false, fmt.Errorf("train: state %s: %w; remove it to start anew", path, err)
+		return state{}, false, fmt.Errorf("train: state %s: %w, or remove it to start anew", path, err)
 	}
 	info, err := f.Stat()
 	if err != nil {
@@ -198,12 +192,8 @@ func (t *trainer) restore(path string, run map[string]any) (s state, ok bool, er
 	if s.Format != stateFormat {
 		return fail(fmt.Errorf("format %d: this program reads %d", s.Format, stateFormat))
 	}
-	differs, err := difference(s.Run, run)
-	if err != nil {
-		return fail(err)
-	}
-	if differs != "" {
-		return fail(fmt.Errorf("it is of another run, which differs in %s; train as that one was", differs))
+	if differs := difference(s.Run, run); differs != "" {
+		return fail(fmt.Errorf("it is of another run, which differs in %s: train as that one was", differs))
 	}
 	tensors, err := model.ReadSafetensors(body, info.Size()-sha256.Size-int64(len(line))-1)
 	if err != nil {

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -357,7 +358,7 @@ func (w *worker) run(slice int, b *batch, targets []float32) (loss float64, righ
 	}
 	defer w.vm.Reset()
 	if err := w.vm.RunAll(); err != nil {
-		return 0, 0, err
+		return 0, 0, cmp.Or(w.graph.err, err)
 	}
 	for i := range min(w.rows, b.count-from) {
 		if metrics.Argmax(w.logits.dst[i*w.classes:(i+1)*w.classes]) == b.labels[from+i] {

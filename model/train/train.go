@@ -92,7 +92,8 @@ type Hook struct {
 }
 
 // SaveBest saves the model of each epoch that is the best so far to the folder dir, as m with the parameters and figures of
-// the epoch, in float16 if half is set. The former one is replaced at once, or not at all.
+// the epoch, in float16 if half is set (the figures are those before rounding). The former one is replaced at once, or not
+// at all.
 func SaveBest(dir string, m model.Model, half bool) Hook {
 	return Hook{Name: "save the best model", OnEpoch: func(_ context.Context, e Epoch, params model.Params) error {
 		if !e.Best {
@@ -142,7 +143,7 @@ func Run(ctx context.Context, net model.Network, params model.Params, data Data,
 	}
 	defer t.close()
 	result := Result{Best: -1, Params: params}
-	var run map[string]any
+	var run map[string]string
 	if cfg.State != "" {
 		if run, err = fingerprint(net, params, data, labels, cfg); err != nil {
 			return Result{}, err
@@ -248,8 +249,8 @@ func (t *trainer) epoch(ctx context.Context, data Data, labels []int, epoch int,
 		for b := range batches {
 			free <- b
 		}
-		if e := wait(); e != nil && (err == nil || !errors.Is(e, context.Canceled)) && !errors.Is(e, context.Canceled) {
-			err = fmt.Errorf("train: epoch %d: %w", epoch+1, e)
+		if cause := wait(); cause != nil && !errors.Is(cause, context.Canceled) {
+			err = fmt.Errorf("train: epoch %d: %w", epoch+1, cause)
 		}
 	}()
 

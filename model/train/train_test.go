@@ -273,13 +273,13 @@ func TestResumeRefuses(t *testing.T) {
 		want   string
 	}{
 		{"another rate", func(_ *model.Network, _ *Data, c *Config) { c.LearningRate = 0.5 }, good, "learning_rate (0.05 there, 0.5 now)"},
-		{"another seed and solver", func(_ *model.Network, _ *Data, c *Config) { c.Seed, c.Solver = 9, AdamW }, good, `seed (0 there, 9 now), solver ("sgd" there, "adamw" now)`},
+		{"another seed and solver", func(_ *model.Network, _ *Data, c *Config) { c.Seed, c.Solver = math.MaxUint64, AdamW }, good, `seed (0 there, 18446744073709551615 now), solver ("sgd" there, "adamw" now)`},
 		{"more epochs", func(_ *model.Network, _ *Data, c *Config) { c.Epochs = 2 }, good, "epochs (1 there, 2 now)"},
-		{"fewer images", func(_ *model.Network, d *Data, _ *Config) { d.Train = newToy(74, 1) }, good, "training labels"},
+		{"fewer images", func(_ *model.Network, d *Data, _ *Config) { d.Train = newToy(74, 1) }, good, "training images (75 there, 74 now), training labels"},
 		{"other images", func(_ *model.Network, d *Data, _ *Config) { d.ID = "b" }, good, `data ("" there, "b" now)`},
 		{"other classes", func(_ *model.Network, d *Data, _ *Config) { d.Classes = []string{"a", "b", "c"} }, good, "classes"},
 		{"another network", func(n *model.Network, _ *Data, _ *Config) { *n = toyMLP() }, good, "network, starting weights"},
-		{"a file cut short", nil, good[:len(good)/2], "remove it to start anew"},
+		{"a file cut short", nil, good[:len(good)/2], "or remove it to start anew"},
 		{"a file of something else", nil, []byte("hello"), "not the state of a training"},
 		{"an empty file", nil, nil, "not the state of a training"},
 		{"another format", nil, bytes.Replace(good, []byte(`"format":1`), []byte(`"format":2`), 1), "format 2"},
