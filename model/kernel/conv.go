@@ -14,26 +14,33 @@ func (s Shape) inside() bool {
 	return s.PadTop == 0 && s.PadLeft == 0 && h <= s.H && w <= s.W
 }
 
-// border is scratch memory for one image with zeros around it. An image is copied into the middle; the zeros stay.
+// border is scratch memory for some images with zeros around them. Images are copied into the middle; the zeros stay.
 type border struct {
 	data      []float32
-	h, w, c   int // pixels and channels of data
+	h, w, c   int // pixels and channels of each image in data
 	top, left int
 }
 
-func borderSize(h, w, c int) int { return h*w*c + lineValues }
+func borderSize(h, w, c int) int { return together(h, w, c)*h*w*c + lineValues }
+
+// together is how many images of h x w x c values are worth computing side by side: as many as fit in the cache, so
+// that small images share each load of the weights.
+func together(h, w, c int) int { return min(max(2*l2/(h*w*c), 1), 16) }
 
 func newBorder(scratch []float32, h, w, c, top, left int) border {
-	data := aligned(scratch[:borderSize(h, w, c)], h*w*c)
+	n := together(h, w, c) * h * w * c
+	data := aligned(scratch[:n+lineValues], n)
 	clear(data)
 	return border{data, h, w, c, top, left}
 }
 
-// fill copies an image of h x w pixels, as far as it fits.
-func (b border) fill(src []float32, h, w int) {
-	n := min(w, b.w-b.left) * b.c
-	for y := range min(h, b.h-b.top) {
-		copy(b.data[((y+b.top)*b.w+b.left)*b.c:][:n], src[y*w*b.c:])
+// fill copies n images of h x w pixels, as far as they fit.
+func (b border) fill(src []float32, n, h, w int) {
+	row := min(w, b.w-b.left) * b.c
+	for i := range n {
+		for y := range min(h, b.h-b.top) {
+			copy(b.data[((i*b.h+y+b.top)*b.w+b.left)*b.c:][:row], src[(i*h+y)*w*b.c:])
+		}
 	}
 }
 
@@ -55,22 +62,23 @@ func Conv(dst, src []float32, n int, w *Packed, bias []float32, s Shape, act Act
 		multiply(dst, src, n*s.H*s.W, w.conv, bias, act)
 		return
 	}
-	t := tile{bias: bias}
-	t.act(act)
-	if s.inside() {
-		for i := range n {
-			t.a, t.c = src[i*s.in():][:s.in()], dst[i*s.out():][:s.out()]
-			windows(t, w.conv, s.Kernel, s.run(), s.Stride, s.W, s.C, s.OutH, s.OutW, s.OutW*s.OutC, s.OutC)
-		}
-		return
+	v := view{kernel: s.Kernel, run: s.run(), stride: s.Stride, h: s.H, w: s.W, c: s.C, outH: s.OutH, outW: s.OutW,
+		yStep: s.OutW * s.OutC, xStep: s.OutC, imageStep: s.out()}
+	inside := s.inside()
+	var b border
+	if !inside {
+		v.h, v.w = s.padded()
+		b = newBorder(scratch, v.h, v.w, s.C, s.PadTop, s.PadLeft)
 	}
-	ph, pw := s.padded()
-	b := newBorder(scratch, ph, pw, s.C, s.PadTop, s.PadLeft)
-	t.a = b.data
-	for i := range n {
-		b.fill(src[i*s.in():][:s.in()], s.H, s.W)
-		t.c = dst[i*s.out():][:s.out()]
-		windows(t, w.conv, s.Kernel, s.run(), s.Stride, pw, s.C, s.OutH, s.OutW, s.OutW*s.OutC, s.OutC)
+	group := together(v.h, v.w, v.c)
+	for i := 0; i < n; i += group {
+		v.images = min(group, n-i)
+		t := tile{a: src[i*s.in():][:v.images*s.in()], c: dst[i*s.out():][:v.images*s.out()]}
+		if !inside {
+			b.fill(t.a, v.images, s.H, s.W)
+			t.a = b.data
+		}
+		v.convolve(t, w.conv, bias, act)
 	}
 }
 
@@ -92,26 +100,53 @@ func multiply(dst, src []float32, rows int, p panels, bias []float32, act Act) {
 	}
 }
 
-// windows computes one image. Windows are kernel runs of run values each, lying w*c values apart in t.a from t.a0 on;
-// the next window is stride pixels further. Outputs lie at t.c0, yStride and xStride values apart.
-func windows(t tile, p panels, kernel, run, stride, w, c, outH, outW, yStride, xStride int) {
-	a0, c0, bias := t.a0, t.c0, t.bias
+// view is where the windows of some images lie.
+type view struct {
+	images      int
+	kernel, run int // rows of a window; values in each
+	stride      int // pixels from one window to the next
+	h, w, c     int // of an image
+	outH, outW  int
+	// How many values lie between outputs of neighbouring rows, columns and images.
+	yStep, xStep, imageStep int
+}
+
+// convolve computes the outputs at t.c from t.c0 on for the windows in t.a from t.a0 on.
+func (v view) convolve(t tile, p panels, bias []float32, act Act) {
+	a0, c0 := t.a0, t.c0
 	t.b = p.data
-	t.as, t.ar, t.ak = stride*c, w*c, 1
-	t.runs, t.run = kernel, run
-	t.m, t.cs = outW, xStride
-	block := max(l2/(stride*w*c), 1)
-	for y0 := 0; y0 < outH; y0 += block {
+	t.as, t.ar, t.ak = v.stride*v.c, v.w*v.c, 1
+	t.run = v.run
+	t.m, t.cs = v.outW, v.xStep
+	block := max(l2/(v.stride*v.w*v.c), 1)
+	rows := 1 // of the kernel at a time, so that their weights stay in the cache
+	if v.run > 0 {
+		rows = max(l2/2/(v.run*p.width), 1)
+	}
+	for y0 := 0; y0 < v.outH; y0 += block {
 		for j := 0; j < p.n; j += p.width {
-			t.b0, t.cols, t.bk = p.strip(j)
-			t.br = run * t.bk
+			var b0 int
+			b0, t.cols, t.bk = p.strip(j)
+			t.br = v.run * t.bk
+			t.add, t.bias = 0, nil
 			if bias != nil {
 				t.bias = bias[j:]
 			}
-			for y := y0; y < min(y0+block, outH); y++ {
-				t.a0 = a0 + y*stride*w*c
-				t.c0 = c0 + y*yStride + j
-				t.product()
+			for ky := 0; ky == 0 || ky < v.kernel; ky += rows {
+				t.runs = min(rows, v.kernel-ky)
+				t.b0 = b0 + ky*t.br
+				t.act(Linear)
+				if ky+rows >= v.kernel {
+					t.act(act)
+				}
+				for i := range v.images {
+					for y := y0; y < min(y0+block, v.outH); y++ {
+						t.a0 = a0 + ((i*v.h+y*v.stride+ky)*v.w)*v.c
+						t.c0 = c0 + i*v.imageStep + y*v.yStep + j
+						t.product()
+					}
+				}
+				t.add = 1
 			}
 		}
 	}

@@ -62,10 +62,13 @@ func ConvGradInput(dsrc, ddst, w []float32, n int, s Shape, scratch []float32) {
 	} else {
 		b = newBorder(scratch[size+lineValues:], h, width, s.OutC, before, before)
 	}
-	for i := range n {
-		t := tile{c: dsrc[i*s.in():][:s.in()], a: ddst[i*s.out():][:s.out()]}
+	v := view{stride: 1, h: h, w: width, c: s.OutC, yStep: s.Stride * s.W * s.C, xStep: s.Stride * s.C, imageStep: s.in()}
+	group := together(h, width, s.OutC)
+	for i := 0; i < n; i += group {
+		v.images = min(group, n-i)
+		t := tile{c: dsrc[i*s.in():][:v.images*s.in()], a: ddst[i*s.out():][:v.images*s.out()]}
 		if !inside {
-			b.fill(t.a, s.OutH, s.OutW)
+			b.fill(t.a, v.images, s.OutH, s.OutW)
 			t.a = b.data
 		}
 		at := 0
@@ -79,14 +82,12 @@ func ConvGradInput(dsrc, ddst, w []float32, n int, s Shape, scratch []float32) {
 				if ny == 0 || nx == 0 {
 					continue
 				}
-				t := t
 				t.c0 = (y*s.W + x) * s.C
-				if ky == 0 || kx == 0 {
-					ky, kx = 0, 0
-				} else {
+				v.kernel, v.run, v.outH, v.outW = ky, kx*s.OutC, ny, nx
+				if ky > 0 && kx > 0 {
 					t.a0 = ((before+qy-ky+1)*width + before + qx - kx + 1) * s.OutC
 				}
-				windows(t, p, ky, kx*s.OutC, 1, width, s.OutC, ny, nx, s.Stride*s.W*s.C, s.Stride*s.C)
+				v.convolve(t, p, nil, Linear)
 			}
 		}
 	}
@@ -106,15 +107,15 @@ func (s Shape) phase(phase, pad, size int) (first, q, count int) {
 func (s Shape) packPhase(dst, w []float32, py, px int) int {
 	ny, nx := s.taps(py), s.taps(px)
 	p := newPanels(dst, ny*nx*s.OutC, s.C)
-	for j := 0; j < s.C; j += p.width {
-		at, cols, stride := p.strip(j)
-		to := p.data[at:]
-		for y := range ny {
-			for x := range nx {
-				ky, kx := py+(ny-1-y)*s.Stride, px+(nx-1-x)*s.Stride
-				for o := range s.OutC {
-					row := to[((y*nx+x)*s.OutC+o)*stride:][:stride]
-					copy(row, w[((o*s.Kernel+ky)*s.Kernel+kx)*s.C+j:][:cols])
+	for y := range ny {
+		for x := range nx {
+			ky, kx := py+(ny-1-y)*s.Stride, px+(nx-1-x)*s.Stride
+			for o := range s.OutC {
+				from := w[((o*s.Kernel+ky)*s.Kernel+kx)*s.C:][:s.C]
+				for j := 0; j < s.C; j += p.width {
+					at, cols, stride := p.strip(j)
+					row := p.data[at+((y*nx+x)*s.OutC+o)*stride:][:stride]
+					copy(row, from[j:j+cols])
 					clear(row[cols:])
 				}
 			}
@@ -129,7 +130,19 @@ func (s Shape) packPhase(dst, w []float32, py, px int) int {
 
 // byOut reports whether vectors run along o.
 func (s Shape) byOut() bool {
-	return 8*s.run()*roundUp(s.OutC, lanes()) < 7*s.OutC*roundUp(s.run(), lanes())
+	return 10*s.run()*cost(s.OutC) < 9*s.OutC*cost(s.run())
+}
+
+// cost is about how long a row of n outputs takes, in vectors. Half a tile takes more than half a tile's time.
+func cost(n int) int {
+	full, rest := n/(2*lanes()), n%(2*lanes())
+	switch {
+	case rest == 0:
+		return 4 * full
+	case rest <= lanes():
+		return 4*full + 3
+	}
+	return 4*full + 4
 }
 
 // ConvGradWeightsScratch is how many values of scratch memory ConvGradWeights needs.
@@ -144,41 +157,46 @@ func ConvGradWeightsScratch(s Shape) int {
 // ConvGradWeights computes the gradients dw[OutC][Kernel][Kernel][C] and db[OutC] of Conv's weights and bias, summed
 // over n images, from the gradient ddst of its outputs, taken before the activation. db may be nil.
 func ConvGradWeights(dw, db, ddst, src []float32, n int, s Shape, scratch []float32) {
-	sumRows(db, ddst, n*s.OutH*s.OutW, s.OutC)
 	k := s.Kernel * s.run()
-	g := gradWeights{dw: dw[:s.OutC*k], s: s, w: s.W, byOut: s.byOut()}
+	dw = dw[:s.OutC*k]
+	if db != nil {
+		db = db[:s.OutC]
+		clear(db)
+	}
 	if n == 0 {
-		clear(g.dw)
+		clear(dw)
 		return
 	}
+	g := gradWeights{dw: dw, db: db, s: s, h: s.H, w: s.W, byOut: s.byOut()}
 	if g.byOut {
 		g.dw = aligned(scratch[:k*s.OutC+lineValues], k*s.OutC)
 		scratch = scratch[k*s.OutC+lineValues:]
 	}
-	switch {
-	case s.flat():
+	if s.flat() {
+		// Pixels are alike, whatever row or image they are in.
 		pixels := n * s.H * s.W
 		block := max(2*l2/(s.C+s.OutC), 64)
 		for p := 0; p < pixels; p += block {
-			g.block(ddst, src, p*s.OutC, p*s.C, 1, min(block, pixels-p))
+			g.block(ddst[p*s.OutC:], src[p*s.C:], 1, 0, 1, min(block, pixels-p))
 		}
-	default:
+	} else {
 		inside := s.inside()
 		var b border
 		if !inside {
-			var h int
-			h, g.w = s.padded()
-			b = newBorder(scratch, h, g.w, s.C, s.PadTop, s.PadLeft)
+			g.h, g.w = s.padded()
+			b = newBorder(scratch, g.h, g.w, s.C, s.PadTop, s.PadLeft)
 		}
 		block := max(2*l2/(s.Stride*g.w*s.C+s.OutW*s.OutC), 1)
-		for i := range n {
-			image := src[i*s.in():][:s.in()]
+		group := together(g.h, g.w, s.C)
+		for i := 0; i < n; i += group {
+			images := min(group, n-i)
+			x := src[i*s.in():][:images*s.in()]
 			if !inside {
-				b.fill(image, s.H, s.W)
-				image = b.data
+				b.fill(x, images, s.H, s.W)
+				x = b.data
 			}
 			for y := 0; y < s.OutH; y += block {
-				g.block(ddst, image, i*s.out()+y*s.OutW*s.OutC, y*s.Stride*g.w*s.C, min(block, s.OutH-y), s.OutW)
+				g.block(ddst[i*s.out():], x, images, y, min(block, s.OutH-y), s.OutW)
 			}
 		}
 	}
@@ -187,46 +205,55 @@ func ConvGradWeights(dw, db, ddst, src []float32, n int, s Shape, scratch []floa
 	}
 }
 
-// gradWeights accumulates the gradient of the weights.
+// gradWeights accumulates the gradients of weights and bias.
 type gradWeights struct {
 	dw    []float32 // [OutC][k], or [k][OutC] if byOut
+	db    []float32
 	s     Shape
-	w     int // pixels in a row of the image
+	h, w  int // pixels of an image in src
 	byOut bool
 	more  bool // dw holds something
 }
 
-// block adds ny rows of nx pixels each. ddst from d0 belongs to the windows from s0 of src.
-func (g *gradWeights) block(ddst, src []float32, d0, s0, ny, nx int) {
+// block adds, of each image, ny rows of nx outputs from row y on.
+func (g *gradWeights) block(ddst, src []float32, images, y, ny, nx int) {
 	s := g.s
-	t := tile{c: g.dw, runs: ny, run: nx}
-	if g.more {
-		t.add = 1
+	if g.db != nil {
+		for i := range images {
+			addRows(g.db, ddst[i*s.out()+y*nx*s.OutC:], ny*nx)
+		}
 	}
-	g.more = true
+	t := tile{c: g.dw, runs: ny, run: nx, as: 1}
+	t.a, t.ar, t.ak, t.m = ddst, nx*s.OutC, s.OutC, s.OutC
+	t.b, t.br, t.bk, t.cs = src, s.Stride*g.w*s.C, s.Stride*s.C, s.Kernel*s.run()
+	n, cStep := s.run(), s.run() // columns of each product; from one kernel row's to the next one's
+	if g.byOut {
+		t.a, t.b, t.ar, t.br, t.ak, t.bk = t.b, t.a, t.br, t.ar, t.bk, t.ak
+		t.m, n, t.cs, cStep = s.run(), s.OutC, s.OutC, s.run()*s.OutC
+	}
 	width := 2 * lanes()
 	for ky := range s.Kernel {
-		row := s0 + ky*g.w*s.C
-		if g.byOut {
-			t.a, t.as, t.ar, t.ak = src, 1, s.Stride*g.w*s.C, s.Stride*s.C
-			t.b, t.br, t.bk = ddst, s.OutW*s.OutC, s.OutC
-			t.a0, t.m, t.cs = row, s.run(), s.OutC
-			for o := 0; o < s.OutC; o += width {
-				t.b0, t.cols = d0+o, min(width, s.OutC-o)
-				t.c0 = ky*s.run()*s.OutC + o
-				t.product()
+		for j := 0; j < n; j += width {
+			t.cols = min(width, n-j)
+			t.c0 = ky*cStep + j
+			t.add = 0
+			if g.more {
+				t.add = 1
 			}
-			continue
-		}
-		t.a, t.as, t.ar, t.ak = ddst, 1, s.OutW*s.OutC, s.OutC
-		t.b, t.br, t.bk = src, s.Stride*g.w*s.C, s.Stride*s.C
-		t.a0, t.m, t.cs = d0, s.OutC, s.Kernel*s.run()
-		for j := 0; j < s.run(); j += width {
-			t.b0, t.cols = row+j, min(width, s.run()-j)
-			t.c0 = ky*s.run() + j
-			t.product()
+			for i := range images {
+				d := i*s.out() + y*nx*s.OutC
+				x := ((i*g.h + y*s.Stride + ky) * g.w) * s.C
+				if g.byOut {
+					t.a0, t.b0 = x, d+j
+				} else {
+					t.a0, t.b0 = d, x+j
+				}
+				t.product()
+				t.add = 1
+			}
 		}
 	}
+	g.more = true
 }
 
 // transpose computes dst[cols][rows] from src[rows][cols].
@@ -252,7 +279,12 @@ func sumRows(sum, src []float32, rows, cols int) {
 	}
 	sum = sum[:cols]
 	clear(sum)
+	addRows(sum, src, rows)
+}
+
+// addRows adds rows of src to sum.
+func addRows(sum, src []float32, rows int) {
 	for r := range rows {
-		addTo(sum, src[r*cols:][:cols])
+		addTo(sum, src[r*len(sum):][:len(sum)])
 	}
 }

@@ -1,9 +1,21 @@
 package kernel
 
+// A depthwise convolution is cut into runs of outputs in a row that use the same taps: one run in the middle of the
+// row, where all of them lie inside the input, and single outputs at its ends.
+
 // clip says which of the kernel rows of output row o lie in the input, for one axis.
 func (s Shape) clip(o, pad, size int) (from, to int) {
 	first := o*s.Stride - pad
 	return min(max(-first, 0), s.Kernel), max(min(s.Kernel, size-first), 0)
+}
+
+// alike is how many outputs from column x on have all their windows inside the input, or else 1.
+func (s Shape) alike(x int) int {
+	first := x*s.Stride - s.PadLeft
+	if free := s.W - s.Kernel - first; first >= 0 && free >= 0 {
+		return min(free/s.Stride+1, s.OutW-x)
+	}
+	return 1
 }
 
 // Depthwise computes n images dst[OutH][OutW][C] from src[H][W][C], each channel by itself: dst = act(bias + src * w)
@@ -17,19 +29,15 @@ func Depthwise(dst, src []float32, n int, w, bias []float32, s Shape, act Act) {
 			ky, kyEnd := s.clip(y, s.PadTop, s.H)
 			t.runs = max(kyEnd-ky, 0)
 			top := i*s.H + y*s.Stride - s.PadTop + ky
-			for c := 0; c < s.C; c += width {
-				t.cols = min(width, s.C-c)
-				if bias != nil {
-					t.bias = bias[c:]
-				}
-				for x := 0; x < s.OutW; x += t.m {
-					kx, kxEnd := s.clip(x, s.PadLeft, s.W)
-					for t.m = 1; x+t.m < s.OutW; t.m++ {
-						if from, to := s.clip(x+t.m, s.PadLeft, s.W); from != kx || to != kxEnd {
-							break
-						}
+			for x := 0; x < s.OutW; x += t.m {
+				t.m = s.alike(x)
+				kx, kxEnd := s.clip(x, s.PadLeft, s.W)
+				t.run = max(kxEnd-kx, 0)
+				for c := 0; c < s.C; c += width {
+					t.cols = min(width, s.C-c)
+					if bias != nil {
+						t.bias = bias[c:]
 					}
-					t.run = max(kxEnd-kx, 0)
 					t.a0 = (top*s.W+x*s.Stride-s.PadLeft+kx)*s.C + c
 					t.b0 = (ky*s.Kernel+kx)*s.C + c
 					t.c0 = ((i*s.OutH+y)*s.OutW+x)*s.C + c
@@ -40,12 +48,9 @@ func Depthwise(dst, src []float32, n int, w, bias []float32, s Shape, act Act) {
 	}
 }
 
-// reachable says, for one axis, which of the taps j of input row y (see convgrad.go) come from an output row: output
-// row q-j reaches it through kernel row phase+j*Stride.
-func (s Shape) reachable(y, pad, outs int) (q, phase, from, to int) {
-	phase = (y + pad) % s.Stride
-	q = (y + pad) / s.Stride
-	return q, phase, max(q-outs+1, 0), min(s.taps(phase), q+1)
+// reachable says, for one axis, which of a phase's taps j (see convgrad.go) come from an output row: row q-j.
+func reachable(q, taps, outs int) (from, to int) {
+	return max(q-outs+1, 0), min(taps, q+1)
 }
 
 // DepthwiseGradInput computes the gradient dsrc of n inputs of Depthwise from the gradient ddst of its outputs, taken
@@ -56,24 +61,28 @@ func DepthwiseGradInput(dsrc, ddst, w []float32, n int, s Shape) {
 	width := 2 * lanes()
 	for i := range n {
 		for y := range s.H {
-			qy, py, jy, jyEnd := s.reachable(y, s.PadTop, s.OutH)
+			py, qy := (y+s.PadTop)%s.Stride, (y+s.PadTop)/s.Stride
+			jy, jyEnd := reachable(qy, s.taps(py), s.OutH)
 			t.runs = max(jyEnd-jy, 0)
-			for c := 0; c < s.C; c += width {
-				t.cols = min(width, s.C-c)
-				for first := range min(s.Stride, s.W) {
-					for x := first; x < s.W; x += t.m * s.Stride {
-						qx, px, jx, jxEnd := s.reachable(x, s.PadLeft, s.OutW)
-						for t.m = 1; x+t.m*s.Stride < s.W; t.m++ {
-							if _, _, from, to := s.reachable(x+t.m*s.Stride, s.PadLeft, s.OutW); from != jx || to != jxEnd {
-								break
-							}
-						}
-						t.run = max(jxEnd-jx, 0)
+			for px := range s.Stride {
+				taps := s.taps(px)
+				x, qx, left := s.phase(px, s.PadLeft, s.W)
+				for ; left > 0; left -= t.m {
+					t.m = 1
+					if qx >= taps-1 && qx < s.OutW {
+						t.m = min(left, s.OutW-qx)
+					}
+					jx, jxEnd := reachable(qx, taps, s.OutW)
+					t.run = max(jxEnd-jx, 0)
+					for c := 0; c < s.C; c += width {
+						t.cols = min(width, s.C-c)
 						t.a0 = ((i*s.OutH+qy-jy)*s.OutW+qx-jx)*s.C + c
 						t.b0 = ((py+jy*s.Stride)*s.Kernel+px+jx*s.Stride)*s.C + c
 						t.c0 = ((i*s.H+y)*s.W+x)*s.C + c
 						t.channels()
 					}
+					x += t.m * s.Stride
+					qx += t.m
 				}
 			}
 		}
@@ -92,7 +101,7 @@ func DepthwiseGradWeights(dw, db, ddst, src []float32, n int, s Shape) {
 		for ky := range s.Kernel {
 			// The output rows that read an input row through ky.
 			y := max((s.PadTop-ky+s.Stride-1)/s.Stride, 0)
-			yEnd := y
+			yEnd := 0
 			if last := s.H - 1 + s.PadTop - ky; last >= 0 {
 				yEnd = min(s.OutH, last/s.Stride+1)
 			}
@@ -100,17 +109,12 @@ func DepthwiseGradWeights(dw, db, ddst, src []float32, n int, s Shape) {
 				continue
 			}
 			top := i*s.H + y*s.Stride - s.PadTop + ky
-			for x, count := 0, 0; x < s.OutW; x += count {
+			for x := 0; x < s.OutW; x += t.run {
+				t.run = s.alike(x)
 				kx, kxEnd := s.clip(x, s.PadLeft, s.W)
-				for count = 1; x+count < s.OutW; count++ {
-					if from, to := s.clip(x+count, s.PadLeft, s.W); from != kx || to != kxEnd {
-						break
-					}
-				}
 				if t.m = kxEnd - kx; t.m <= 0 {
 					continue
 				}
-				t.run = count
 				for c := 0; c < s.C; c += width {
 					t.cols = min(width, s.C-c)
 					t.a0 = (top*s.W+x*s.Stride-s.PadLeft+kx)*s.C + c
