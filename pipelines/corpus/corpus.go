@@ -4,9 +4,11 @@
 // class, and writes train.csv, val.csv and test.csv with the columns image and label. Open reads such a listing
 // as a train.Dataset:
 //
-//	splits, err := corpus.Prepare(ctx, corpus.DefaultOptions("photographs", "data"))
-//	set, err := corpus.Open("data/train.csv", nil) // nil: the classes are those of the listing
-//	set.Training, set.Scoring = list, list
+//	o := corpus.DefaultPrepareOptions()
+//	o.Source, o.Out = "photographs", "data"
+//	splits, err := corpus.Prepare(ctx, o)
+//	classes, err := corpus.Classes("data/train.csv")
+//	set, err := corpus.Open("data/train.csv", corpus.Options{Classes: classes, Training: training, Scoring: scoring, Seed: 1})
 //
 // All labelled images are files: nothing is fetched. A listing is held in memory, some 200 bytes an image.
 package corpus
@@ -27,8 +29,8 @@ type Row struct {
 	Label string
 }
 
-// Classes lists the labels of rows, each once, sorted.
-func Classes(rows ...[]Row) []string {
+// labels lists the labels of rows, each once, sorted.
+func labels(rows ...[]Row) []string {
 	seen := map[string]bool{}
 	var names []string
 	for _, list := range rows {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -19,41 +18,42 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/transforms"
 )
 
-// Tree says whether Prepare lays the images out in folders as well: train_data/CLASS/, val_data/CLASS/ and test_data/CLASS/.
-type Tree string
-
-// The kinds of Tree.
+// The kinds of PrepareOptions.Tree.
 const (
-	NoTree Tree = ""
-	Links  Tree = "links"  // symbolic links to the images; the listings name the images themselves
-	Copies Tree = "copies" // copies, which the listings name, so that the folder can be moved elsewhere
+	NoTree = ""
+	Link   = "link" // symbolic links to the images; the listings name the images themselves
+	Copy   = "copy" // copies, which the listings name, so that the folder can be moved elsewhere
 )
 
-// Options says what to prepare and how. Begin with DefaultOptions.
-type Options struct {
+// PrepareOptions says what to prepare and how. Begin with DefaultPrepareOptions.
+type PrepareOptions struct {
 	Source string // FlickrLogos distribution or tree of class folders
 	Out    string // folder for the listings: new, empty, or made by Prepare before
 	Seed   uint64
-	// NoLogoShare is the share of a FlickrLogos distribution's validation images without a logo that goes to training, 0 to 1.
-	NoLogoShare float64
-	// Shares is how a tree of class folders is split into training, validation and test. Their sum counts as 1.
-	Shares [3]float64
+	// NoLogoToTrain is the share of a FlickrLogos distribution's validation images without a logo that goes to training, 0 to 1.
+	NoLogoToTrain float64
+	// Val and Test are the shares of each class of a tree of class folders; what is left is for training. A share of 0
+	// makes no listing.
+	Val, Test float64
 	// SkipCheck leaves the images unread: neither that they are there nor that they can be decoded is checked.
 	SkipCheck bool
 	Limits    transforms.Limits // for that check
 	Workers   int               // of that check; 0 is GOMAXPROCS
-	Tree      Tree
+	// Tree says whether the images are laid out in folders as well, train_data/CLASS/, val_data/CLASS/ and
+	// test_data/CLASS/: NoTree, Link or Copy.
+	Tree string
 	// Progress, if there is one, is called as images are checked, by several goroutines.
 	Progress func(done, total int)
 }
 
-// DefaultOptions is half of the validation images without a logo to training, 70 to 15 to 15 of class folders, and every
-// image checked.
-func DefaultOptions(source, out string) Options {
-	return Options{Source: source, Out: out, Seed: 1, NoLogoShare: 0.5, Shares: [3]float64{0.7, 0.15, 0.15}, Limits: transforms.DefaultLimits()}
+// DefaultPrepareOptions is half of the validation images without a logo to training, 70 to 15 to 15 of class folders, and
+// every image checked.
+func DefaultPrepareOptions() PrepareOptions {
+	return PrepareOptions{Seed: 1, NoLogoToTrain: 0.5, Val: 0.15, Test: 0.15, Limits: transforms.DefaultLimits()}
 }
 
 // Splits is what Prepare made. Images are as in the listings.
@@ -64,6 +64,26 @@ type Splits struct {
 	// validation to training.
 	FlickrLogos bool
 	Moved       int
+}
+
+// String tells how many images are where, in a few lines.
+func (s Splits) String() string {
+	var b strings.Builder
+	kind := "class folders"
+	if s.FlickrLogos {
+		kind = fmt.Sprintf("FlickrLogos, with %d validation images without a logo moved to training", s.Moved)
+	}
+	fmt.Fprintf(&b, "%s: %d classes\n\n%-12s%8s%8s%10s\n", kind, len(s.Classes), "", "images", "logos", model.NoLogo)
+	for i, rows := range [][]Row{s.Train, s.Val, s.Test} {
+		none := 0
+		for _, r := range rows {
+			if r.Label == model.NoLogo {
+				none++
+			}
+		}
+		fmt.Fprintf(&b, "%-12s%8d%8d%10d\n", splitNames[i], len(rows), len(rows)-none, none)
+	}
+	return b.String()
 }
 
 // The files that Prepare writes to its output.
@@ -82,12 +102,12 @@ var (
 
 // Prepare splits labelled images into training, validation and test, and writes a listing of each, sorted by class and
 // image: train.csv, val.csv and test.csv with the columns image and label. Images below the output folder are named
-// relative to it, others by their absolute path. The same source and options give the same listings.
+// relative to it, others by their absolute path. A split whose share is 0 has no listing. The same source and options give the same listings.
 //
 // Nothing is written if anything is wrong: a source that is neither a FlickrLogos distribution nor a tree of class
 // folders, a list that is missing or leads out of the source, images that are not there or do not decode (the error names
 // the first of them), or an output folder with other content.
-func Prepare(ctx context.Context, o Options) (Splits, error) {
+func Prepare(ctx context.Context, o PrepareOptions) (Splits, error) {
 	if err := o.validate(); err != nil {
 		return Splits{}, err
 	}
@@ -109,21 +129,22 @@ func Prepare(ctx context.Context, o Options) (Splits, error) {
 	}
 
 	s := Splits{FlickrLogos: isFlickrLogos(source)}
+	shares := [3]float64{1 - o.Val - o.Test, o.Val, o.Test}
 	var splits [3][]Row
 	if s.FlickrLogos {
 		if splits, err = readFlickrLogos(source); err != nil {
 			return Splits{}, err
 		}
-		s.Moved = moveNoLogo(&splits, o.NoLogoShare, o.Seed)
+		s.Moved = moveNoLogo(&splits, o.NoLogoToTrain, o.Seed)
 	} else {
 		rows, err := readFolders(source, out)
 		if err != nil {
 			return Splits{}, err
 		}
-		splits = deal(rows, o.Shares, o.Seed)
+		splits = deal(rows, shares, o.Seed)
 	}
 	for i, rows := range splits {
-		if len(rows) == 0 && (s.FlickrLogos || o.Shares[i] > 0) {
+		if len(rows) == 0 && (s.FlickrLogos || shares[i] > 0) {
 			return Splits{}, fmt.Errorf("corpus: %s: no images for %s", o.Source, splitNames[i])
 		}
 		sortRows(rows)
@@ -137,27 +158,25 @@ func Prepare(ctx context.Context, o Options) (Splits, error) {
 		return Splits{}, err
 	}
 	s.Train, s.Val, s.Test = splits[0], splits[1], splits[2]
-	s.Classes = Classes(s.Train, s.Val, s.Test)
+	s.Classes = labels(s.Train, s.Val, s.Test)
 	return s, nil
 }
 
-func (o Options) validate() error {
+func (o PrepareOptions) validate() error {
 	if o.Source == "" || o.Out == "" {
 		return errors.New("corpus: want a source and an output folder")
 	}
-	if !(o.NoLogoShare >= 0 && o.NoLogoShare <= 1) {
-		return fmt.Errorf("corpus: the share of images without a logo is %v: want 0 to 1", o.NoLogoShare)
+	if !(o.NoLogoToTrain >= 0 && o.NoLogoToTrain <= 1) {
+		return fmt.Errorf("corpus: the share of images without a logo is %v: want 0 to 1", o.NoLogoToTrain)
 	}
-	for i, v := range o.Shares {
-		if !(v >= 0) || math.IsInf(v, 1) || i == 0 && v == 0 {
-			return fmt.Errorf("corpus: shares of %v: want 0 or more, and some for training", o.Shares)
-		}
+	if !(o.Val >= 0 && o.Test >= 0 && o.Val+o.Test < 1) {
+		return fmt.Errorf("corpus: shares of %v for validation and %v for test: want 0 or more each, and less than 1 together", o.Val, o.Test)
 	}
 	switch o.Tree {
-	case NoTree, Links, Copies:
+	case NoTree, Link, Copy:
 		return nil
 	}
-	return fmt.Errorf("corpus: tree %q: want %s or %s", o.Tree, Links, Copies)
+	return fmt.Errorf("corpus: tree %q: want %s or %s", o.Tree, Link, Copy)
 }
 
 // checkOutput refuses a folder that holds anything that Prepare does not replace.
@@ -190,7 +209,7 @@ func checkOutput(out string) error {
 const madeBy = "logobeam prepare"
 
 // check reads and decodes every image.
-func check(ctx context.Context, source string, rows []Row, o Options) error {
+func check(ctx context.Context, source string, rows []Row, o PrepareOptions) error {
 	const named = 10
 	workers := o.Workers
 	if workers < 1 {
@@ -272,7 +291,7 @@ func plain(err error) error {
 
 // write makes the output: the record first, so that what an interrupted run leaves can be recognised, and the listings
 // last. It replaces the images of splits by what the listings name.
-func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, o Options) error {
+func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, o PrepareOptions) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return fmt.Errorf("corpus: %w", err)
 	}
@@ -289,7 +308,7 @@ func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, 
 		kind = "flickrlogos"
 	}
 	note, err := json.MarshalIndent(map[string]any{
-		"made_by": madeBy, "source": source, "kind": kind, "seed": o.Seed, "no_logo_share": o.NoLogoShare, "shares": o.Shares,
+		"made_by": madeBy, "source": source, "kind": kind, "seed": o.Seed, "no_logo_share": o.NoLogoToTrain, "val_share": o.Val, "test_share": o.Test,
 		"checked": !o.SkipCheck, "train": len(splits[0]), "val": len(splits[1]), "test": len(splits[2]),
 	}, "", "  ")
 	if err != nil {
@@ -309,7 +328,7 @@ func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, 
 			if err != nil {
 				return err
 			}
-			if named = laid; o.Tree == Links {
+			if named = laid; o.Tree == Link {
 				named = located(source, out, rows)
 			}
 		}
@@ -317,6 +336,9 @@ func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, 
 		splits[i] = named
 	}
 	for i, rows := range splits {
+		if len(rows) == 0 {
+			continue
+		}
 		var b bytes.Buffer
 		w := csv.NewWriter(&b)
 		if err := w.Write([]string{"image", "label"}); err != nil {
@@ -350,7 +372,7 @@ func located(source, out string, rows []Row) []Row {
 
 // lay makes one folder of the tree, and names its images relative to out. Images of one class that have the same name
 // in different folders get their whole path as a name.
-func lay(ctx context.Context, source, out, folder string, rows []Row, tree Tree) ([]Row, error) {
+func lay(ctx context.Context, source, out, folder string, rows []Row, tree string) ([]Row, error) {
 	taken := map[string]int{}
 	key := func(r Row) string { return r.Label + "/" + strings.ToLower(path.Base(r.Image)) }
 	for _, r := range rows {
@@ -371,7 +393,7 @@ func lay(ctx context.Context, source, out, folder string, rows []Row, tree Tree)
 			return nil, fmt.Errorf("corpus: %w", err)
 		}
 		var err error
-		if tree == Links {
+		if tree == Link {
 			err = os.Symlink(from, to)
 		} else {
 			err = duplicate(from, to)

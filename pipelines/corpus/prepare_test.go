@@ -33,13 +33,19 @@ func layOut(t testing.TB, files map[string]string) string {
 	return dir
 }
 
-func read(t *testing.T, path ...string) string {
+func contents(t *testing.T, path ...string) string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(path...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(data)
+}
+
+func options(source, out string) PrepareOptions {
+	o := DefaultPrepareOptions()
+	o.Source, o.Out = source, out
+	return o
 }
 
 func perLabel(rows []Row) map[string]int {
@@ -94,7 +100,7 @@ func TestPrepareFlickrLogos32(t *testing.T) {
 				}
 			}
 			source, out := layOut(t, files), t.TempDir()
-			o := DefaultOptions(source, out)
+			o := options(source, out)
 			o.SkipCheck = true
 			s, err := Prepare(context.Background(), o)
 			if err != nil {
@@ -124,10 +130,40 @@ func TestPrepareFlickrLogos32(t *testing.T) {
 					seen[r.Image] = true
 				}
 			}
-			if n := strings.Count(read(t, out, "train.csv"), "\n"); n != 1821 {
+			if n := strings.Count(contents(t, out, "train.csv"), "\n"); n != 1821 {
 				t.Errorf("train.csv has %d lines, want 1821", n)
 			}
 		})
+	}
+}
+
+func TestSplitsString(t *testing.T) {
+	got := fmt.Sprint(Splits{Train: []Row{{"1", "a"}, {"2", model.NoLogo}}, Val: []Row{{"3", "a"}}, Classes: []string{"a", model.NoLogo}, FlickrLogos: true, Moved: 1})
+	want := `FlickrLogos, with 1 validation images without a logo moved to training: 2 classes
+
+              images   logos   no-logo
+training           2       1         1
+validation         1       1         0
+test               0       0         0
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Without a share there is no listing, so that nobody takes an empty one for a test passed.
+func TestPrepareWithoutTest(t *testing.T) {
+	source, out := layOut(t, map[string]string{"a/1.jpg": "", "a/2.jpg": ""}), t.TempDir()
+	o := options(source, out)
+	o.SkipCheck, o.Test = true, 0
+	if _, err := Prepare(context.Background(), o); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(out, "test.csv")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("test.csv: %v, want none", err)
+	}
+	if got, want := strings.Count(contents(t, out, "train.csv"), "\n"), 2; got != want {
+		t.Errorf("train.csv has %d lines, want %d", got, want)
 	}
 }
 
@@ -136,8 +172,8 @@ func TestPrepareShareOfNoLogo(t *testing.T) {
 		"testset-logosonly.txt": "a,3.jpg\n", "testset-nologos.txt": "no-logo,5.jpg\n"}
 	source := layOut(t, files)
 	for share, want := range map[float64][3]int{0: {1, 5, 2}, 0.25: {2, 4, 2}, 0.5: {3, 3, 2}, 1: {5, 1, 2}} {
-		o := DefaultOptions(source, t.TempDir())
-		o.SkipCheck, o.NoLogoShare = true, share
+		o := options(source, t.TempDir())
+		o.SkipCheck, o.NoLogoToTrain = true, share
 		s, err := Prepare(context.Background(), o)
 		if err != nil {
 			t.Fatal(err)
@@ -157,7 +193,7 @@ func TestPrepareTestdata(t *testing.T) {
 	var first [3]string
 	for i, workers := range []int{1, 3} {
 		out := filepath.Join(t.TempDir(), "data")
-		o := DefaultOptions(source, out)
+		o := options(source, out)
 		o.Workers = workers
 		s, err := Prepare(context.Background(), o)
 		if err != nil {
@@ -167,7 +203,7 @@ func TestPrepareTestdata(t *testing.T) {
 			t.Errorf("training, validation, test: %v, %d moved; want %v, 12", got, s.Moved, want)
 		}
 		for k, name := range listingNames {
-			text := read(t, out, name)
+			text := contents(t, out, name)
 			if i == 0 {
 				first[k] = text
 			} else if diff := cmp.Diff(first[k], text); diff != "" {
@@ -189,7 +225,7 @@ func TestPrepareFolders(t *testing.T) {
 		}
 	}
 	source := layOut(t, files)
-	o := DefaultOptions(source, filepath.Join(source, "data")) // inside: not to be read as a class
+	o := options(source, filepath.Join(source, "data")) // inside: not to be read as a class
 	o.SkipCheck = true
 	var before Splits
 	for range 2 { // the second time over what the first one wrote
@@ -259,7 +295,7 @@ func TestPrepareTree(t *testing.T) {
 	source := layOut(t, map[string]string{
 		"x/a/1.jpg": "one", "x/a/2.jpg": "two", "x/a/3.jpg": "three", "y/a/1.jpg": "another one", "x/no-logo/1.jpg": "none", "x/no-logo/2.jpg": "none 2", "x/no-logo/3.jpg": "none 3",
 	})
-	contents := func(out string, rows ...[]Row) map[string]int {
+	named := func(out string, rows ...[]Row) map[string]int {
 		got := map[string]int{}
 		for _, list := range rows {
 			for _, r := range list {
@@ -267,20 +303,20 @@ func TestPrepareTree(t *testing.T) {
 				if !filepath.IsAbs(image) {
 					image = filepath.Join(out, image)
 				}
-				got[read(t, image)]++
+				got[contents(t, image)]++
 			}
 		}
 		return got
 	}
 	want := map[string]int{"one": 1, "two": 1, "three": 1, "another one": 1, "none": 1, "none 2": 1, "none 3": 1}
-	for _, tree := range []Tree{Links, Copies, NoTree} {
-		o := DefaultOptions(source, filepath.Join(t.TempDir(), "data"))
+	for _, tree := range []string{Link, Copy, NoTree} {
+		o := options(source, filepath.Join(t.TempDir(), "data"))
 		o.SkipCheck, o.Tree = true, tree
 		s, err := Prepare(context.Background(), o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, contents(o.Out, s.Train, s.Val, s.Test)); diff != "" {
+		if diff := cmp.Diff(want, named(o.Out, s.Train, s.Val, s.Test)); diff != "" {
 			t.Errorf("%s: what the listings name (-want +got):\n%s", tree, diff)
 		}
 		laid := map[string]int{}
@@ -293,12 +329,12 @@ func TestPrepareTree(t *testing.T) {
 				t.Errorf("%s: %d files in %s, %d rows", tree, len(files), name, len(rows))
 			}
 			for _, f := range files {
-				laid[read(t, f)]++
+				laid[contents(t, f)]++
 				info, err := os.Lstat(f)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if link := info.Mode()&os.ModeSymlink != 0; link != (tree == Links) {
+				if link := info.Mode()&os.ModeSymlink != 0; link != (tree == Link) {
 					t.Errorf("%s: %s is of mode %v", tree, f, info.Mode())
 				}
 			}
@@ -314,16 +350,16 @@ func TestPrepareTree(t *testing.T) {
 			}
 		}
 		for _, r := range s.Train {
-			if filepath.IsAbs(r.Image) == (tree == Copies) {
+			if filepath.IsAbs(r.Image) == (tree == Copy) {
 				t.Errorf("%s: the listing names %s", tree, r.Image)
 			}
 		}
 	}
 
 	// A tree that is not asked for any more does not stay behind.
-	o := DefaultOptions(source, filepath.Join(t.TempDir(), "data"))
-	o.SkipCheck, o.Tree = true, Copies
-	for _, o.Tree = range []Tree{Copies, NoTree} {
+	o := options(source, filepath.Join(t.TempDir(), "data"))
+	o.SkipCheck = true
+	for _, o.Tree = range []string{Copy, NoTree} {
 		if _, err := Prepare(context.Background(), o); err != nil {
 			t.Fatal(err)
 		}
@@ -342,7 +378,7 @@ func TestPrepareRefuses(t *testing.T) {
 		why    string
 		files  map[string]string
 		out    map[string]string
-		change func(o *Options)
+		change func(o *PrepareOptions)
 		want   string
 	}{
 		{"a path out of the source", lists("../../etc/passwd\n", "c/a/2.jpg\n", "c/a/3.jpg\n"), nil, nil, "line 1 of trainset.relpaths.txt leads out"},
@@ -354,24 +390,24 @@ func TestPrepareRefuses(t *testing.T) {
 		{"no test list", map[string]string{"trainset.relpaths.txt": "c/a/1.jpg\n", "valset.txt": "a,2.jpg\n"}, nil, nil, "none of test images: want testset.relpaths.txt"},
 		{"no validation list", map[string]string{"trainset.relpaths.txt": "c/a/1.jpg\n", "testset.txt": "a,2.jpg\n"}, nil, nil, "want valset-logosonly and valset-nologos"},
 		{"a list without lines", lists("c/a/1.jpg\n", "\n", "c/a/3.jpg\n"), nil, nil, "no images for validation"},
-		{"listed but not there", lists("c/a/1.jpg\n", "c/a/2.jpg\n", "c/a/3.jpg\n"), nil, func(o *Options) { o.SkipCheck = false }, "3 of 3 images cannot be used; mend or remove them:\n  c/a/1.jpg: no such file"},
-		{"not an image", folders, nil, func(o *Options) { o.SkipCheck = false }, "a/1.jpg: empty"},
-		{"larger than the limit", map[string]string{"a/1.jpg": "0123456789", "a/2.jpg": "0123456789", "a/3.jpg": "0"}, nil, func(o *Options) { o.SkipCheck, o.Limits.Bytes = false, 9 }, "a/1.jpg: too-many-bytes: 10 bytes, the limit is 9"},
+		{"listed but not there", lists("c/a/1.jpg\n", "c/a/2.jpg\n", "c/a/3.jpg\n"), nil, func(o *PrepareOptions) { o.SkipCheck = false }, "3 of 3 images cannot be used; mend or remove them:\n  c/a/1.jpg: no such file"},
+		{"not an image", folders, nil, func(o *PrepareOptions) { o.SkipCheck = false }, "a/1.jpg: empty"},
+		{"larger than the limit", map[string]string{"a/1.jpg": "0123456789", "a/2.jpg": "0123456789", "a/3.jpg": "0"}, nil, func(o *PrepareOptions) { o.SkipCheck, o.Limits.Bytes = false, 9 }, "a/1.jpg: too-many-bytes: 10 bytes, the limit is 9"},
 		{"no folders", map[string]string{"1.jpg": ""}, nil, nil, "1.jpg lies in"},
 		{"no images", map[string]string{"a/1.txt": ""}, nil, nil, "no images in"},
 		{"too few for a split", map[string]string{"a/1.jpg": ""}, nil, nil, "no images for validation"},
 		{"another's folder", folders, map[string]string{"thesis.doc": ""}, nil, "holds thesis.doc and was not made by prepare"},
 		{"another's listing", folders, map[string]string{"train.csv": ""}, nil, "holds train.csv and was not made by prepare"},
 		{"ours with something else in it", folders, map[string]string{"prepared.json": `{"made_by":"logobeam prepare"}`, "notes.txt": ""}, nil, "holds notes.txt, which is not of prepare's making"},
-		{"a share beyond all", folders, nil, func(o *Options) { o.NoLogoShare = 1.5 }, "want 0 to 1"},
-		{"nothing to learn from", folders, nil, func(o *Options) { o.Shares = [3]float64{0, 1, 1} }, "some for training"},
-		{"an unknown tree", folders, nil, func(o *Options) { o.Tree = "palm" }, `tree "palm"`},
-		{"no source", folders, nil, func(o *Options) { o.Source = filepath.Join(o.Source, "nowhere") }, "no source"},
-		{"a file as source", folders, nil, func(o *Options) { o.Source = filepath.Join(o.Source, "a", "1.jpg") }, "is a file"},
-		{"nothing named", folders, nil, func(o *Options) { o.Source = "" }, "want a source"},
+		{"a share beyond all", folders, nil, func(o *PrepareOptions) { o.NoLogoToTrain = 1.5 }, "want 0 to 1"},
+		{"nothing to learn from", folders, nil, func(o *PrepareOptions) { o.Val, o.Test = 0.5, 0.5 }, "less than 1 together"},
+		{"an unknown tree", folders, nil, func(o *PrepareOptions) { o.Tree = "palm" }, `tree "palm"`},
+		{"no source", folders, nil, func(o *PrepareOptions) { o.Source = filepath.Join(o.Source, "nowhere") }, "no source"},
+		{"a file as source", folders, nil, func(o *PrepareOptions) { o.Source = filepath.Join(o.Source, "a", "1.jpg") }, "is a file"},
+		{"nothing named", folders, nil, func(o *PrepareOptions) { o.Source = "" }, "want a source"},
 	} {
 		t.Run(c.why, func(t *testing.T) {
-			o := DefaultOptions(layOut(t, c.files), layOut(t, c.out))
+			o := options(layOut(t, c.files), layOut(t, c.out))
 			o.SkipCheck = true
 			if c.change != nil {
 				c.change(&o)
@@ -401,7 +437,7 @@ func TestPrepareManyBad(t *testing.T) {
 	for i := range 200 {
 		files[fmt.Sprintf("a/%03d.jpg", i)] = "text"
 	}
-	_, err := Prepare(context.Background(), DefaultOptions(layOut(t, files), t.TempDir()))
+	_, err := Prepare(context.Background(), options(layOut(t, files), t.TempDir()))
 	if err == nil || !strings.Contains(err.Error(), "200 of 200") || !strings.Contains(err.Error(), "and 190 more") || strings.Count(err.Error(), "\n") != 11 {
 		t.Errorf("error %v", err)
 	}
@@ -410,7 +446,7 @@ func TestPrepareManyBad(t *testing.T) {
 func TestPrepareInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	out := t.TempDir()
-	o := DefaultOptions(testdata, out)
+	o := options(testdata, out)
 	o.Progress = func(done, total int) {
 		if done == 5 {
 			cancel()

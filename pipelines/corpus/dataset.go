@@ -1,0 +1,200 @@
+package corpus
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/logobeam/logobeam/pipelines/listing"
+	"github.com/logobeam/logobeam/transforms"
+)
+
+// Options says how a listing becomes a dataset. Only Classes and the transforms that are used must be given.
+type Options struct {
+	Classes []string // of the model, in the order of its outputs; nil takes the labels of the listing, sorted
+	// Training and Scoring are the transforms for epochs and for evaluation. Both end in the network's input.
+	Training, Scoring transforms.List
+	Seed              uint64            // of random transforms
+	Limits            transforms.Limits // the zero value is transforms.DefaultLimits()
+	Root              string            // folder that relative paths start from; empty for the listing's own
+	// ImageColumn and LabelColumn are the listing's columns; empty for "image" and "label".
+	ImageColumn, LabelColumn string
+}
+
+// Dataset is a listing of labelled images as training and evaluation read it: a train.Dataset. It is safe for concurrent
+// use.
+type Dataset struct {
+	rows   []Row
+	labels []int
+	opts   Options
+	id     string
+}
+
+// Open reads a listing in any form that package listing reads.
+//
+// It is an error if the listing has no rows, lacks a column (the error lists those it has), or has a label that is not among
+// the classes (the error gives its line and the class it resembles). The images are not looked at.
+func Open(file string, o Options) (*Dataset, error) {
+	o.ImageColumn, o.LabelColumn = cmp.Or(o.ImageColumn, "image"), cmp.Or(o.LabelColumn, "label")
+	rows, lines, err := read(file, o.ImageColumn, o.LabelColumn)
+	if err != nil {
+		return nil, err
+	}
+	o.Root = cmp.Or(o.Root, filepath.Dir(file))
+	if o.Classes == nil {
+		o.Classes = labels(rows)
+	}
+	if o.Limits == (transforms.Limits{}) {
+		o.Limits = transforms.DefaultLimits()
+	}
+	d := &Dataset{rows: rows, labels: make([]int, len(rows)), opts: o}
+	index := make(map[string]int, len(o.Classes))
+	for i, c := range o.Classes {
+		index[c] = i
+	}
+	for i, r := range rows {
+		k, ok := index[r.Label]
+		if !ok {
+			hint := ""
+			if near := nearest(r.Label, o.Classes); near != "" {
+				hint = fmt.Sprintf("; did you mean %q?", near)
+			}
+			return nil, fmt.Errorf("corpus: %s line %d: class %q is not among the model's %d%s", file, lines[i], r.Label, len(o.Classes), hint)
+		}
+		d.labels[i] = k
+	}
+	if d.id, err = d.identify(); err != nil {
+		return nil, fmt.Errorf("corpus: %s: %w", file, err)
+	}
+	return d, nil
+}
+
+// Classes lists the labels of a listing with the columns image and label, each once, sorted.
+func Classes(file string) ([]string, error) {
+	rows, _, err := read(file, "image", "label")
+	if err != nil {
+		return nil, err
+	}
+	return labels(rows), nil
+}
+
+// read returns the rows of a listing and the line that each begins at.
+func read(file, imageColumn, labelColumn string) (rows []Row, lines []int64, err error) {
+	err = listing.EachRow(file, []string{imageColumn, labelColumn}, func(line int64, values []string) error {
+		r := Row{values[0], values[1]}
+		if r.Image == "" || r.Label == "" {
+			return fmt.Errorf("%s line %d: %s is %q and %s is %q: want both", file, line, imageColumn, r.Image, labelColumn, r.Label)
+		}
+		rows, lines = append(rows, r), append(lines, line)
+		return nil
+	})
+	if err == nil && len(rows) == 0 {
+		err = fmt.Errorf("%s holds no rows: want an image and its label in each", file)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("corpus: %w", err)
+	}
+	return rows, lines, nil
+}
+
+// Len is the number of images.
+func (d *Dataset) Len() int { return len(d.rows) }
+
+// Row is what the listing says of image i.
+func (d *Dataset) Row(i int) Row { return d.rows[i] }
+
+// Classes are those of the options, or of the listing. They are not to be changed.
+func (d *Dataset) Classes() []string { return d.opts.Classes }
+
+// Label is the class of image i, an index into Classes.
+func (d *Dataset) Label(i int) int { return d.labels[i] }
+
+// Load writes image i to image, [H][W][C] as the transforms leave it: those for training, with what is random drawn anew
+// each epoch, or for an epoch below 0 those for scoring. The error names the image.
+func (d *Dataset) Load(i, epoch int, image []float32) error {
+	list := d.opts.Training
+	if epoch < 0 {
+		list = d.opts.Scoring
+	}
+	file := filepath.FromSlash(d.rows[i].Image)
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(d.opts.Root, file)
+	}
+	data, err := readFile(file, d.opts.Limits.Bytes)
+	if err == nil {
+		err = list.Tensor(data, transforms.Key{Seed: d.opts.Seed, Epoch: epoch, Image: d.name(i)}, d.opts.Limits, image)
+	}
+	if err != nil {
+		return fmt.Errorf("corpus: %s: %w", d.rows[i].Image, err)
+	}
+	return nil
+}
+
+// name is what random transforms and ID know an image by: label and file name, not where it lies, so that moving the
+// images changes nothing.
+func (d *Dataset) name(i int) string { return d.rows[i].Label + "/" + path.Base(d.rows[i].Image) }
+
+// ID tells datasets apart that training would see differently: it is a hash of the names and labels of the images in their
+// order, of classes, transforms, limits and seed. What the images hold is not part of it.
+func (d *Dataset) ID() string { return d.id }
+
+func (d *Dataset) identify() (string, error) {
+	o := d.opts
+	how, err := json.Marshal([]any{o.Training, o.Scoring, o.Limits, o.Seed, o.Classes})
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	put := func(s string) {
+		h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(s))))
+		h.Write([]byte(s))
+	}
+	put(string(how))
+	for i, r := range d.rows {
+		put(d.name(i))
+		put(r.Label)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// nearest is the class that differs from name in the fewest letters, case aside, if they are few.
+func nearest(name string, classes []string) string {
+	best, least := "", len([]rune(name))/3+2
+	const longest = 100 // the time it takes grows with the square
+	for _, c := range classes {
+		if len(name) > longest || len(c) > longest {
+			continue
+		}
+		if n := distance([]rune(strings.ToLower(name)), []rune(strings.ToLower(c))); n < least {
+			best, least = c, n
+		}
+	}
+	return best
+}
+
+// distance is Levenshtein's.
+func distance(a, b []rune) int {
+	row := make([]int, len(b)+1)
+	for k := range row {
+		row[k] = k
+	}
+	for i := range a {
+		last := slices.Clone(row)
+		row[0] = i + 1
+		for k := range b {
+			change := last[k]
+			if a[i] != b[k] {
+				change++
+			}
+			row[k+1] = min(change, last[k+1]+1, row[k]+1)
+		}
+	}
+	return row[len(b)]
+}

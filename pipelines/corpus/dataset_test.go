@@ -1,0 +1,251 @@
+package corpus
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/model/train"
+	"github.com/logobeam/logobeam/transforms"
+)
+
+var _ train.Dataset = (*Dataset)(nil)
+
+const side = 24
+
+var (
+	scoring  = transforms.DefaultScoring(side, [3]float64{127, 127, 127}, [3]float64{128, 128, 128})
+	training = transforms.DefaultTraining(side, [3]float64{127, 127, 127}, [3]float64{128, 128, 128})
+)
+
+func listingOf(t *testing.T, text string) string {
+	return filepath.Join(layOut(t, map[string]string{"list.csv": text}), "list.csv")
+}
+
+func TestOpen(t *testing.T) {
+	out := t.TempDir()
+	prepare := options(testdata, out)
+	prepare.SkipCheck = true
+	if _, err := Prepare(context.Background(), prepare); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(out, "train.csv")
+	classes, err := Classes(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(classes) != 17 || !slices.IsSorted(classes) || !slices.Contains(classes, model.NoLogo) {
+		t.Errorf("classes %q", classes)
+	}
+	slices.Reverse(classes) // a model's classes may stand in any order
+	d, err := Open(file, Options{Classes: classes, Training: training, Scoring: scoring, Seed: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.Len() != 93 {
+		t.Errorf("%d images, want 93", d.Len())
+	}
+	for i := range d.Len() {
+		if got := d.Classes()[d.Label(i)]; got != d.Row(i).Label || !strings.Contains(d.Row(i).Image, "/"+got+"/") {
+			t.Errorf("%s is of class %s", d.Row(i).Image, got)
+		}
+	}
+}
+
+// What Load gives depends on image and epoch alone, however many load at once, and is random in training only.
+func TestLoad(t *testing.T) {
+	o := Options{Training: training, Scoring: scoring, Seed: 3, Root: testdata, LabelColumn: "post_id"}
+	d, err := Open(filepath.Join(testdata, "posts.csv"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const images = 6
+	load := func(d *Dataset, i, epoch int) []float32 {
+		dst := make([]float32, side*side*3)
+		if err := d.Load(i, epoch, dst); err != nil {
+			t.Error(err)
+		}
+		return dst
+	}
+	epochs := []int{-1, -2, 0, 1}
+	var want, got [images][4][]float32
+	for i := range images {
+		for k, e := range epochs {
+			want[i][k] = load(d, i, e)
+		}
+		if !slices.Equal(want[i][0], want[i][1]) {
+			t.Errorf("image %d is scored in two ways", i)
+		}
+		if slices.Equal(want[i][2], want[i][3]) || slices.Equal(want[i][0], want[i][2]) {
+			t.Errorf("image %d is the same in every epoch", i)
+		}
+	}
+	var all sync.WaitGroup
+	for i := range images {
+		for k, e := range epochs {
+			all.Go(func() { got[i][k] = load(d, i, e) })
+		}
+	}
+	all.Wait()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("many at once (-want +got):\n%s", diff)
+	}
+	o.Seed = 4
+	other, err := Open(filepath.Join(testdata, "posts.csv"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Equal(load(other, 0, 0), want[0][2]) || !slices.Equal(load(other, 0, -1), want[0][0]) {
+		t.Error("the seed must matter in training, and only there")
+	}
+}
+
+// The same images elsewhere are the same to training.
+func TestDatasetMoved(t *testing.T) {
+	prepare := func(tree string) *Dataset {
+		o := options(testdata, t.TempDir())
+		o.SkipCheck, o.Tree = true, tree
+		if _, err := Prepare(context.Background(), o); err != nil {
+			t.Fatal(err)
+		}
+		d, err := Open(filepath.Join(o.Out, "val.csv"), Options{Training: training, Scoring: scoring})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	a, b := prepare(NoTree), prepare(Copy)
+	if a.ID() != b.ID() {
+		t.Errorf("ids %s and %s", a.ID(), b.ID())
+	}
+	x, y := make([]float32, side*side*3), make([]float32, side*side*3)
+	if err := errors.Join(a.Load(7, 0, x), b.Load(7, 0, y)); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(x, y) {
+		t.Error("an image that was moved is drawn in another way")
+	}
+}
+
+func TestID(t *testing.T) {
+	const text = "image,label\na/1.jpg,a\nb/1.jpg,b\n"
+	ids := map[string]string{}
+	for name, c := range map[string]struct {
+		text string
+		o    Options
+	}{
+		"as it is":            {text, Options{Training: training}},
+		"another label":       {"image,label\na/1.jpg,a\nb/1.jpg,a\n", Options{Training: training, Classes: []string{"a", "b"}}},
+		"another image":       {"image,label\na/1.jpg,a\nb/2.jpg,b\n", Options{Training: training}},
+		"another order":       {"image,label\nb/1.jpg,b\na/1.jpg,a\n", Options{Training: training}},
+		"other classes":       {text, Options{Training: training, Classes: []string{"b", "a"}}},
+		"other transforms":    {text, Options{Training: scoring}},
+		"another seed":        {text, Options{Training: training, Seed: 1}},
+		"one image less":      {"image,label\na/1.jpg,a\n", Options{Training: training, Classes: []string{"a", "b"}}},
+		"scored in other way": {text, Options{Training: training, Scoring: scoring}},
+	} {
+		d, err := Open(listingOf(t, c.text), c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before, dup := ids[d.ID()]; dup {
+			t.Errorf("%s has the id of %s", name, before)
+		}
+		ids[d.ID()] = name
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	classes := []string{"adidas", "cocacola", "HP", model.NoLogo}
+	for _, c := range []struct {
+		why, text string
+		o         Options
+		want      []string
+	}{
+		{"a column is missing", "image,brand\n1.jpg,adidas\n", Options{}, []string{"label", "brand"}},
+		{"another column is missing", "image,label\n1.jpg,adidas\n", Options{ImageColumn: "photo"}, []string{"photo", "image"}},
+		{"an unknown class", "image,label\n1.jpg,adidas\n2.jpg,addidas\n", Options{Classes: classes}, []string{"line 3", `"addidas"`, "4", `did you mean "adidas"?`}},
+		{"another case", "image,label\n1.jpg,hp\n", Options{Classes: classes}, []string{"line 2", `did you mean "HP"?`}},
+		{"nothing like it", "image,label\n1.jpg,starbucks\n", Options{Classes: classes}, []string{`"starbucks" is not among the model's 4`}},
+		{"no rows", "image,label\n", Options{}, []string{"no rows"}},
+		{"no label", "image,label\n1.jpg,\n", Options{}, []string{"line 2", `label is ""`}},
+		{"a transform of no number", "image,label\n1.jpg,a\n", Options{Training: transforms.List{transforms.Normalise{Mean: [3]float64{math.NaN()}}}}, []string{"list.csv"}},
+	} {
+		t.Run(c.why, func(t *testing.T) {
+			file := listingOf(t, c.text)
+			_, err := Open(file, c.o)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range append(c.want, file) {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q lacks %q", err, want)
+				}
+			}
+		})
+	}
+	if _, err := Open(filepath.Join(t.TempDir(), "none.csv"), Options{}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a listing that is not there: %v", err)
+	}
+	if _, err := Classes(listingOf(t, "image\n1.jpg\n")); err == nil {
+		t.Error("Classes of a listing without labels: no error")
+	}
+}
+
+// The odd files of testdata become what is written there of them, with the right reason.
+func TestOddities(t *testing.T) {
+	d, err := Open(filepath.Join(testdata, "oddities.csv"), Options{LabelColumn: "post_id", Scoring: scoring})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(filepath.Join(testdata, "oddities", "expected.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	expected, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(expected)-1 != d.Len() {
+		t.Fatalf("%d files, %d expectations", d.Len(), len(expected)-1)
+	}
+	dst := make([]float32, side*side*3)
+	for i, e := range expected[1:] {
+		kind, stage, reason := e[0], e[2], e[3]
+		err := d.Load(i, -1, dst)
+		var bad *transforms.Error
+		got := fmt.Sprint(err)
+		switch {
+		case err == nil:
+			got = ""
+		case errors.Is(err, os.ErrNotExist):
+			got = "not-found"
+		case errors.As(err, &bad):
+			got = string(bad.Reason)
+		}
+		if got != reason || d.Row(i).Label != kind || (reason == "") != (e[1] == "score") || (reason == "") != (stage == "") {
+			t.Errorf("%s: %q, want %q at stage %q (%s)", kind, got, reason, stage, e[1])
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	classes := []string{"adidas", "cocacola", "no-logo", "HP"}
+	for name, want := range map[string]string{"addidas": "adidas", "Coca Cola": "cocacola", "nologo": "no-logo", "hp": "HP", "ferrari": "", strings.Repeat("x", 1000): ""} {
+		if got := nearest(name, classes); got != want {
+			t.Errorf("nearest(%.20q) = %q, want %q", name, got, want)
+		}
+	}
+}
