@@ -194,7 +194,7 @@ func costJPEG(data []byte, w, h int64) (int64, error) {
 		return 0, reject(ReasonImplausible, "jpeg of %d bytes claims %d x %d pixels, which take %d bytes at the least", size, w, h, least)
 	}
 	// Each scan of a progressive file visits every block, even where it says nothing about them.
-	const maxScans = 100
+	const maxScans = 64
 	if n := bytes.Count(rest, []byte{0xff, 0xda}); progressive && n > maxScans {
 		return 0, reject(ReasonImplausible, "progressive jpeg of %d scans, the limit is %d", n, maxScans)
 	}

@@ -118,34 +118,49 @@ func newTaps(lo, hi, sub, n, out0, out1 int) taps {
 	return t
 }
 
-// resamplePlane resizes a plane of interleaved channels, first down the columns, then along each row.
+// resamplePlane resizes a plane of 1 or 3 interleaved channels, first down the columns, then along each row.
 func resamplePlane(dst, src []uint8, stride, channels int, h, v taps) {
 	row := make([]uint16, (h.hi-h.lo)*channels)
 	width := len(h.first) * channels
+	along := alongGrey
+	if channels == 3 {
+		along = alongRGB
+	}
 	for i, first := range v.first {
 		columns(row, src[first*stride+h.lo*channels:], stride, v.weights[i*v.n:(i+1)*v.n])
-		out := dst[i*width : (i+1)*width]
-		for j, first := range h.first {
-			w := h.weights[j*h.n : (j+1)*h.n]
-			in := row[(first-h.lo)*channels:]
-			if channels == 1 {
-				in = in[:len(w)]
-				sum := uint32(1 << 23)
-				for t, k := range w {
-					sum += k * uint32(in[t])
-				}
-				out[j] = uint8(sum >> 24)
-				continue
-			}
-			r, g, b := uint32(1<<23), uint32(1<<23), uint32(1<<23)
-			for t, k := range w {
-				p := in[3*t : 3*t+3 : 3*t+3]
-				r += k * uint32(p[0])
-				g += k * uint32(p[1])
-				b += k * uint32(p[2])
-			}
-			out[3*j], out[3*j+1], out[3*j+2] = uint8(r>>24), uint8(g>>24), uint8(b>>24)
+		along(dst[i*width:(i+1)*width], row, h)
+	}
+}
+
+// alongGrey resizes a row. A sample of it has 8 bits below the point and a weight 16, so a sum has 24 and fits in 32.
+func alongGrey(out []uint8, row []uint16, h taps) {
+	weights := h.weights
+	for j, first := range h.first {
+		w := weights[:h.n]
+		weights = weights[h.n:]
+		in := row[first-h.lo:][:len(w)]
+		sum := uint32(1 << 23)
+		for t, k := range w {
+			sum += k * uint32(in[t])
 		}
+		out[j] = uint8(sum >> 24)
+	}
+}
+
+func alongRGB(out []uint8, row []uint16, h taps) {
+	weights := h.weights
+	for j, first := range h.first {
+		w := weights[:h.n]
+		weights = weights[h.n:]
+		in := row[3*(first-h.lo):][:3*len(w)]
+		r, g, b := uint32(1<<23), uint32(1<<23), uint32(1<<23)
+		for t, k := range w {
+			p := in[3*t : 3*t+3 : 3*t+3]
+			r += k * uint32(p[0])
+			g += k * uint32(p[1])
+			b += k * uint32(p[2])
+		}
+		out[3*j], out[3*j+1], out[3*j+2] = uint8(r>>24), uint8(g>>24), uint8(b>>24)
 	}
 }
 
