@@ -3,8 +3,9 @@
 package kernel
 
 import (
-	"golang.org/x/sys/cpu"
 	"math"
+
+	"golang.org/x/sys/cpu"
 )
 
 //go:generate go run -C _gen . -out ../kernels_amd64.s

@@ -92,35 +92,44 @@ func DepthwiseGradInput(dsrc, ddst, w []float32, n int, s Shape) {
 // DepthwiseGradWeights computes the gradients dw[Kernel][Kernel][C] and db[C] of Depthwise's weights and bias, summed
 // over n images, from the gradient ddst of its outputs, taken before the activation. db may be nil.
 func DepthwiseGradWeights(dw, db, ddst, src []float32, n int, s Shape) {
-	sumRows(db, ddst, n*s.OutH*s.OutW, s.C)
 	dw = dw[:s.Kernel*s.Kernel*s.C]
 	clear(dw)
+	if db != nil {
+		db = db[:s.C]
+		clear(db)
+	}
 	t := tile{a: src, b: ddst, c: dw, as: s.C, ak: s.Stride * s.C, ar: s.Stride * s.W * s.C, bk: s.C, br: s.OutW * s.C, cs: s.C, add: 1}
 	width := 2 * lanes()
+	block := max(l2/((s.Stride*s.W+s.OutW)*s.C), 1) // output rows at a time, so that they stay in the cache for all taps
 	for i := range n {
-		for ky := range s.Kernel {
-			// The output rows that read an input row through ky.
-			y := max((s.PadTop-ky+s.Stride-1)/s.Stride, 0)
-			yEnd := 0
-			if last := s.H - 1 + s.PadTop - ky; last >= 0 {
-				yEnd = min(s.OutH, last/s.Stride+1)
+		for y0 := 0; y0 < s.OutH; y0 += block {
+			y1 := min(y0+block, s.OutH)
+			if db != nil {
+				addRows(db, ddst[(i*s.OutH+y0)*s.OutW*s.C:], (y1-y0)*s.OutW)
 			}
-			if t.runs = yEnd - y; t.runs <= 0 {
-				continue
-			}
-			top := i*s.H + y*s.Stride - s.PadTop + ky
-			for x := 0; x < s.OutW; x += t.run {
-				t.run = s.alike(x)
-				kx, kxEnd := s.clip(x, s.PadLeft, s.W)
-				if t.m = kxEnd - kx; t.m <= 0 {
+			for ky := range s.Kernel {
+				// The output rows that read an input row through ky.
+				y, yEnd := max((s.PadTop-ky+s.Stride-1)/s.Stride, y0), 0
+				if last := s.H - 1 + s.PadTop - ky; last >= 0 {
+					yEnd = min(y1, last/s.Stride+1)
+				}
+				if t.runs = yEnd - y; t.runs <= 0 {
 					continue
 				}
-				for c := 0; c < s.C; c += width {
-					t.cols = min(width, s.C-c)
-					t.a0 = (top*s.W+x*s.Stride-s.PadLeft+kx)*s.C + c
-					t.b0 = ((i*s.OutH+y)*s.OutW+x)*s.C + c
-					t.c0 = (ky*s.Kernel+kx)*s.C + c
-					t.channels()
+				top := i*s.H + y*s.Stride - s.PadTop + ky
+				for x := 0; x < s.OutW; x += t.run {
+					t.run = s.alike(x)
+					kx, kxEnd := s.clip(x, s.PadLeft, s.W)
+					if t.m = kxEnd - kx; t.m <= 0 {
+						continue
+					}
+					for c := 0; c < s.C; c += width {
+						t.cols = min(width, s.C-c)
+						t.a0 = (top*s.W+x*s.Stride-s.PadLeft+kx)*s.C + c
+						t.b0 = ((i*s.OutH+y)*s.OutW+x)*s.C + c
+						t.c0 = (ky*s.Kernel+kx)*s.C + c
+						t.channels()
+					}
 				}
 			}
 		}

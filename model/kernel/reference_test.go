@@ -166,6 +166,8 @@ var convShapes = []struct {
 	{"11x11 stride 4 as the article's first layer", shape(31, 27, 3, 96, 11, 4, 0)},
 	{"11x11 stride 4, padded", shape(25, 29, 3, 10, 11, 4, 2)},
 	{"whole input in one window", shape(5, 5, 12, 34, 5, 1, 0)},
+	{"several blocks of rows", shape(70, 75, 33, 3, 3, 1, 1)},
+	{"weights of a kernel row larger than the cache", shape(3, 3, 560, 35, 3, 1, 1)},
 	{"windows in few columns, many rows", shape(20, 3, 7, 20, 3, 1, 1)},
 }
 
