@@ -21,15 +21,12 @@ import (
 
 // An oddity is a file that is unlike the photographs of the corpus in one way.
 type oddity struct {
-	kind, file string
+	kind, file string // a name in the folder, or a URL
 	stage      string // where it is rejected; empty if it is scored
 	reason     string
 	note       string
 	make       func(m *image.RGBA) ([]byte, error) // nil if oddities.py makes it, or nobody
 }
-
-// absent rows name files that are not there.
-const absent = "no such file"
 
 var oddities = []oddity{
 	{"plain", "plain.jpg", "", "", "an ordinary JPEG, 4:2:0, to compare the others with", func(m *image.RGBA) ([]byte, error) { return encode(m, 90) }},
@@ -93,7 +90,10 @@ var oddities = []oddity{
 		return data, err
 	}},
 	{"huge", "huge.jpg", "decode", "implausible-size", "JPEG of 378 bytes that claims 30000 x 30000 pixels", huge},
-	{"missing", "missing.jpg", "fetch", "not-found", absent, nil},
+	{"missing", "missing.jpg", "fetch", "not-found", "no such file", nil},
+	{"folder", ".", "fetch", "not-a-file", "a folder", nil},
+	{"scheme", "gs://bucket/photograph.jpg", "fetch", "unsupported-scheme", "a URL of a kind that is not fetched", nil},
+	{"private-address", "http://169.254.169.254/latest/meta-data/", "fetch", "blocked-address", "a URL that a stranger's listing must not reach", nil},
 }
 
 // writeOddities makes them all from one small scene, and lists them.
@@ -115,7 +115,10 @@ func writeOddities(out string, marks string, grounds []background) error {
 	listing := [][]string{{"post_id", "image"}}
 	expected := [][]string{{"post_id", "outcome", "stage", "reason", "note"}}
 	for _, o := range oddities {
-		path := filepath.Join(out, "oddities", o.file)
+		image, path := "oddities/"+o.file, filepath.Join(out, "oddities", o.file)
+		if strings.Contains(o.file, "://") {
+			image = o.file
+		}
 		switch {
 		case o.make != nil:
 			data, err := o.make(m)
@@ -125,7 +128,7 @@ func writeOddities(out string, marks string, grounds []background) error {
 			if err := writeFile(path, data); err != nil {
 				return err
 			}
-		case o.note != absent:
+		case o.stage != "fetch":
 			if _, err := os.Stat(path); err != nil {
 				fmt.Fprintf(os.Stderr, "%s is missing: run testdata/make/oddities.py\n", path)
 			}
@@ -134,7 +137,7 @@ func writeOddities(out string, marks string, grounds []background) error {
 		if o.stage != "" {
 			outcome = "reject"
 		}
-		listing = append(listing, []string{o.kind, "oddities/" + o.file})
+		listing = append(listing, []string{o.kind, image})
 		expected = append(expected, []string{o.kind, outcome, o.stage, o.reason, o.note})
 	}
 	if err := writeCSV(filepath.Join(out, "oddities.csv"), listing); err != nil {
