@@ -215,6 +215,9 @@ func (a *Arena) Input(i int) []float32 {
 	return a.buffers[a.plan.in][i*size:][:size:size]
 }
 
+// Batch is how many images the arena has room for.
+func (a *Arena) Batch() int { return a.batch }
+
 // Run computes the logits [n][classes] of the first n images, n from 0 to the arena's batch. They are valid until the next Run.
 func (a *Arena) Run(n int) []float32 {
 	if n < 0 || n > a.batch {

@@ -204,7 +204,9 @@ func rows[T any](dir string) iter.Seq2[T, error] {
 func fileRows[T any](path string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
-		fail := func(err error) { yield(none, fmt.Errorf("%s cannot be read: %w; remove it to have it made again", path, err)) }
+		fail := func(err error) {
+			yield(none, fmt.Errorf("%s cannot be read: %w; remove it to have it made again", path, err))
+		}
 		f, err := os.Open(path)
 		if err != nil {
 			fail(err)

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"sort"
+
+	"github.com/spf13/cobra"
+
+	"github.com/logobeam/logobeam/model/infer"
+	"github.com/logobeam/logobeam/pipelines/classifier"
+	"github.com/logobeam/logobeam/pipelines/fetch"
+	"github.com/logobeam/logobeam/transforms"
+)
+
+// answer is one class with its probability, as --json prints it.
+type answer struct {
+	Brand       string  `json:"brand"`
+	Probability float32 `json:"probability"`
+}
+
+func newClassify() *cobra.Command {
+	var dir string
+	var top int
+	var asJSON bool
+	var allow []string
+	cmd := &cobra.Command{
+		Use:   "classify IMAGE_OR_URL...",
+		Short: "name the brand in photographs, by path or http(s) URL",
+		Example: `  logobeam classify photograph.jpg
+  logobeam classify --top 3 https://example.org/a.jpg`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("name at least one image or URL to classify")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if top < 1 {
+				return usagef("--top is %d: want at least 1", top)
+			}
+			nets, err := prefixes(allow)
+			if err != nil {
+				return err
+			}
+			c, err := classifier.Load(dir)
+			if err != nil {
+				return err
+			}
+			cfg := fetch.DefaultConfig()
+			cfg.AllowNet = nets
+			fetcher, err := fetch.New(cfg)
+			if err != nil {
+				return err
+			}
+			defer fetcher.Close()
+			arena := c.Plan.NewArena(1)
+			failed := 0
+			for _, image := range args {
+				probs, err := look(cmd.Context(), c, fetcher, arena, image)
+				if cmd.Context().Err() != nil {
+					return cmd.Context().Err()
+				}
+				if err != nil { // one bad image does not keep the others from an answer
+					fmt.Fprintf(cmd.ErrOrStderr(), "logobeam: %v\n", err)
+					failed++
+					continue
+				}
+				if err := printAnswers(cmd.OutOrStdout(), image, c.Classes(), probs, top, len(args) > 1, asJSON); err != nil {
+					return err
+				}
+			}
+			if failed > 0 {
+				return fmt.Errorf("%d of %d images could not be classified", failed, len(args))
+			}
+			return nil
+		},
+	}
+	modelFlag(cmd, &dir)
+	cmd.Flags().IntVar(&top, "top", 1, "how many of the likeliest brands to print")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object an image")
+	allowNetFlag(cmd, &allow)
+	return cmd
+}
+
+func allowNetFlag(cmd *cobra.Command, allow *[]string) {
+	cmd.Flags().StringSliceVar(allow, "allow-net", nil, "network whose addresses may be fetched from though they are not public, as 10.0.0.0/8; may be repeated")
+}
+
+func prefixes(cidrs []string) ([]netip.Prefix, error) {
+	var nets []netip.Prefix
+	for _, s := range cidrs {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, usagef("--allow-net %s: want an address and a length, as 10.0.0.0/8", s)
+		}
+		nets = append(nets, p)
+	}
+	return nets, nil
+}
+
+// look gives the probability of each class for one image.
+func look(ctx context.Context, c *classifier.Classifier, f *fetch.Fetcher, arena *infer.Arena, image string) ([]float32, error) {
+	data, err := f.Fetch(ctx, image)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: image}, transforms.DefaultLimits(), arena.Input(0)); err != nil {
+		return nil, fmt.Errorf("%s: %w", fetch.Redact(image), err)
+	}
+	logits := arena.Run(1)
+	infer.Softmax(logits, len(c.Classes()))
+	return logits, nil
+}
+
+func printAnswers(w io.Writer, image string, classes []string, probs []float32, top int, named, asJSON bool) error {
+	order := make([]int, len(probs))
+	for i := range order {
+		order[i] = i
+	}
+	sort.SliceStable(order, func(a, b int) bool { return probs[order[a]] > probs[order[b]] })
+	order = order[:min(top, len(order))]
+	if asJSON {
+		out := struct {
+			Image  string   `json:"image"`
+			Brands []answer `json:"brands"`
+		}{Image: image}
+		for _, i := range order {
+			out.Brands = append(out.Brands, answer{classes[i], probs[i]})
+		}
+		return json.NewEncoder(w).Encode(out)
+	}
+	var errs []error
+	for _, i := range order {
+		prefix := ""
+		if named {
+			prefix = image + ": "
+		}
+		_, err := fmt.Fprintf(w, "%sWith prob=%.3f, %s\n", prefix, probs[i], classes[i])
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// modelFlag is the flag --model, which every command that needs a model has.
+func modelFlag(cmd *cobra.Command, dir *string) {
+	cmd.Flags().StringVar(dir, "model", "", "folder of a model (default the built-in one)")
+}

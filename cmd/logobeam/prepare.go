@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/spf13/cobra"
+
+	"github.com/logobeam/logobeam/pipelines/corpus"
+)
+
+func newPrepare() *cobra.Command {
+	o := corpus.DefaultPrepareOptions()
+	cmd := &cobra.Command{
+		Use:   "prepare SOURCE --out DIR",
+		Short: "split labelled photographs into train, validation and test listings",
+		Long: `prepare reads SOURCE, writes DIR/train.csv, DIR/val.csv and DIR/test.csv (image,label).
+
+SOURCE is FlickrLogos-32 or FlickrLogos-27, known by its list files, or any
+folder with a folder of photographs for each class; photographs without a logo
+belong in one named no-logo. A share of the no-logo validation photographs of
+FlickrLogos is moved to training, which has none of its own.`,
+		Example: `  logobeam prepare photographs --out data
+  logobeam prepare FlickrLogos-v2 --out data --tree link`,
+		Args: exactly("SOURCE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.Out == "" {
+				return usagef("--out is missing: name the folder to write the listings to")
+			}
+			o.Source = args[0]
+			var done, total atomic.Int64
+			o.Progress = func(checked, of int) { done.Store(int64(checked)); total.Store(int64(of)) }
+			stop := watch(cmd.Context(), cmd.ErrOrStderr(), "checking", func() tick { return tick{done: done.Load(), total: total.Load()} })
+			splits, err := corpus.Prepare(cmd.Context(), o)
+			stop()
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprint(cmd.OutOrStdout(), splits)
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.Out, "out", "", "folder to write to")
+	f.Float64Var(&o.NoLogoToTrain, "no-logo-to-train", o.NoLogoToTrain, "share of the no-logo validation photographs that is moved to training (FlickrLogos)")
+	f.Float64Var(&o.Val, "val", o.Val, "share of each class that becomes validation (class folders)")
+	f.Float64Var(&o.Test, "test", o.Test, "share of each class that becomes test (class folders)")
+	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of the splits")
+	f.StringVar(&o.Tree, "tree", "", "also write train_data/, val_data/ and test_data/ with a folder a class: link or copy")
+	f.BoolVar(&o.SkipCheck, "no-check", false, "do not open the photographs")
+	return cmd
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/logobeam/logobeam/pipelines"
+	"github.com/logobeam/logobeam/pipelines/fetch"
+	"github.com/logobeam/logobeam/pipelines/listing"
+	"github.com/logobeam/logobeam/pipelines/report"
+	"github.com/logobeam/logobeam/transforms"
+)
+
+func newScore() *cobra.Command {
+	cfg := pipelines.DefaultScoreConfig()
+	var allow []string
+	var format, maxRejects string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "score LISTING --out OUT",
+		Short: "classify the photographs of a listing of posts, into Parquet",
+		Long: `score reads a listing of posts (post_id,image), classifies each photograph, and
+writes
+
+  OUT/scores/*.parquet    post_id, brand, probability
+  OUT/rejects/*.parquet   post_id, image, stage, reason, detail, retryable
+  OUT/manifest.json       what was run on what, and what came out
+  OUT/_SUCCESS            last
+
+Every row of the listing is in exactly one of scores and rejects. A second run on
+a finished output does nothing; an interrupted one goes on where it was.
+
+LISTING is CSV with a header, JSON Lines, Parquet, or text with an image a line,
+or a pattern of such files in quotes. Images are paths or http(s) URLs.
+` + reasons(),
+		Example: `  logobeam score posts.csv --out scored
+  logobeam score 'nights/*.parquet' --out scored --model my-model --post-id-column id`,
+		Args: exactly("LISTING"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cfg.Out == "" {
+				return usagef("--out is missing: name the folder to write to")
+			}
+			nets, err := prefixes(allow)
+			if err != nil {
+				return err
+			}
+			allowed, err := parseShare(maxRejects)
+			if err != nil {
+				return err
+			}
+			cfg.Images.AllowNet = nets
+			cfg.Options.Format = listing.Format(format)
+			cfg.Listing, cfg.Program = args[0], "logobeam "+version()
+
+			var latest atomic.Pointer[pipelines.Progress]
+			cfg.Progress = func(p pipelines.Progress) { latest.Store(&p) }
+			stop := watch(cmd.Context(), cmd.ErrOrStderr(), "scoring", func() tick {
+				p := latest.Load()
+				if p == nil {
+					return tick{}
+				}
+				return tick{done: p.Done, total: p.Rows, note: fmt.Sprintf("%d rejected", p.Rejected)}
+			})
+			s, err := pipelines.Score(cmd.Context(), cfg)
+			stop()
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = json.NewEncoder(cmd.OutOrStdout()).Encode(s)
+			} else {
+				_, err = fmt.Fprint(cmd.OutOrStdout(), describe(cfg.Out, s))
+			}
+			if err == nil && float64(s.Rejected) > allowed*float64(s.Rows) {
+				err = fmt.Errorf("%w: %d of %d rows, and --max-rejects is %s; the reasons are in %s/rejects", errRejects, s.Rejected, s.Rows, maxRejects, cfg.Out)
+			}
+			return err
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&cfg.Out, "out", "", "folder to write to")
+	modelFlag(cmd, &cfg.Model)
+	f.StringVar(&format, "format", "", "of the listing: csv, jsonl, parquet or text (default by its extension)")
+	f.StringVar(&cfg.Options.PostIDColumn, "post-id-column", listing.DefaultPostIDColumn, "column of the listing that identifies the post")
+	f.StringVar(&cfg.Options.ImageColumn, "image-column", listing.DefaultImageColumn, "column of the listing that holds the image")
+	f.StringVar(&cfg.Images.Root, "root", "", "folder that the images' paths are relative to (default the listing's)")
+	f.IntVar(&cfg.Options.ChunkRows, "chunk-rows", 0, "rows a chunk (default by the number of rows)")
+	f.IntVar(&cfg.Workers, "workers", cfg.Workers, "photographs worked on at one time")
+	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "photographs a worker classifies at once")
+	f.Int64Var(&cfg.Memory, "memory", cfg.Memory, "bytes that decoding may take at one time")
+	f.Int64Var(&cfg.Images.MaxBytes, "max-bytes", cfg.Images.MaxBytes, "largest file to read")
+	f.Int64Var(&cfg.Images.MaxPixels, "max-pixels", cfg.Images.MaxPixels, "largest photograph to decode, width x height")
+	f.DurationVar(&cfg.Images.Timeout, "timeout", cfg.Images.Timeout, "for getting one photograph")
+	f.StringVar(&maxRejects, "max-rejects", "100%", "share of rejects, as 5% or 0.05, above which the exit code is 3")
+	f.StringVar(&cfg.Runner, "runner", cfg.Runner, "Beam runner: "+strings.Join(pipelines.Runners(), " or "))
+	f.BoolVar(&asJSON, "json", false, "print the summary as one JSON object")
+	allowNetFlag(cmd, &allow)
+	return cmd
+}
+
+// describe is the summary for people.
+func describe(out string, s pipelines.Summary) string {
+	text := report.Summary{Rows: s.Rows, Scored: s.Scored, Rejected: s.Rejected, Elapsed: s.Elapsed.Round(time.Millisecond),
+		Brands: s.Brands, Reasons: s.Reasons}.String()
+	if s.Already {
+		return fmt.Sprintf("%s was finished before: nothing to do\n\n%s", out, text)
+	}
+	return fmt.Sprintf("%s\n%s holds the scores, %s the rejects\n", text, out+"/scores", out+"/rejects")
+}
+
+// parseShare reads 5% or 0.05.
+func parseShare(s string) (float64, error) {
+	number, scale := s, 1.0
+	if n, ok := strings.CutSuffix(s, "%"); ok {
+		number, scale = n, 100
+	}
+	v, err := strconv.ParseFloat(number, 64)
+	if err != nil || !(v >= 0 && v <= scale) {
+		return 0, usagef("--max-rejects is %s: want a share, as 5%% or 0.05", s)
+	}
+	return v / scale, nil
+}
+
+// reasons lists every reason for a reject.
+func reasons() string {
+	var b strings.Builder
+	b.WriteString("\nReasons for rejects, by stage:\n\n  listing\n")
+	line := func(reason, text string) { fmt.Fprintf(&b, "    %-20s  %s\n", reason, text) }
+	line(pipelines.ReasonMalformed, "the row breaks the rules of the listing's format")
+	b.WriteString("  fetch\n")
+	for _, r := range fetch.Reasons() {
+		line(string(r), fetch.Explain(r))
+	}
+	b.WriteString("  decode\n")
+	for _, r := range transforms.Reasons() {
+		line(string(r), transforms.Explain(r))
+	}
+	b.WriteString("  infer\n")
+	line(pipelines.ReasonNoNumber, "the network's answer is no probability: the model is broken")
+	b.WriteString("  any\n")
+	line(pipelines.ReasonPanic, "a fault of this program: please report the photograph")
+	return b.String()
+}

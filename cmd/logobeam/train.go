@@ -1,0 +1,341 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/spf13/cobra"
+
+	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/model/train"
+	"github.com/logobeam/logobeam/pipelines/classifier"
+	"github.com/logobeam/logobeam/pipelines/corpus"
+	"github.com/logobeam/logobeam/transforms"
+)
+
+// trainFlags are the flags of train that are not train.Config's.
+type trainFlags struct {
+	arch, init, out  string
+	augment, scoring string
+	size             int
+	half, overwrite  bool
+	asJSON, skipTest bool
+	description      string
+	sources          []string
+}
+
+const (
+	initBuiltin = "builtin"
+	initNone    = "none"
+)
+
+func newTrain() *cobra.Command {
+	cfg := train.DefaultConfig()
+	var o trainFlags
+	cmd := &cobra.Command{
+		Use:   "train DIR --out MODEL",
+		Short: "train a model on DIR/train.csv, and keep the epoch that is best on DIR/val.csv",
+		Long: `train reads the listings that prepare leaves in DIR, trains, and keeps in MODEL
+the epoch with the best macro-F1 on DIR/val.csv. DIR/test.csv, if it is there,
+is measured and decides nothing.
+
+An interrupted run goes on with --resume and the same flags, and ends with the
+same weights, bit for bit, as if it had never stopped. The number of workers
+does not change the weights either.`,
+		Example: `  logobeam train data --out my-model
+  logobeam train data --out my-model --freeze            # only the head: minutes
+  logobeam train data --out cnn --arch article-cnn       # from nothing, as the article`,
+		Args: exactly("DIR"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.out == "" {
+				return usagef("--out is missing: name the folder that the model is written to")
+			}
+			if err := cfg.Validate(); err != nil {
+				return usageError{err}
+			}
+			return o.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], cfg)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.out, "out", "", "folder of the model")
+	f.StringVar(&o.arch, "arch", "efficientnet-lite0", "architecture: "+strings.Join(model.Architectures(), ", "))
+	f.StringVar(&o.init, "init", "", "weights to begin with: a safetensors file with PyTorch's names, the folder of a model, builtin, or none (default builtin for efficientnet-lite0, none for the others)")
+	f.StringVar(&o.augment, "augment", "light", "random transforms in training: none, light, or a JSON file with a list")
+	f.StringVar(&o.scoring, "transforms", "crop", "transforms in scoring: crop (short side, then the centre), squash (all of the picture), or a JSON file with a list")
+	f.IntVar(&o.size, "size", 0, "height and width of the network's input (default the architecture's)")
+	f.BoolVar(&o.half, "half", false, "keep the weights in float16")
+	f.BoolVar(&o.overwrite, "overwrite", false, "replace a model or an unfinished run in --out")
+	f.BoolVar(&o.asJSON, "json", false, "print one JSON object an epoch")
+	f.BoolVar(&o.skipTest, "no-test", false, "leave DIR/test.csv alone")
+	f.StringVar(&o.description, "description", "", "what to say of the model in its card")
+	f.StringSliceVar(&o.sources, "source", nil, "photographs or weights to name in the card, with their licence; may be repeated")
+
+	f.IntVar(&cfg.Epochs, "epochs", cfg.Epochs, "how often to go through the training photographs")
+	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "photographs a step")
+	f.IntVar(&cfg.Slices, "slices", cfg.Slices, "parts that a batch is cut into, as many as cores can work on")
+	f.IntVar(&cfg.Workers, "workers", 0, "cores to use (default all)")
+	f.Uint64Var(&cfg.Seed, "seed", 1, "seed of everything that is random")
+	f.StringVar(&cfg.Solver, "solver", cfg.Solver, "sgd or adamw")
+	f.Float64Var(&cfg.LearningRate, "lr", cfg.LearningRate, "learning rate at its highest")
+	f.Float64Var(&cfg.HeadRate, "head-lr", cfg.HeadRate, "factor on the learning rate of the last layer")
+	f.Float64Var(&cfg.Momentum, "momentum", cfg.Momentum, "momentum of sgd")
+	f.BoolVar(&cfg.Nesterov, "nesterov", cfg.Nesterov, "look ahead, as Nesterov (sgd)")
+	f.Float64Var(&cfg.WeightDecay, "weight-decay", cfg.WeightDecay, "weight decay")
+	f.StringVar(&cfg.Schedule, "schedule", cfg.Schedule, "of the learning rate: constant, step or cosine")
+	f.Float64Var(&cfg.Warmup, "warmup", cfg.Warmup, "epochs in which the learning rate climbs to its highest")
+	f.IntVar(&cfg.StepEpochs, "step-epochs", cfg.StepEpochs, "epochs between two falls of the step schedule")
+	f.Float64Var(&cfg.StepFactor, "step-factor", cfg.StepFactor, "what the step schedule multiplies by")
+	f.Float64Var(&cfg.LabelSmoothing, "label-smoothing", cfg.LabelSmoothing, "share of a label spread over all classes")
+	f.StringVar(&cfg.Balance, "balance", cfg.Balance, "how often a class is drawn: none (as it occurs), sqrt, full (all alike)")
+	f.BoolVar(&cfg.Freeze, "freeze", cfg.Freeze, "train the last layer alone")
+	f.StringVar(&cfg.Best, "best", cfg.Best, "what makes an epoch the best on validation: macro-f1 or accuracy")
+	f.BoolVar(&cfg.Resume, "resume", false, "go on with an interrupted run")
+	return cmd
+}
+
+// stateFile lies in the model's folder while a run is not finished.
+const stateFile = "training.state"
+
+func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir string, cfg train.Config) error {
+	cfg.State = filepath.Join(o.out, stateFile)
+	if err := o.checkOut(cfg); err != nil {
+		return err
+	}
+	classes, err := corpus.Classes(filepath.Join(dir, "train.csv"))
+	if err != nil {
+		return err
+	}
+	net, err := model.New(o.arch, len(classes))
+	if err != nil {
+		return usageError{err}
+	}
+	if o.size > 0 {
+		net.Input.H, net.Input.W = o.size, o.size
+	}
+	scoring, training, err := o.lists(net)
+	if err != nil {
+		return err
+	}
+	data, images, err := o.data(dir, classes, scoring, training, cfg)
+	if err != nil {
+		return err
+	}
+	params, init, err := o.weights(net, classes, cfg.Seed)
+	if err != nil {
+		return err
+	}
+	list, err := json.Marshal(scoring)
+	if err != nil {
+		return err
+	}
+	m := model.Model{Network: net, Card: model.Card{
+		Classes: classes, Transforms: list, Description: o.description, Sources: o.sources, Program: "logobeam " + version(),
+		Training: &model.Training{Arguments: os.Args[1:], Seed: cfg.Seed, Epochs: cfg.Epochs, Init: init, Frozen: cfg.Freeze, Images: images},
+	}}
+
+	// The bar is of one epoch: the step's hook moves it, and the epoch's line takes its place.
+	var seen, epoch atomic.Int64
+	total := int64(data.Train.Len())
+	show := func() (stop func()) {
+		return watch(ctx, stderr, "training", func() tick {
+			return tick{done: seen.Load(), total: total * int64(cfg.Epochs), note: fmt.Sprintf("epoch %d of %d", epoch.Load(), cfg.Epochs)}
+		})
+	}
+	stop := show()
+	progress := train.Hook{Name: "show the progress",
+		OnStep: func(_ context.Context, s train.StepInfo) error {
+			epoch.Store(int64(s.Epoch))
+			seen.Store(int64(s.Epoch-1)*total + int64(s.Images))
+			return nil
+		},
+		OnEpoch: func(_ context.Context, e train.Epoch, _ model.Params) error {
+			stop()
+			defer func() { stop = show() }()
+			if o.asJSON {
+				return json.NewEncoder(stdout).Encode(e)
+			}
+			_, err := fmt.Fprintln(stdout, epochLine(e, cfg.Epochs))
+			return err
+		},
+	}
+	result, err := train.Run(ctx, net, params, data, cfg, progress, train.SaveBest(o.out, m, o.half))
+	stop()
+	if err != nil {
+		if ctx.Err() != nil {
+			fmt.Fprintf(stderr, "logobeam: stopped after epoch %d; go on with the same command and --resume\n", len(result.History))
+		}
+		return err
+	}
+	best := result.History[result.Best]
+	fmt.Fprintf(stderr, "%s holds epoch %d: macro-F1 %s on validation\n", o.out, best.Epoch, figure(best.Validation.MacroF1))
+	if best.Validation.Accuracy <= best.Validation.Majority {
+		fmt.Fprintln(stderr, "warning: this model is no better on validation than giving the commonest answer to everything")
+	}
+	return os.Remove(cfg.State)
+}
+
+// checkOut keeps a run from replacing what somebody may still want.
+func (o *trainFlags) checkOut(cfg train.Config) error {
+	exists := func(name string) bool { _, err := os.Stat(filepath.Join(o.out, name)); return err == nil }
+	switch unfinished := exists(stateFile); {
+	case o.overwrite && !cfg.Resume:
+		if err := os.Remove(cfg.State); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	case unfinished && !cfg.Resume:
+		return fmt.Errorf("%s holds an unfinished run: go on with --resume, replace it with --overwrite, or choose another --out", o.out)
+	case !unfinished && exists("model.json"):
+		return fmt.Errorf("%s holds a finished model: replace it with --overwrite, or choose another --out", o.out)
+	}
+	return nil
+}
+
+// lists are the transforms of scoring, which the model keeps, and those of training.
+func (o *trainFlags) lists(net model.Network) (scoring, training transforms.List, err error) {
+	mean, std := normalisation(net.Arch)
+	size := net.Input.H
+	switch o.scoring {
+	case "crop":
+		scoring = transforms.DefaultScoring(size, mean, std)
+	case "squash":
+		scoring = transforms.List{transforms.Orient{}, transforms.Resize{Width: size, Height: size}, transforms.Normalise{Mean: mean, Std: std}}
+	default:
+		if scoring, err = readList(o.scoring); err != nil {
+			return nil, nil, err
+		}
+	}
+	switch o.augment {
+	case "none":
+		training = scoring
+	case "light":
+		training = transforms.DefaultTraining(size, mean, std)
+	default:
+		if training, err = readList(o.augment); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, l := range []transforms.List{scoring, training} {
+		if err := l.Validate(); err != nil {
+			return nil, nil, err
+		}
+		if w, h := l.Size(); w != net.Input.W || h != net.Input.H {
+			return nil, nil, usagef("the transforms make pictures of %d x %d, and %s takes %d x %d", w, h, net.Arch, net.Input.W, net.Input.H)
+		}
+	}
+	return scoring, training, nil
+}
+
+func normalisation(arch string) (mean, std [3]float64) {
+	m, s := model.Normalisation(arch)
+	for c := range 3 {
+		mean[c], std[c] = float64(m[c]), float64(s[c])
+	}
+	return mean, std
+}
+
+func readList(path string) (transforms.List, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usagef("a list of transforms: %w", err)
+	}
+	list, err := transforms.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return list, nil
+}
+
+// data opens the listings of DIR, and counts their photographs.
+func (o *trainFlags) data(dir string, classes []string, scoring, training transforms.List, cfg train.Config) (train.Data, map[string]int, error) {
+	d := train.Data{Classes: classes}
+	images := map[string]int{}
+	id := sha256.New()
+	for _, split := range []struct {
+		name, file string
+		to         *train.Dataset
+	}{{"train", "train.csv", &d.Train}, {"validation", "val.csv", &d.Validation}, {"test", "test.csv", &d.Test}} {
+		path := filepath.Join(dir, split.file)
+		if split.name == "test" {
+			if _, err := os.Stat(path); o.skipTest || errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+		}
+		set, err := corpus.Open(path, corpus.Options{Classes: classes, Training: training, Scoring: scoring, Seed: cfg.Seed})
+		if err != nil {
+			return d, nil, err
+		}
+		*split.to = set
+		images[split.name] = set.Len()
+		fmt.Fprintln(id, split.name, set.ID())
+	}
+	d.ID = hex.EncodeToString(id.Sum(nil))
+	return d, images, nil
+}
+
+// weights are those to begin with, and what to say of them in the card.
+func (o *trainFlags) weights(net model.Network, classes []string, seed uint64) (model.Params, string, error) {
+	from := o.init
+	if from == "" {
+		from = initNone
+		if net.Arch == "efficientnet-lite0" {
+			from = initBuiltin
+		}
+	}
+	if from == initNone {
+		params, err := model.Init(net, seed)
+		return params, "", err
+	}
+	if info, err := os.Stat(from); from == initBuiltin || err == nil && info.IsDir() {
+		m, err := classifier.Read(strings.TrimSuffix(from, initBuiltin))
+		if err != nil {
+			return nil, "", err
+		}
+		params, _, err := model.Transfer(net, classes, m, seed)
+		return params, fmt.Sprintf("%s model %s", m.Network.Arch, m.Hash()), err
+	}
+	params, _, err := model.Import(net, from, true, seed)
+	if err != nil {
+		return nil, "", err
+	}
+	weights, err := os.Open(from)
+	if err != nil {
+		return nil, "", err
+	}
+	defer weights.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, weights); err != nil {
+		return nil, "", err
+	}
+	return params, fmt.Sprintf("%s, sha256 %x", filepath.Base(from), sum.Sum(nil)), nil
+}
+
+// epochLine is the one line that an epoch leaves in the log.
+func epochLine(e train.Epoch, epochs int) string {
+	line := fmt.Sprintf("epoch %*d/%d  loss %.4f  accuracy train %s val %s", len(fmt.Sprint(epochs)), e.Epoch, epochs, e.Loss,
+		figure(e.TrainAccuracy), figure(e.Validation.Accuracy))
+	if e.Test != nil {
+		line += " test " + figure(e.Test.Accuracy)
+	}
+	line += fmt.Sprintf(" (commonest %s)  macro-F1 val %s", figure(e.Validation.Majority), figure(e.Validation.MacroF1))
+	if e.Test != nil {
+		line += " test " + figure(e.Test.MacroF1)
+	}
+	line += fmt.Sprintf("  logo recall val %s", figure(e.Validation.LogoRecall))
+	if e.Test != nil {
+		line += " test " + figure(e.Test.LogoRecall)
+	}
+	line += fmt.Sprintf("  lr %.2g  %.1f s  %.1f img/s", e.LearningRate, e.Seconds, e.ImagesPerSecond)
+	if e.Best {
+		line += "  best"
+	}
+	return line
+}

@@ -1,0 +1,59 @@
+// Package classifier makes a model ready to look at photographs: its transforms parsed, its network compiled, both checked to fit.
+//
+//	c, err := classifier.Load("my-model") // or "" for the built-in one
+//	arena := c.Plan.NewArena(1)
+//	err = c.Steps.Tensor(bytes, transforms.Key{Epoch: -1}, transforms.DefaultLimits(), arena.Input(0))
+//	logits := arena.Run(1)
+//
+// A Classifier does not change, and any number of goroutines may use one, each with an arena of its own.
+package classifier
+
+import (
+	"fmt"
+
+	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/model/builtin"
+	"github.com/logobeam/logobeam/model/infer"
+	"github.com/logobeam/logobeam/transforms"
+)
+
+// Classifier is a model and what it takes to run it.
+type Classifier struct {
+	Model *model.Model
+	Steps transforms.List // from a file's bytes to the network's input
+	Plan  *infer.Plan
+}
+
+// Classes are the names of what the classifier tells apart, in the order of its answers.
+func (c *Classifier) Classes() []string { return c.Model.Card.Classes }
+
+// Read reads the model in dir, or the built-in one for "".
+func Read(dir string) (*model.Model, error) {
+	if dir == "" {
+		return builtin.Load()
+	}
+	return model.Load(dir)
+}
+
+// Load reads the model in dir, or the built-in one for "", and makes it ready.
+func Load(dir string) (*Classifier, error) {
+	m, err := Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := transforms.Parse(m.Card.Transforms)
+	if err == nil {
+		err = steps.Validate()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the model's transforms: %w", err)
+	}
+	plan, err := infer.Compile(m.Network, m.Params)
+	if err != nil {
+		return nil, err
+	}
+	if w, h := steps.Size(); w != plan.Input().W || h != plan.Input().H {
+		return nil, fmt.Errorf("the model's transforms make pictures of %d x %d, and its network takes %v", w, h, plan.Input())
+	}
+	return &Classifier{m, steps, plan}, nil
+}

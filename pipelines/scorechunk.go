@@ -1,0 +1,301 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/logobeam/logobeam/model/infer"
+	"github.com/logobeam/logobeam/model/metrics"
+	"github.com/logobeam/logobeam/pipelines/classifier"
+	"github.com/logobeam/logobeam/pipelines/fetch"
+	"github.com/logobeam/logobeam/pipelines/listing"
+	"github.com/logobeam/logobeam/pipelines/scores"
+	"github.com/logobeam/logobeam/transforms"
+)
+
+// Images says where photographs come from and what one may cost.
+type Images struct {
+	Root      string         // folder of relative paths; empty for the listing's own
+	MaxBytes  int64          // of a file
+	MaxPixels int64          // width times height
+	Timeout   time.Duration  // for getting one
+	AllowNet  []netip.Prefix // addresses that may be fetched from though they are not public
+}
+
+// DefaultScoreConfig uses all cores, and lets decoding take 512 MB at one time.
+func DefaultScoreConfig() ScoreConfig {
+	f, l := fetch.DefaultConfig(), transforms.DefaultLimits()
+	return ScoreConfig{
+		Images:  Images{MaxBytes: f.MaxBytes, MaxPixels: l.Pixels, Timeout: f.Timeout},
+		Workers: runtime.GOMAXPROCS(0), Batch: 8, Memory: 512 << 20, Runner: "prism",
+	}
+}
+
+// The stages at which a row can be rejected.
+const (
+	stageListing = "listing"
+	stageFetch   = "fetch"
+	stageDecode  = "decode"
+	stageInfer   = "infer"
+)
+
+// Reasons of our own, beside those of fetch and transforms.
+const (
+	ReasonMalformed = "malformed-row" // the listing breaks its format's rules here
+	ReasonPanic     = "panic"         // a fault of this program: please report the photograph
+	ReasonNoNumber  = "not-a-number"  // the network answered with no numbers: the model is broken
+)
+
+// ScoreChunkFn scores a chunk of the listing into a part of its own. All it needs is in its fields, as Beam sends it to where the
+// work is done.
+type ScoreChunkFn struct {
+	Run       string // of this process, if it is the one that began the run
+	Out       string
+	Model     string
+	ModelHash string
+	Options   map[string]string // that change results; they are part of a part's name
+	Images    Images
+	Workers   int
+	Batch     int
+	Memory    int64
+
+	shared   *shared
+	fetcher  *fetch.Fetcher
+	decoding *semaphore.Weighted
+}
+
+// Setup takes what all chunks of the process share.
+func (f *ScoreChunkFn) Setup() (err error) {
+	if f.shared, err = share(f.Model); err != nil {
+		return err
+	}
+	if f.shared.hash != f.ModelHash {
+		return fmt.Errorf("the model in %s is not the one that the run began with: score again", f.Model)
+	}
+	f.fetcher, err = fetch.New(fetch.Config{Root: f.Images.Root, MaxBytes: f.Images.MaxBytes, Timeout: f.Images.Timeout, AllowNet: f.Images.AllowNet})
+	f.decoding = decodingMemory(f.Memory)
+	return err
+}
+
+// ProcessElement writes the chunk's part, unless it is there already.
+func (f *ScoreChunkFn) ProcessElement(ctx context.Context, c listing.Chunk, emit func(int, scores.Done)) error {
+	ctx, run, leave := enter(ctx, f.Run)
+	defer leave()
+	if err := ctx.Err(); err != nil { // what Beam still hands out after the end of the run
+		return err
+	}
+	name := partName(c, f.ModelHash, f.Options)
+	done, ok, err := scores.ReadPart(f.Out, name, c.Rows)
+	switch {
+	case err != nil:
+	case ok:
+		run.add(done.Scored+done.Rejected, done.Rejected)
+	default:
+		done, err = f.score(ctx, run, c, name)
+	}
+	if err != nil {
+		return run.fail(err)
+	}
+	emit(0, done)
+	return nil
+}
+
+// FinishBundle lets go of connections.
+func (f *ScoreChunkFn) FinishBundle() { f.fetcher.Close() }
+
+// outcome is what became of a row: an answer or a reason.
+type outcome struct {
+	brand       int
+	probability float32
+	reject      *scores.Reject
+}
+
+func (f *ScoreChunkFn) score(ctx context.Context, run *running, c listing.Chunk, name string) (scores.Done, error) {
+	rows, err := c.Read(ctx)
+	if err != nil {
+		return scores.Done{}, err
+	}
+	fetcher := f.fetcher
+	if f.Images.Root == "" {
+		fetcher = fetcher.Under(filepath.Dir(c.Source))
+	}
+	outcomes := make([]outcome, len(rows))
+	var next atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	for range min(f.Workers, (len(rows)+f.Batch-1)/f.Batch) {
+		g.Go(func() error {
+			arena := f.shared.arena(f.Batch)
+			defer f.shared.free(arena)
+			for {
+				from := int(next.Add(int64(f.Batch))) - f.Batch
+				if from >= len(rows) {
+					return nil
+				}
+				to := min(from+f.Batch, len(rows))
+				rejected, err := f.batch(ctx, fetcher, arena, rows[from:to], outcomes[from:to])
+				if err != nil {
+					return err
+				}
+				run.add(int64(to-from), rejected)
+			}
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return scores.Done{}, err
+	}
+	part, err := scores.NewPart(f.Out, name)
+	if err != nil {
+		return scores.Done{}, err
+	}
+	defer part.Abort()
+	for i, o := range outcomes { // in the listing's order, whoever scored them
+		if o.reject != nil {
+			err = part.Reject(*o.reject)
+		} else {
+			err = part.Score(scores.Score{PostID: rows[i].PostID, Brand: f.shared.Classes()[o.brand], Probability: o.probability})
+		}
+		if err != nil {
+			return scores.Done{}, err
+		}
+	}
+	return part.Commit()
+}
+
+// batch makes up its mind about a few rows. The error is ctx's: whatever else goes wrong concerns a row.
+func (f *ScoreChunkFn) batch(ctx context.Context, fetcher *fetch.Fetcher, arena *infer.Arena, rows []listing.Row, outcomes []outcome) (rejected int64, err error) {
+	good := make([]int, 0, len(rows))
+	for i, row := range rows {
+		r, err := f.load(ctx, fetcher, row, arena.Input(len(good)))
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		if err != nil {
+			return 0, err
+		}
+		if r != nil {
+			outcomes[i].reject = r
+			rejected++
+			continue
+		}
+		good = append(good, i)
+	}
+	if len(good) == 0 {
+		return rejected, nil
+	}
+	probs := arena.Run(len(good))
+	classes := len(f.shared.Classes())
+	infer.Softmax(probs, classes)
+	for k, i := range good {
+		row := probs[k*classes : (k+1)*classes]
+		best := metrics.Argmax(row)
+		if p := row[best]; p >= 0 && p <= 1 {
+			outcomes[i] = outcome{brand: best, probability: p}
+			continue
+		}
+		outcomes[i].reject = reject(rows[i], stageInfer, ReasonNoNumber, "the network's answer is no probability", false)
+		rejected++
+	}
+	return rejected, nil
+}
+
+// load takes a row as far as the network's input. A row that does not come so far is a reject; the error is ctx's.
+func (f *ScoreChunkFn) load(ctx context.Context, fetcher *fetch.Fetcher, row listing.Row, input []float32) (r *scores.Reject, err error) {
+	stage := stageFetch
+	defer func() { // a fault in one photograph's way must not take the others with it
+		if p := recover(); p != nil {
+			r, err = reject(row, stage, ReasonPanic, fmt.Sprint(p), false), nil
+		}
+	}()
+	if row.Malformed != "" {
+		return reject(row, stageListing, ReasonMalformed, fmt.Sprintf("line %d: %s", row.Line, row.Malformed), false), nil
+	}
+	data, err := fetcher.Fetch(ctx, row.Image)
+	if err != nil {
+		var e *fetch.Error
+		if errors.As(err, &e) {
+			return reject(row, stage, string(e.Reason), e.Detail, e.Temporary()), nil
+		}
+		return nil, err
+	}
+	stage = stageDecode
+	limits := transforms.DefaultLimits()
+	limits.Bytes, limits.Pixels = f.Images.MaxBytes, f.Images.MaxPixels
+	header, err := transforms.Inspect(data, limits)
+	if err == nil {
+		weight := min(max(header.Memory, 1), f.Memory)
+		if err := f.decoding.Acquire(ctx, weight); err != nil {
+			return nil, err
+		}
+		defer f.decoding.Release(weight)
+		err = f.shared.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: row.Image}, limits, input)
+	}
+	if err != nil {
+		var e *transforms.Error
+		if errors.As(err, &e) {
+			return reject(row, stage, string(e.Reason), detail(e), false), nil
+		}
+		return nil, fmt.Errorf("post %s: %w", row.PostID, err)
+	}
+	return nil, nil
+}
+
+// detail is what is known of a picture's fault beside its reason.
+func detail(e *transforms.Error) string {
+	if e.Detail == "" && e.Err == nil {
+		return transforms.Explain(e.Reason)
+	}
+	return (&transforms.Error{Reason: "", Detail: e.Detail, Err: e.Err}).Error()[len(": "):]
+}
+
+func reject(row listing.Row, stage, reason, detail string, retryable bool) *scores.Reject {
+	return &scores.Reject{PostID: row.PostID, Image: row.Image, Stage: stage, Reason: reason, Detail: detail, Retryable: retryable}
+}
+
+// shared is what the chunks of one process and model have in common.
+type shared struct {
+	*classifier.Classifier
+	hash   string
+	arenas sync.Pool
+}
+
+var loaded sync.Map // by the model's folder: func() (*shared, error)
+
+// share gives the process's classifier of a model's folder, the built-in one for "". A folder is read once a process.
+func share(dir string) (*shared, error) {
+	load, _ := loaded.LoadOrStore(dir, sync.OnceValues(func() (*shared, error) {
+		c, err := classifier.Load(dir)
+		if err != nil {
+			return nil, err
+		}
+		return &shared{Classifier: c, hash: c.Model.Hash()}, nil
+	}))
+	return load.(func() (*shared, error))()
+}
+
+// arena lends a worker its buffers.
+func (s *shared) arena(batch int) *infer.Arena {
+	if a, ok := s.arenas.Get().(*infer.Arena); ok && a.Batch() >= batch {
+		return a
+	}
+	return s.Plan.NewArena(batch)
+}
+
+func (s *shared) free(a *infer.Arena) { s.arenas.Put(a) }
+
+var semaphores sync.Map // by their size: *semaphore.Weighted
+
+// decodingMemory is the process's one semaphore for what decoding takes.
+func decodingMemory(bytes int64) *semaphore.Weighted {
+	s, _ := semaphores.LoadOrStore(bytes, semaphore.NewWeighted(bytes))
+	return s.(*semaphore.Weighted)
+}
