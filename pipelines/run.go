@@ -2,6 +2,8 @@ package pipelines
 
 import (
 	"context"
+	"log"
+	"log/slog"
 	"os"
 	"strconv"
 	"sync"
@@ -9,8 +11,6 @@ import (
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 )
@@ -19,17 +19,38 @@ import (
 // the older one it replaces.
 func Runners() []string { return []string{"prism", "direct"} }
 
-// startBeam readies Beam, which can be done once a process. What Beam says while all goes well is left out, and it is kept
-// from leaving an empty file in the temporary folder for each run: the worker's binary is not used, since the worker is this process.
-var startBeam = sync.OnceFunc(func() {
-	log.LogLevel = "error"
+// oneRun keeps runs of this process from each other: Beam's options, like what hush changes, are the process's.
+var oneRun = make(chan struct{}, 1)
+
+// hush readies Beam, and keeps it from two habits until the returned function is called. It logs at length what is returned as an
+// error anyway, and what a run that is interrupted by intention has to end like. And it leaves an empty file in the temporary
+// folder for each run, in place of a worker's binary that nobody needs, as the worker is this process.
+func hush() (restore func(), err error) {
+	logger, output, flags := slog.Default(), log.Writer(), log.Flags()
+	temporary, set := os.LookupEnv("TMPDIR")
+	dir, err := os.MkdirTemp("", "logobeam-*")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Setenv("TMPDIR", dir); err != nil {
+		return nil, err
+	}
 	if !beam.Initialized() {
 		beam.Init()
 	}
-	if *jobopts.WorkerBinary == "" {
-		*jobopts.WorkerBinary = os.DevNull
-	}
-})
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	return func() {
+		slog.SetDefault(logger)
+		log.SetOutput(output) // which slog.SetDefault redirects
+		log.SetFlags(flags)
+		if set {
+			os.Setenv("TMPDIR", temporary)
+		} else {
+			os.Unsetenv("TMPDIR")
+		}
+		os.RemoveAll(dir)
+	}, nil
+}
 
 // running is a run of this process. A DoFn that works in the same process finds it by its name, so that it can end with the run's
 // context, which Beam does not hand on, report its progress, and return its error as it is, not as Beam prints it. Its methods
@@ -51,7 +72,17 @@ var (
 
 // run runs a pipeline to its end, or to ctx's.
 func (cfg ScoreConfig) run(ctx context.Context, rows int64, build func(id string) *beam.Pipeline) error {
-	startBeam()
+	select {
+	case oneRun <- struct{}{}:
+		defer func() { <-oneRun }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	restore, err := hush()
+	if err != nil {
+		return err
+	}
+	defer restore()
 	r := &running{ctx: ctx, show: cfg.Progress}
 	r.rows.Store(rows)
 	id := strconv.FormatInt(lastRun.Add(1), 10)

@@ -75,6 +75,7 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
+	defer out.Close()
 	if out.Finished() {
 		return Summary{Manifest: out.Manifest(), Already: true}, nil
 	}
@@ -83,13 +84,14 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 		return Summary{}, err
 	}
 	// A runner's word that all went well is not enough: the files decide.
-	if out, err = scores.Open(cfg.Out, cfg.Program, run); err == nil && !out.Finished() {
+	m, ok, err := scores.Finished(cfg.Out)
+	if err == nil && !ok {
 		err = fmt.Errorf("score: the runner %s ended without finishing %s: score again", cfg.Runner, cfg.Out)
 	}
 	if err != nil {
 		return Summary{}, err
 	}
-	return Summary{Manifest: out.Manifest(), Elapsed: time.Since(began)}, nil
+	return Summary{Manifest: m, Elapsed: time.Since(began)}, nil
 }
 
 // pipeline is the whole of it: chunks are dealt out, scored into parts of their own, and the records of what was done gathered for

@@ -71,7 +71,8 @@ type ScoreChunkFn struct {
 
 	shared   *shared
 	fetcher  *fetch.Fetcher
-	decoding *semaphore.Weighted
+	working  *semaphore.Weighted // one for each worker
+	decoding *semaphore.Weighted // bytes
 }
 
 // Setup takes what all chunks of the process share.
@@ -83,7 +84,7 @@ func (f *ScoreChunkFn) Setup() (err error) {
 		return fmt.Errorf("the model in %s is not the one that the run began with: score again", f.Model)
 	}
 	f.fetcher, err = fetch.New(fetch.Config{Root: f.Images.Root, MaxBytes: f.Images.MaxBytes, Timeout: f.Images.Timeout, AllowNet: f.Images.AllowNet})
-	f.decoding = decodingMemory(f.Memory)
+	f.working, f.decoding = processWide("workers", int64(f.Workers)), processWide("memory", f.Memory)
 	return err
 }
 
@@ -110,8 +111,8 @@ func (f *ScoreChunkFn) ProcessElement(ctx context.Context, c listing.Chunk, emit
 	return nil
 }
 
-// FinishBundle lets go of connections.
-func (f *ScoreChunkFn) FinishBundle() { f.fetcher.Close() }
+// FinishBundle lets go of connections. It has the parameters that Beam wants of it.
+func (f *ScoreChunkFn) FinishBundle(func(int, scores.Done)) { f.fetcher.Close() }
 
 // outcome is what became of a row: an answer or a reason.
 type outcome struct {
@@ -134,6 +135,11 @@ func (f *ScoreChunkFn) score(ctx context.Context, run *running, c listing.Chunk,
 	g, ctx := errgroup.WithContext(ctx)
 	for range min(f.Workers, (len(rows)+f.Batch-1)/f.Batch) {
 		g.Go(func() error {
+			// Beam may hand out several chunks at a time: the workers of all of them together are as many as asked for.
+			if err := f.working.Acquire(ctx, 1); err != nil {
+				return err
+			}
+			defer f.working.Release(1)
 			arena := f.shared.arena(f.Batch)
 			defer f.shared.free(arena)
 			for {
@@ -192,6 +198,11 @@ func (f *ScoreChunkFn) batch(ctx context.Context, fetcher *fetch.Fetcher, arena 
 	if len(good) == 0 {
 		return rejected, nil
 	}
+	defer func() { // a goroutine that panics would take the process with it
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the network fails on posts %s to %s: %v", rows[good[0]].PostID, rows[good[len(good)-1]].PostID, p)
+		}
+	}()
 	probs := arena.Run(len(good))
 	classes := len(f.shared.Classes())
 	infer.Softmax(probs, classes)
@@ -292,10 +303,10 @@ func (s *shared) arena(batch int) *infer.Arena {
 
 func (s *shared) free(a *infer.Arena) { s.arenas.Put(a) }
 
-var semaphores sync.Map // by their size: *semaphore.Weighted
+var semaphores sync.Map // by what they count and its number: *semaphore.Weighted
 
-// decodingMemory is the process's one semaphore for what decoding takes.
-func decodingMemory(bytes int64) *semaphore.Weighted {
-	s, _ := semaphores.LoadOrStore(bytes, semaphore.NewWeighted(bytes))
+// processWide is the process's one semaphore over n of something, whatever the number of chunks under way.
+func processWide(what string, n int64) *semaphore.Weighted {
+	s, _ := semaphores.LoadOrStore(fmt.Sprint(what, n), semaphore.NewWeighted(n))
 	return s.(*semaphore.Weighted)
 }

@@ -11,6 +11,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Run is what a run was asked to do, in so far as it changes what comes out. Output of one run is not mixed with another's.
@@ -39,19 +41,57 @@ type Manifest struct {
 
 const manifestFormat = 1
 
-// Output is a folder that a run writes to.
+// Output is a folder that a run writes to. Other runs cannot open it until it is closed.
 type Output struct {
 	dir      string
 	manifest Manifest
 	finished bool
+	lock     *os.File
 }
 
-// Open makes or reopens the folder of a run. It is an error, and nothing is touched, if the folder holds another run's
-// output (the error says what differs) or anything else.
+// Close lets other runs open the folder.
+func (o *Output) Close() error { return o.lock.Close() }
+
+// Open makes or reopens the folder of a run, which has to be closed. It is an error, and nothing is touched, if the folder holds
+// another run's output (the error says what differs) or anything else, or if a run that has not ended is writing to it.
 func Open(dir, program string, run Run) (*Output, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("the output folder cannot be made: %w", err)
+	}
+	lock, err := lockFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	o, err := open(dir, program, run)
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	o.lock = lock
+	return o, nil
+}
+
+// lockFolder keeps other processes from locking dir until the file is closed, or this process ends.
+func lockFolder(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("the output folder cannot be used: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("another run is writing to %s: wait for its end, or choose another folder", dir)
+	}
+	return nil, fmt.Errorf("the output folder %s cannot be locked: %w", dir, err)
+}
+
+func open(dir, program string, run Run) (*Output, error) {
 	o := &Output{dir: dir, manifest: Manifest{Format: manifestFormat, Program: program, Run: run}}
 	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return nil, fmt.Errorf("the output folder cannot be used: %w", err)
 	}
 	if len(entries) > 0 {
@@ -72,14 +112,14 @@ func Open(dir, program string, run Run) (*Output, error) {
 			return o, nil
 		}
 	}
-	for _, sub := range []string{scoresDir, rejectsDir} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
-			return nil, fmt.Errorf("the output folder cannot be made: %w", err)
-		}
-	}
 	if len(entries) == 0 { // from now on the folder is known to be this run's
 		if err := o.writeManifest(); err != nil {
 			return nil, err
+		}
+	}
+	for _, sub := range []string{scoresDir, rejectsDir} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			return nil, fmt.Errorf("the output folder cannot be made: %w", err)
 		}
 	}
 	return o, nil
@@ -289,6 +329,19 @@ func ReadManifest(dir string) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("%s has format %d, and this version reads %d: use the version that wrote it (%s)", path, m.Format, manifestFormat, m.Program)
 	}
 	return m, nil
+}
+
+// Finished reads the manifest of a folder, and tells whether its run was finished.
+func Finished(dir string) (Manifest, bool, error) {
+	m, err := ReadManifest(dir)
+	if err != nil {
+		return m, false, err
+	}
+	_, err = os.Stat(filepath.Join(dir, successFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, false, nil
+	}
+	return m, err == nil, err
 }
 
 func (o *Output) writeManifest() error {
