@@ -2,15 +2,19 @@ package pipelines
 
 import (
 	"context"
-	"log"
 	"log/slog"
 	"os"
+	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/harness"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/util/hooks"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 )
@@ -19,15 +23,48 @@ import (
 // the older one it replaces.
 func Runners() []string { return []string{"prism", "direct"} }
 
-// oneRun keeps runs of this process from each other: Beam's options, like what hush changes, are the process's.
+// startBeam readies Beam, which can be done once a process, and keeps its log lines to itself: Beam logs at length what is returned
+// as an error anyway, and what a run that is interrupted has to end like. What others log stays.
+var startBeam = sync.OnceFunc(func() {
+	log.SetLogger(silence{})
+	hooks.DisableHook(harness.DefaultRemoteLoggingHook) // which would set another
+	if !beam.Initialized() {
+		beam.Init() // and sets the default logger
+	}
+	slog.SetDefault(slog.New(exceptBeam{slog.Default().Handler()}))
+})
+
+// silence is what Beam's SDK logs to, which does not log by slog directly.
+type silence struct{}
+
+func (silence) Log(context.Context, log.Severity, int, string) {}
+
+// exceptBeam is a handler that drops what Beam's packages log.
+type exceptBeam struct{ slog.Handler }
+
+func (h exceptBeam) Handle(ctx context.Context, r slog.Record) error {
+	from, _ := runtime.CallersFrames([]uintptr{r.PC}).Next()
+	if strings.HasPrefix(from.Function, "github.com/apache/beam/") {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h exceptBeam) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return exceptBeam{h.Handler.WithAttrs(attrs)}
+}
+
+func (h exceptBeam) WithGroup(name string) slog.Handler {
+	return exceptBeam{h.Handler.WithGroup(name)}
+}
+
+// oneRun keeps runs of this process from each other: Beam's options, like the temporary folder, are the process's.
 var oneRun = make(chan struct{}, 1)
 
-// hush readies Beam, and keeps it from two habits until the returned function is called. It logs at length what is returned as an
-// error anyway, and what a run that is interrupted by intention has to end like. And it leaves an empty file in the temporary
-// folder for each run, in place of a worker's binary that nobody needs, as the worker is this process.
-func hush() (restore func(), err error) {
-	logger, output, flags := slog.Default(), log.Writer(), log.Flags()
-	temporary, set := os.LookupEnv("TMPDIR")
+// ownTemporaryFolder gives the process a temporary folder of its own until the returned function is called. For each run Beam leaves
+// an empty file there, in place of a worker's binary that nobody needs, as the worker is this process.
+func ownTemporaryFolder() (remove func(), err error) {
+	former, set := os.LookupEnv("TMPDIR")
 	dir, err := os.MkdirTemp("", "logobeam-*")
 	if err != nil {
 		return nil, err
@@ -35,16 +72,9 @@ func hush() (restore func(), err error) {
 	if err := os.Setenv("TMPDIR", dir); err != nil {
 		return nil, err
 	}
-	if !beam.Initialized() {
-		beam.Init()
-	}
-	slog.SetDefault(slog.New(slog.DiscardHandler))
 	return func() {
-		slog.SetDefault(logger)
-		log.SetOutput(output) // which slog.SetDefault redirects
-		log.SetFlags(flags)
 		if set {
-			os.Setenv("TMPDIR", temporary)
+			os.Setenv("TMPDIR", former)
 		} else {
 			os.Unsetenv("TMPDIR")
 		}
@@ -78,11 +108,12 @@ func (cfg ScoreConfig) run(ctx context.Context, rows int64, build func(id string
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	restore, err := hush()
+	startBeam()
+	remove, err := ownTemporaryFolder()
 	if err != nil {
 		return err
 	}
-	defer restore()
+	defer remove()
 	r := &running{ctx: ctx, show: cfg.Progress}
 	r.rows.Store(rows)
 	id := strconv.FormatInt(lastRun.Add(1), 10)
