@@ -219,7 +219,8 @@ func fileRows[T any](path string) iter.Seq2[T, error] {
 			return
 		}
 		// Opened as a file first: the reader of structures panics on what is no Parquet, and reads a missing column as empty.
-		p, err := parquet.OpenFile(f, info.Size())
+		var p *parquet.File
+		err = guard(func() (err error) { p, err = parquet.OpenFile(f, info.Size()); return err })
 		if err != nil {
 			fail(err)
 			return
@@ -232,7 +233,8 @@ func fileRows[T any](path string) iter.Seq2[T, error] {
 		r := parquet.NewGenericReader[T](p)
 		defer r.Close()
 		for buffer := make([]T, 512); ; {
-			n, err := r.Read(buffer)
+			var n int
+			err := guard(func() (err error) { n, err = r.Read(buffer); return err })
 			for _, row := range buffer[:n] {
 				if !yield(row, nil) {
 					return
@@ -247,6 +249,16 @@ func fileRows[T any](path string) iter.Seq2[T, error] {
 			}
 		}
 	}
+}
+
+// guard makes an error of a panic, which the library answers some damaged files with.
+func guard(read func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("damaged: %v", p)
+		}
+	}()
+	return read()
 }
 
 func columns(s *parquet.Schema) []string {
