@@ -175,6 +175,7 @@ func (cfg ScoreConfig) describe(chunks []listing.Chunk, modelHash string) scores
 	}
 	run := scores.Run{Listing: cfg.Listing, ListingHash: listing.Hash(chunks), Model: model, ModelHash: modelHash, Options: map[string]string{
 		"root":       cfg.Images.Root,
+		"chunk-rows": strconv.Itoa(cfg.Options.ChunkRows),
 		"max-bytes":  strconv.FormatInt(cfg.Images.MaxBytes, 10),
 		"max-pixels": strconv.FormatInt(cfg.Images.MaxPixels, 10),
 	}}

@@ -214,15 +214,16 @@ func (h *rowsHash) join(next rowsHash, rows int64) {
 
 func (h rowsHash) String() string { return fmt.Sprintf("%016x%016x", h[0], h[1]) }
 
-// Hash is that of all rows of a plan and of how they are cut, 128 bits in hexadecimal. It does not depend on what the files
-// are called or where they lie.
+// Hash is that of all rows of a plan in their order, 128 bits in hexadecimal. It depends neither on what the files are called,
+// nor on where they lie, nor on how they are cut into chunks.
 func Hash(chunks []Chunk) string {
-	h := xxh3.New128()
+	var all rowsHash
 	for _, c := range chunks {
-		fmt.Fprintln(h, c.Rows, c.Hash)
+		var h rowsHash
+		fmt.Sscanf(c.Hash, "%16x%16x", &h[0], &h[1])
+		all.join(h, c.Rows)
 	}
-	sum := h.Sum128()
-	return fmt.Sprintf("%016x%016x", sum.Hi, sum.Lo)
+	return all.String()
 }
 
 func (c Chunk) open() (opened, error) {
