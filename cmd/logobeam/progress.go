@@ -25,21 +25,22 @@ const lineEvery = 30 * time.Second
 func watch(ctx context.Context, w io.Writer, label string, poll func() tick) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
+	began, before := time.Now(), poll().done // what was done before says nothing about the rate
+	say := func() string { return poll().since(before, time.Since(began)) }
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		go bar(ctx, f, label, poll, ended)
+		go bar(ctx, f, label, poll, say, ended)
 	} else {
-		go lines(ctx, w, label, poll, ended)
+		go lines(ctx, w, label, say, ended)
 	}
 	return func() { cancel(); <-ended }
 }
 
-func bar(ctx context.Context, w io.Writer, label string, poll func() tick, ended chan<- struct{}) {
+func bar(ctx context.Context, w io.Writer, label string, poll func() tick, say func() string, ended chan<- struct{}) {
 	defer close(ended)
-	began := time.Now()
 	p := mpb.New(mpb.WithOutput(w), mpb.WithWidth(64), mpb.WithRefreshRate(200*time.Millisecond))
 	b := p.AddBar(0, mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Name(label+" ")),
-		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return poll().String(time.Since(began)) })))
+		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return say() })))
 	for next := time.NewTicker(200 * time.Millisecond); ; {
 		select {
 		case <-ctx.Done():
@@ -55,27 +56,26 @@ func bar(ctx context.Context, w io.Writer, label string, poll func() tick, ended
 	}
 }
 
-func lines(ctx context.Context, w io.Writer, label string, poll func() tick, ended chan<- struct{}) {
+func lines(ctx context.Context, w io.Writer, label string, say func() string, ended chan<- struct{}) {
 	defer close(ended)
-	began := time.Now()
 	for next := time.NewTicker(lineEvery); ; {
 		select {
 		case <-ctx.Done():
 			next.Stop()
 			return
 		case <-next.C:
-			fmt.Fprintf(w, "%s: %s\n", label, poll().String(time.Since(began)))
+			fmt.Fprintf(w, "%s: %s\n", label, say())
 		}
 	}
 }
 
-// String tells how far the work is after elapsed. The remaining time is that of the mean rate so far, and left out
+// since tells how far the work is, elapsed after before of it was done. The remaining time is that of the mean rate since then, and left out
 // while there is too little to go by.
-func (t tick) String(elapsed time.Duration) string {
-	if t.total == 0 || t.done == 0 {
+func (t tick) since(before int64, elapsed time.Duration) string {
+	if t.total == 0 || t.done <= before {
 		return "starting"
 	}
-	rate := float64(t.done) / elapsed.Seconds()
+	rate := float64(t.done-before) / elapsed.Seconds()
 	s := fmt.Sprintf("%d of %d (%d %%), %.1f/s", t.done, t.total, t.done*100/t.total, rate)
 	if t.done < t.total && elapsed > 3*time.Second {
 		left := time.Duration(float64(t.total-t.done) / rate * float64(time.Second))

@@ -142,23 +142,25 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 		Training: &model.Training{Arguments: os.Args[1:], Seed: cfg.Seed, Epochs: cfg.Epochs, Init: init, Frozen: cfg.Freeze, Images: images},
 	}}
 
-	// The bar is of one epoch: the step's hook moves it, and the epoch's line takes its place.
-	var seen, epoch atomic.Int64
+	var seen, epoch atomic.Int64 // images of all epochs, the epoch under way
 	total := int64(data.Train.Len())
 	show := func() (stop func()) {
 		return watch(ctx, stderr, "training", func() tick {
 			return tick{done: seen.Load(), total: total * int64(cfg.Epochs), note: fmt.Sprintf("epoch %d of %d", epoch.Load(), cfg.Epochs)}
 		})
 	}
-	stop := show()
+	var stop func()
 	progress := train.Hook{Name: "show the progress",
 		OnStep: func(_ context.Context, s train.StepInfo) error {
 			epoch.Store(int64(s.Epoch))
 			seen.Store(int64(s.Epoch-1)*total + int64(s.Images))
+			if stop == nil { // only now a resumed run says where it was
+				stop = show()
+			}
 			return nil
 		},
 		OnEpoch: func(_ context.Context, e train.Epoch, _ model.Params) error {
-			stop()
+			stop() // a bar and a line do not mix
 			defer func() { stop = show() }()
 			if o.asJSON {
 				return json.NewEncoder(stdout).Encode(e)
@@ -168,7 +170,9 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 		},
 	}
 	result, err := train.Run(ctx, net, params, data, cfg, progress, train.SaveBest(o.out, m, o.half))
-	stop()
+	if stop != nil {
+		stop()
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			fmt.Fprintf(stderr, "logobeam: stopped after epoch %d; go on with the same command and --resume\n", len(result.History))
