@@ -59,7 +59,11 @@ does not change the weights either.`,
 			if o.out == "" {
 				return usagef("--out is missing: name the folder that the model is written to")
 			}
+			cfg.State = filepath.Join(o.out, stateFile)
 			if err := cfg.Validate(); err != nil {
+				return usageError{err}
+			}
+			if _, err := model.New(o.arch, 2); err != nil {
 				return usageError{err}
 			}
 			return o.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], cfg)
@@ -77,7 +81,7 @@ does not change the weights either.`,
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object an epoch")
 	f.BoolVar(&o.skipTest, "no-test", false, "leave DIR/test.csv alone")
 	f.StringVar(&o.description, "description", "", "what to say of the model in its card")
-	f.StringSliceVar(&o.sources, "source", nil, "photographs or weights to name in the card, with their licence; may be repeated")
+	f.StringArrayVar(&o.sources, "source", nil, "photographs or weights to name in the card, with their licence; may be repeated")
 
 	f.IntVar(&cfg.Epochs, "epochs", cfg.Epochs, "how often to go through the training photographs")
 	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "photographs a step")
@@ -106,7 +110,6 @@ does not change the weights either.`,
 const stateFile = "training.state"
 
 func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir string, cfg train.Config) error {
-	cfg.State = filepath.Join(o.out, stateFile)
 	if err := o.checkOut(cfg); err != nil {
 		return err
 	}
@@ -116,7 +119,7 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 	}
 	net, err := model.New(o.arch, len(classes))
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	if o.size > 0 {
 		net.Input.H, net.Input.W = o.size, o.size
