@@ -182,27 +182,6 @@ func TestVerifySees(t *testing.T) {
 	}
 }
 
-// A damaged part gives an error, never a panic.
-func TestDamagedPart(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "out")
-	writeAll(t, dir)
-	path := filepath.Join(dir, "rejects/part-0b.parquet")
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for at := 0; at < len(whole); at += 3 {
-		damaged := append([]byte{}, whole...)
-		damaged[at] ^= 0xff
-		if err := os.WriteFile(path, damaged, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		for _, err := range Rejects(dir) {
-			_ = err
-		}
-	}
-}
-
 // A part that is given up leaves nothing, and one that is written again has the same bytes.
 func TestAttempts(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "out")
