@@ -3,6 +3,8 @@ package model
 import (
 	"fmt"
 	"strings"
+
+	"github.com/logobeam/logobeam/model/nearest"
 )
 
 // NoLogo is the class of a photograph that shows none of the brands.
@@ -40,8 +42,8 @@ func New(arch string, classes int) (Network, error) {
 		}
 		return a.build(classes), nil
 	}
-	return Network{}, fmt.Errorf("model: unknown architecture %q; did you mean %s? known are %s",
-		arch, nearest(arch, Architectures()), strings.Join(Architectures(), ", "))
+	return Network{}, fmt.Errorf("model: unknown architecture %q%s; known are %s",
+		arch, nearest.Hint(arch, Architectures()), strings.Join(Architectures(), ", "))
 }
 
 // Normalisation gives the mean and the standard deviation, in 0..255 units and in the order red, green, blue, with which the
@@ -218,30 +220,3 @@ var timmLite = func() map[string]string {
 	}
 	return m
 }()
-
-// nearest is the option that takes the fewest edits of single letters to become name (Levenshtein), the first of equals.
-func nearest(name string, options []string) string {
-	best, least := "", -1
-	for _, o := range options {
-		row := make([]int, len(o)+1)
-		for j := range row {
-			row[j] = j
-		}
-		for i := range len(name) {
-			diagonal := row[0]
-			row[0] = i + 1
-			for j := range len(o) {
-				swap := diagonal
-				if name[i] != o[j] {
-					swap++
-				}
-				diagonal = row[j+1]
-				row[j+1] = min(swap, row[j]+1, row[j+1]+1)
-			}
-		}
-		if d := row[len(o)]; least < 0 || d < least {
-			best, least = o, d
-		}
-	}
-	return best
-}

@@ -94,7 +94,7 @@ func TestShapes(t *testing.T) {
 
 func TestNewUnknown(t *testing.T) {
 	_, err := New("resnet-18", 28)
-	if err == nil || !strings.Contains(err.Error(), "did you mean resnet18?") || !strings.Contains(err.Error(), "mlp, article-cnn") {
+	if err == nil || !strings.Contains(err.Error(), "did you mean \"resnet18\"?") || !strings.Contains(err.Error(), "mlp, article-cnn") {
 		t.Errorf("got %v; want an error that names the nearest and lists all", err)
 	}
 	if _, err := New("mlp", 1); err == nil {

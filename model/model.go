@@ -17,6 +17,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/logobeam/logobeam/model/nearest"
 )
 
 // Model is a network that has learnt: all that is needed to score a photograph, and where it came from.
@@ -78,8 +80,8 @@ func (c Card) Class(name string) (int, error) {
 			return i, nil
 		}
 	}
-	return 0, fmt.Errorf("model: unknown class %q; did you mean %q? the model's %d classes are %s",
-		name, nearest(name, c.Classes), len(c.Classes), strings.Join(c.Classes, ", "))
+	return 0, fmt.Errorf("model: unknown class %q%s; the model's %d classes are %s",
+		name, nearest.Hint(name, c.Classes), len(c.Classes), strings.Join(c.Classes, ", "))
 }
 
 // Validate says what keeps m from being used: classes that do not fit its network, missing parameters, transforms that are no JSON list.

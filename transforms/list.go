@@ -28,6 +28,8 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"strings"
+
+	"github.com/logobeam/logobeam/model/nearest"
 )
 
 // Step is one transform with its parameters. The steps are types of this package.
@@ -108,7 +110,7 @@ func parseStep(parameters map[string]json.RawMessage) (Step, error) {
 		}
 	}
 	if zero == nil {
-		return nil, fmt.Errorf("no step %q, did you mean %q? (the steps: %s)", name, nearest(name, names), strings.Join(names, " "))
+		return nil, fmt.Errorf("no step %q%s (the steps: %s)", name, nearest.Hint(name, names), strings.Join(names, " "))
 	}
 	s := reflect.New(reflect.TypeOf(zero))
 	fields := map[string]reflect.Value{}
@@ -127,7 +129,7 @@ func parseStep(parameters map[string]json.RawMessage) (Step, error) {
 		case !ok && len(known) == 0:
 			return nil, fmt.Errorf("%s has no parameters, found %q", name, key)
 		case !ok:
-			return nil, fmt.Errorf("%s has no parameter %q, did you mean %q? (its parameters: %s)", name, key, nearest(key, known), strings.Join(known, " "))
+			return nil, fmt.Errorf("%s has no parameter %q%s (its parameters: %s)", name, key, nearest.Hint(key, known), strings.Join(known, " "))
 		}
 		if field.Kind() == reflect.Array {
 			var numbers []float64
@@ -271,34 +273,6 @@ func (l List) run(v *view, key Key) (*Image, error) {
 		}
 	}
 	return v.pixels()
-}
-
-// nearest returns the name of the fewest edits away (Levenshtein).
-func nearest(name string, names []string) string {
-	best, least := "", -1
-	name = name[:min(len(name), 64)]
-	for _, n := range names {
-		row := make([]int, len(n)+1)
-		for j := range row {
-			row[j] = j
-		}
-		for i := range len(name) {
-			last := row[0]
-			row[0] = i + 1
-			for j := range len(n) {
-				edit := last
-				if name[i] != n[j] {
-					edit++
-				}
-				last = row[j+1]
-				row[j+1] = min(edit, last+1, row[j]+1)
-			}
-		}
-		if d := row[len(n)]; least < 0 || d < least {
-			best, least = n, d
-		}
-	}
-	return best
 }
 
 var _ image.Image = (*Image)(nil)

@@ -60,9 +60,9 @@ func TestParseRejects(t *testing.T) {
 		{`[7]`, "want an array of objects", "not an object"},
 		{`[{}]`, `transform 1: no "step"`, "no name"},
 		{`[null]`, `transform 1: no "step"`, "null"},
-		{`[{"step":"centre-crop","size":9}]`, `no step "centre-crop", did you mean "center-crop"? (the steps: orient`, "British"},
-		{`[{"step":"orient"},{"step":"normalize"}]`, `transform 2: no step "normalize", did you mean "normalise"?`, "American"},
-		{`[{"step":"center-crop","sise":9}]`, `center-crop has no parameter "sise", did you mean "size"?`, "misspelt parameter"},
+		{`[{"step":"centre-crop","size":9}]`, `no step "centre-crop"; did you mean "center-crop"? (the steps: orient`, "British"},
+		{`[{"step":"orient"},{"step":"normalize"}]`, `transform 2: no step "normalize"; did you mean "normalise"?`, "American"},
+		{`[{"step":"center-crop","sise":9}]`, `center-crop has no parameter "sise"; did you mean "size"?`, "misspelt parameter"},
 		{`[{"step":"center-crop","Size":9}]`, `no parameter "Size"`, "encoding/json would take it"},
 		{`[{"step":"orient","by":9}]`, `orient has no parameters, found "by"`, "none to name"},
 		{`[{"step":"center-crop"}]`, `"size" is 0, want 1 to 4096`, "parameter left out"},
@@ -157,14 +157,6 @@ func TestTensor(t *testing.T) {
 	var e *Error
 	if err := list.Tensor(data[:400], scoring, DefaultLimits(), got); !errors.As(err, &e) || e.Reason != ReasonTruncated {
 		t.Errorf("a cut file: %v", err)
-	}
-}
-
-func TestNearest(t *testing.T) {
-	for name, want := range map[string]string{"": "abc", "abd": "abc", "horizonal": "horizontal-flip", strings.Repeat("x", 1000): "abc"} {
-		if got := nearest(name, []string{"abc", "horizontal-flip"}); got != want {
-			t.Errorf("%.20q is nearest to %q, want %q", name, got, want)
-		}
 	}
 }
 

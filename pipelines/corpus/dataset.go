@@ -9,9 +9,8 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
-	"slices"
-	"strings"
 
+	"github.com/logobeam/logobeam/model/nearest"
 	"github.com/logobeam/logobeam/pipelines/listing"
 	"github.com/logobeam/logobeam/transforms"
 )
@@ -62,11 +61,7 @@ func Open(file string, o Options) (*Dataset, error) {
 	for i, r := range rows {
 		k, ok := index[r.Label]
 		if !ok {
-			hint := ""
-			if near := nearest(r.Label, o.Classes); near != "" {
-				hint = fmt.Sprintf("; did you mean %q?", near)
-			}
-			return nil, fmt.Errorf("corpus: %s line %d: class %q is not among the model's %d%s", file, lines[i], r.Label, len(o.Classes), hint)
+			return nil, fmt.Errorf("corpus: %s line %d: class %q is not among the model's %d%s", file, lines[i], r.Label, len(o.Classes), nearest.Hint(r.Label, o.Classes))
 		}
 		d.labels[i] = k
 	}
@@ -162,39 +157,4 @@ func (d *Dataset) identify() (string, error) {
 		put(r.Label)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// nearest is the class that differs from name in the fewest letters, case aside, if they are few.
-func nearest(name string, classes []string) string {
-	best, least := "", len([]rune(name))/3+2
-	const longest = 100 // the time it takes grows with the square
-	for _, c := range classes {
-		if len(name) > longest || len(c) > longest {
-			continue
-		}
-		if n := distance([]rune(strings.ToLower(name)), []rune(strings.ToLower(c))); n < least {
-			best, least = c, n
-		}
-	}
-	return best
-}
-
-// distance is Levenshtein's.
-func distance(a, b []rune) int {
-	row := make([]int, len(b)+1)
-	for k := range row {
-		row[k] = k
-	}
-	for i := range a {
-		last := slices.Clone(row)
-		row[0] = i + 1
-		for k := range b {
-			change := last[k]
-			if a[i] != b[k] {
-				change++
-			}
-			row[k+1] = min(change, last[k+1]+1, row[k]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -243,12 +243,3 @@ func TestOddities(t *testing.T) {
 		}
 	}
 }
-
-func TestNearest(t *testing.T) {
-	classes := []string{"adidas", "cocacola", "no-logo", "HP"}
-	for name, want := range map[string]string{"addidas": "adidas", "Coca Cola": "cocacola", "nologo": "no-logo", "hp": "HP", "ferrari": "", strings.Repeat("x", 1000): ""} {
-		if got := nearest(name, classes); got != want {
-			t.Errorf("nearest(%.20q) = %q, want %q", name, got, want)
-		}
-	}
-}
