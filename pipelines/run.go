@@ -1,7 +1,9 @@
 package pipelines
 
 import (
+	"cmp"
 	"context"
+	stdlog "log"
 	"log/slog"
 	"os"
 	"runtime"
@@ -15,6 +17,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/harness"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/util/hooks"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
+	//lint:ignore SA1019 Beam has deprecated the direct runner, but people may ask for it by name
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 )
@@ -23,15 +26,18 @@ import (
 // the older one it replaces.
 func Runners() []string { return []string{"prism", "direct"} }
 
-// startBeam readies Beam, which can be done once a process, and keeps its log lines to itself: Beam logs at length what is returned
-// as an error anyway, and what a run that is interrupted has to end like. What others log stays.
+// startBeam readies Beam, which can be done once a process, and drops its log lines: Beam logs at length what is returned as an error
+// anyway, and how an interrupted run ends. What others log goes where it went before.
 var startBeam = sync.OnceFunc(func() {
 	log.SetLogger(silence{})
 	hooks.DisableHook(harness.DefaultRemoteLoggingHook) // which would set another
+	former, out, flags := slog.Default(), stdlog.Writer(), stdlog.Flags()
 	if !beam.Initialized() {
 		beam.Init() // and sets the default logger
 	}
-	slog.SetDefault(slog.New(exceptBeam{slog.Default().Handler()}))
+	slog.SetDefault(slog.New(exceptBeam{former.Handler()})) // and turns package log to it, which former may write to
+	stdlog.SetOutput(out)
+	stdlog.SetFlags(flags)
 })
 
 // silence is what Beam's SDK logs to, which does not log by slog directly.
@@ -61,8 +67,8 @@ func (h exceptBeam) WithGroup(name string) slog.Handler {
 // oneRun keeps runs of this process from each other: Beam's options, like the temporary folder, are the process's.
 var oneRun = make(chan struct{}, 1)
 
-// ownTemporaryFolder gives the process a temporary folder of its own until the returned function is called. For each run Beam leaves
-// an empty file there, in place of a worker's binary that nobody needs, as the worker is this process.
+// ownTemporaryFolder gives the process a temporary folder of its own until remove is called. For each run Beam leaves an empty file
+// there, in place of a worker's binary that nobody needs, as the worker is this process.
 func ownTemporaryFolder() (remove func(), err error) {
 	former, set := os.LookupEnv("TMPDIR")
 	dir, err := os.MkdirTemp("", "logobeam-*")
@@ -82,9 +88,9 @@ func ownTemporaryFolder() (remove func(), err error) {
 	}, nil
 }
 
-// running is a run of this process. A DoFn that works in the same process finds it by its name, so that it can end with the run's
-// context, which Beam does not hand on, report its progress, and return its error as it is, not as Beam prints it. Its methods
-// do nothing on nil, as in another process.
+// running is a run of this process. A DoFn that works in the same process finds it by its name, so that it ends with the run's
+// context, which Beam does not hand on, reports its progress, and has its error returned as it is, not as Beam prints it. A DoFn in
+// another process finds nil, and the methods do nothing.
 type running struct {
 	ctx  context.Context
 	show func(Progress)
@@ -100,8 +106,8 @@ var (
 	lastRun atomic.Int64
 )
 
-// run runs a pipeline to its end, or to ctx's.
-func (cfg ScoreConfig) run(ctx context.Context, rows int64, build func(id string) *beam.Pipeline) error {
+// execute runs a pipeline to its end, or to ctx's.
+func (cfg ScoreConfig) execute(ctx context.Context, rows int64, build func(id string) *beam.Pipeline) error {
 	select {
 	case oneRun <- struct{}{}:
 		defer func() { <-oneRun }()
@@ -118,24 +124,23 @@ func (cfg ScoreConfig) run(ctx context.Context, rows int64, build func(id string
 	r.rows.Store(rows)
 	id := strconv.FormatInt(lastRun.Add(1), 10)
 	runs.Store(id, r)
-	defer runs.Delete(id)
 
 	finished := make(chan error, 1)
 	go func() {
+		defer runs.Delete(id) // not before: what Beam still hands out after ctx's end has to find that out
 		_, err := beam.Run(context.WithoutCancel(ctx), cfg.Runner, build(id))
 		finished <- err
 	}()
 	select {
 	case err := <-finished:
-		if first := r.failure(); first != nil {
-			return first
+		if err == nil || ctx.Err() == nil {
+			return cmp.Or(r.failure(), err)
 		}
-		return err
 	case <-ctx.Done():
-	}
-	select { // the chunks under way end by themselves, and the pipeline with them
-	case <-finished:
-	case <-time.After(time.Second):
+		select { // the chunks under way end by themselves, and the pipeline with them
+		case <-finished:
+		case <-time.After(time.Second):
+		}
 	}
 	return ctx.Err()
 }

@@ -4,42 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
+	"maps"
 	"path/filepath"
-	"runtime"
-	"sync"
+	"slices"
+	"strings"
 	"sync/atomic"
-	"time"
 
+	"github.com/zeebo/xxh3"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/logobeam/logobeam/model/infer"
 	"github.com/logobeam/logobeam/model/metrics"
-	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/fetch"
 	"github.com/logobeam/logobeam/pipelines/listing"
 	"github.com/logobeam/logobeam/pipelines/scores"
 	"github.com/logobeam/logobeam/transforms"
 )
-
-// Images says where photographs come from and what one may cost.
-type Images struct {
-	Root      string         // folder of relative paths; empty for the listing's own
-	MaxBytes  int64          // of a file
-	MaxPixels int64          // width times height
-	Timeout   time.Duration  // for getting one
-	AllowNet  []netip.Prefix // addresses that may be fetched from though they are not public
-}
-
-// DefaultScoreConfig uses all cores, and lets decoding take 512 MB at one time.
-func DefaultScoreConfig() ScoreConfig {
-	f, l := fetch.DefaultConfig(), transforms.DefaultLimits()
-	return ScoreConfig{
-		Images:  Images{MaxBytes: f.MaxBytes, MaxPixels: l.Pixels, Timeout: f.Timeout},
-		Workers: runtime.GOMAXPROCS(0), Batch: 8, Memory: 512 << 20, Runner: "prism",
-	}
-}
 
 // The stages at which a row can be rejected.
 const (
@@ -59,7 +40,7 @@ const (
 // ScoreChunkFn scores a chunk of the listing into a part of its own. All it needs is in its fields, as Beam sends it to where the
 // work is done.
 type ScoreChunkFn struct {
-	Run       string // of this process, if it is the one that began the run
+	Run       string // finds the run in the process that began it
 	Out       string
 	Model     string
 	ModelHash string
@@ -111,8 +92,19 @@ func (f *ScoreChunkFn) ProcessElement(ctx context.Context, c listing.Chunk, emit
 	return nil
 }
 
-// FinishBundle lets go of connections. It has the parameters that Beam wants of it.
+// FinishBundle lets go of connections. Beam wants the parameter.
 func (f *ScoreChunkFn) FinishBundle(func(int, scores.Done)) { f.fetcher.Close() }
+
+// partName names a chunk's part by everything it is made from, and by its place, since two chunks may hold the same rows.
+func partName(c listing.Chunk, modelHash string, options map[string]string) string {
+	h := xxh3.New128()
+	fmt.Fprintf(h, "%d %s %s", c.Index, c.Hash, modelHash)
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		fmt.Fprintf(h, " %s=%q", name, options[name])
+	}
+	sum := h.Sum128()
+	return fmt.Sprintf("%016x%016x", sum.Hi, sum.Lo)
+}
 
 // outcome is what became of a row: an answer or a reason.
 type outcome struct {
@@ -121,6 +113,7 @@ type outcome struct {
 	reject      *scores.Reject
 }
 
+// score classifies the rows of a chunk with a pool of workers, and writes its part.
 func (f *ScoreChunkFn) score(ctx context.Context, run *running, c listing.Chunk, name string) (scores.Done, error) {
 	rows, err := c.Read(ctx)
 	if err != nil {
@@ -177,7 +170,8 @@ func (f *ScoreChunkFn) score(ctx context.Context, run *running, c listing.Chunk,
 	return part.Commit()
 }
 
-// batch makes up its mind about a few rows. The error is ctx's: whatever else goes wrong concerns a row.
+// batch fills in the outcomes of a few rows. What is wrong with a row makes a reject of it; the error is ctx's, or a fault of the
+// model that every other row would meet as well.
 func (f *ScoreChunkFn) batch(ctx context.Context, fetcher *fetch.Fetcher, arena *infer.Arena, rows []listing.Row, outcomes []outcome) (rejected int64, err error) {
 	good := make([]int, 0, len(rows))
 	for i, row := range rows {
@@ -219,7 +213,7 @@ func (f *ScoreChunkFn) batch(ctx context.Context, fetcher *fetch.Fetcher, arena 
 	return rejected, nil
 }
 
-// load takes a row as far as the network's input. A row that does not come so far is a reject; the error is ctx's.
+// load takes a row as far as the network's input. A row that does not come so far is a reject; the error is as batch's.
 func (f *ScoreChunkFn) load(ctx context.Context, fetcher *fetch.Fetcher, row listing.Row, input []float32) (r *scores.Reject, err error) {
 	stage := stageFetch
 	defer func() { // a fault in one photograph's way must not take the others with it
@@ -265,48 +259,9 @@ func detail(e *transforms.Error) string {
 	if e.Detail == "" && e.Err == nil {
 		return transforms.Explain(e.Reason)
 	}
-	return (&transforms.Error{Reason: "", Detail: e.Detail, Err: e.Err}).Error()[len(": "):]
+	return strings.TrimPrefix(e.Error(), string(e.Reason)+": ")
 }
 
 func reject(row listing.Row, stage, reason, detail string, retryable bool) *scores.Reject {
 	return &scores.Reject{PostID: row.PostID, Image: row.Image, Stage: stage, Reason: reason, Detail: detail, Retryable: retryable}
-}
-
-// shared is what the chunks of one process and model have in common.
-type shared struct {
-	*classifier.Classifier
-	hash   string
-	arenas sync.Pool
-}
-
-var loaded sync.Map // by the model's folder: func() (*shared, error)
-
-// share gives the process's classifier of a model's folder, the built-in one for "". A folder is read once a process.
-func share(dir string) (*shared, error) {
-	load, _ := loaded.LoadOrStore(dir, sync.OnceValues(func() (*shared, error) {
-		c, err := classifier.Load(dir)
-		if err != nil {
-			return nil, err
-		}
-		return &shared{Classifier: c, hash: c.Model.Hash()}, nil
-	}))
-	return load.(func() (*shared, error))()
-}
-
-// arena lends a worker its buffers.
-func (s *shared) arena(batch int) *infer.Arena {
-	if a, ok := s.arenas.Get().(*infer.Arena); ok && a.Batch() >= batch {
-		return a
-	}
-	return s.Plan.NewArena(batch)
-}
-
-func (s *shared) free(a *infer.Arena) { s.arenas.Put(a) }
-
-var semaphores sync.Map // by what they count and its number: *semaphore.Weighted
-
-// processWide is the process's one semaphore over n of something, whatever the number of chunks under way.
-func processWide(what string, n int64) *semaphore.Weighted {
-	s, _ := semaphores.LoadOrStore(fmt.Sprint(what, n), semaphore.NewWeighted(n))
-	return s.(*semaphore.Weighted)
 }

@@ -1,0 +1,113 @@
+package pipelines
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/logobeam/logobeam/pipelines/fetch"
+	"github.com/logobeam/logobeam/pipelines/listing"
+	"github.com/logobeam/logobeam/pipelines/scores"
+	"github.com/logobeam/logobeam/transforms"
+)
+
+// ScoreConfig says what to score and how. Listing and Out must be given; zero fields take the values of DefaultScoreConfig.
+type ScoreConfig struct {
+	Listing string          // a file or a pattern
+	Options listing.Options // its format, its columns, the rows of a chunk
+	Out     string          // folder for what comes out
+	Model   string          // folder of the model; empty for the built-in one
+	Images  Images          // where photographs come from and what one may cost
+	Workers int             // goroutines that fetch, decode and classify, in the whole process
+	Batch   int             // photographs that a worker classifies at once
+	Memory  int64           // bytes that decoding may take at one time, in the whole process
+	Runner  string          // prism or direct
+	Program string          // name and version for the manifest
+
+	// Progress, if there is one, is called as rows are finished, by several goroutines. Rows that an earlier, interrupted run
+	// has finished count as soon as their chunk is come to.
+	Progress func(Progress)
+}
+
+// Images says where photographs come from and what one may cost.
+type Images struct {
+	Root      string         // folder of relative paths; empty for the listing's own
+	MaxBytes  int64          // of a file
+	MaxPixels int64          // width times height
+	Timeout   time.Duration  // for getting one
+	AllowNet  []netip.Prefix // addresses that may be fetched from though they are not public
+}
+
+// Progress is how far a run is.
+type Progress struct {
+	Rows, Done, Rejected int64
+}
+
+// DefaultScoreConfig uses all cores, and lets decoding take 512 MB at one time.
+func DefaultScoreConfig() ScoreConfig {
+	f, l := fetch.DefaultConfig(), transforms.DefaultLimits()
+	return ScoreConfig{
+		Images:  Images{MaxBytes: f.MaxBytes, MaxPixels: l.Pixels, Timeout: f.Timeout},
+		Workers: runtime.GOMAXPROCS(0), Batch: 8, Memory: 512 << 20, Runner: "prism",
+	}
+}
+
+// complete fills in what was left out, and checks the rest.
+func (cfg ScoreConfig) complete() (ScoreConfig, error) {
+	d := DefaultScoreConfig()
+	if cfg.Listing == "" || cfg.Out == "" {
+		return cfg, errors.New("score: a listing and an output folder must be named")
+	}
+	if cfg.Workers == 0 {
+		cfg.Workers = d.Workers
+	}
+	if cfg.Batch == 0 {
+		cfg.Batch = d.Batch
+	}
+	if cfg.Memory == 0 {
+		cfg.Memory = d.Memory
+	}
+	if cfg.Runner == "" {
+		cfg.Runner = d.Runner
+	}
+	if cfg.Images.MaxBytes == 0 {
+		cfg.Images.MaxBytes = d.Images.MaxBytes
+	}
+	if cfg.Images.MaxPixels == 0 {
+		cfg.Images.MaxPixels = d.Images.MaxPixels
+	}
+	if cfg.Images.Timeout == 0 {
+		cfg.Images.Timeout = d.Images.Timeout
+	}
+	switch {
+	case cfg.Workers < 1 || cfg.Batch < 1 || cfg.Memory < 1:
+		return cfg, fmt.Errorf("score: %d workers, batches of %d, %d bytes for decoding: want at least 1 of each", cfg.Workers, cfg.Batch, cfg.Memory)
+	case cfg.Images.MaxBytes < 1 || cfg.Images.MaxPixels < 1 || cfg.Images.Timeout < 0:
+		return cfg, fmt.Errorf("score: photographs of at most %d bytes and %d pixels, in %v: want more than 0 of each", cfg.Images.MaxBytes, cfg.Images.MaxPixels, cfg.Images.Timeout)
+	case !slices.Contains(Runners(), cfg.Runner):
+		return cfg, fmt.Errorf("score: no runner %q: want one of %v", cfg.Runner, Runners())
+	}
+	return cfg, nil
+}
+
+// describe is what tells the run from those with other results.
+func (cfg ScoreConfig) describe(chunks []listing.Chunk, modelHash string) scores.Run {
+	model := cfg.Model
+	if model == "" {
+		model = "built-in"
+	}
+	run := scores.Run{Listing: cfg.Listing, ListingHash: listing.Hash(chunks), Model: model, ModelHash: modelHash, Options: map[string]string{
+		"root":       cfg.Images.Root,
+		"chunk-rows": strconv.Itoa(cfg.Options.ChunkRows),
+		"max-bytes":  strconv.FormatInt(cfg.Images.MaxBytes, 10),
+		"max-pixels": strconv.FormatInt(cfg.Images.MaxPixels, 10),
+	}}
+	for _, c := range chunks {
+		run.Rows += c.Rows
+	}
+	return run
+}
