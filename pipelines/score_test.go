@@ -358,7 +358,7 @@ func TestResume(t *testing.T) {
 
 			// What an attempt that was killed leaves behind, and a part of which a half is missing.
 			for _, dir := range []string{"scores", "rejects"} {
-				if err := os.WriteFile(filepath.Join(cfg.Out, dir, ".part-dead-1"), []byte("half"), 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(cfg.Out, dir, ".pending-part-dead.parquet-1"), []byte("half"), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -94,8 +94,9 @@ func open(dir, program string, run Run) (*Output, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the output folder cannot be used: %w", err)
 	}
-	if len(entries) > 0 {
-		m, err := ReadManifest(dir)
+	// A run that was killed before its first manifest had its name has left that alone, under another.
+	if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !isPending(e.Name()) }) {
+		m, finished, err := Finished(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("%s is not empty and holds no output of score: choose another folder", dir)
 		}
@@ -105,17 +106,12 @@ func open(dir, program string, run Run) (*Output, error) {
 		if d := run.differs(m.Run); d != "" {
 			return nil, fmt.Errorf("%s holds the output of another run, of %s: choose another folder, or remove this one", dir, d)
 		}
-		o.manifest = m
-		_, err = os.Stat(filepath.Join(dir, successFile))
-		o.finished = err == nil
-		if o.finished {
+		o.manifest, o.finished = m, finished
+		if finished {
 			return o, nil
 		}
-	}
-	if len(entries) == 0 { // from now on the folder is known to be this run's
-		if err := o.writeManifest(); err != nil {
-			return nil, err
-		}
+	} else if err := o.writeManifest(); err != nil { // from now on the folder is known to be this run's
+		return nil, err
 	}
 	for _, sub := range []string{scoresDir, rejectsDir} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
@@ -154,10 +150,8 @@ func (o *Output) Finished() bool { return o.finished }
 // Manifest is what is known of the run: its counts once it is finished.
 func (o *Output) Manifest() Manifest { return o.manifest }
 
-// Part begins the part of a chunk. It is aborted or committed by its user.
-func (o *Output) Part(chunk string) (*Part, error) { return NewPart(o.dir, chunk) }
-
-// NewPart begins the part of a chunk in a folder that Open has made, from another process perhaps.
+// NewPart begins the part of a chunk in a folder that Open has made, in another process perhaps. Whoever begins it aborts or
+// commits it.
 func NewPart(dir, chunk string) (*Part, error) {
 	s, err := createPending[Score](filepath.Join(dir, scoresDir), chunk)
 	if err != nil {
@@ -200,11 +194,8 @@ func ReadPart(dir, chunk string, rows int64) (d Done, ok bool, err error) {
 	return d, true, nil
 }
 
-// Commit ends the run: it checks that the chunks account for every row of the listing, removes what failed attempts left,
-// and writes the manifest and then _SUCCESS.
-func (o *Output) Commit(chunks []Done) (Manifest, error) { return Commit(o.dir, chunks) }
-
-// Commit does so for a folder that Open has made, from another process perhaps.
+// Commit ends the run of a folder that Open has made, in another process perhaps: it checks that the chunks account for every row of
+// the listing, removes what failed attempts left, and writes the manifest and then _SUCCESS.
 func Commit(dir string, chunks []Done) (Manifest, error) {
 	m, err := ReadManifest(dir)
 	if err != nil {
@@ -254,18 +245,18 @@ func tidy(dir string, chunks []Done) error {
 	for _, c := range chunks {
 		known[partFile(c.Chunk)] = true
 	}
-	for _, sub := range []string{scoresDir, rejectsDir} {
+	for _, sub := range []string{"", scoresDir, rejectsDir} {
 		entries, err := os.ReadDir(filepath.Join(dir, sub))
 		if err != nil {
-			return err
+			return fmt.Errorf("tidying the output: %w", err)
 		}
 		for _, e := range entries {
 			path := filepath.Join(dir, sub, e.Name())
-			if strings.HasPrefix(e.Name(), pending) {
+			if isPending(e.Name()) {
 				if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-					return err
+					return fmt.Errorf("tidying the output: %w", err)
 				}
-			} else if !known[e.Name()] {
+			} else if sub != "" && !known[e.Name()] {
 				return fmt.Errorf("%s is no part of this run, and would be read as if it were: remove it and run score again", path)
 			}
 		}
@@ -274,14 +265,15 @@ func tidy(dir string, chunks []Done) error {
 }
 
 // Verify proves from the files alone that every row of the listing was scored or rejected, once: each chunk of the manifest has its
-// parts, they hold the rows it says and brands and reasons as it says, nothing else lies beside them, and together they have as many rows as the listing.
+// parts, they hold as many rows, brands and reasons as it says, nothing else lies beside them, and together they have as many rows
+// as the listing.
 func Verify(dir string) (Manifest, error) {
 	m, err := ReadManifest(dir)
 	if err != nil {
 		return m, err
 	}
 	if _, err := os.Stat(filepath.Join(dir, successFile)); err != nil {
-		return m, fmt.Errorf("%s is not finished: %w", dir, err)
+		return m, fmt.Errorf("%s is not finished: %w; run score again", dir, err)
 	}
 	var errs []error
 	for _, want := range m.Chunks {
@@ -354,7 +346,7 @@ func (o *Output) writeManifest() error {
 
 // writeFile replaces a file of the folder at once, and makes it last.
 func (o *Output) writeFile(name string, text []byte) error {
-	f, err := os.CreateTemp(o.dir, "."+name+"-*")
+	f, err := os.CreateTemp(o.dir, pendingName(name))
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", name, err)
 	}

@@ -1,12 +1,14 @@
 // Package scores is what a run of score writes: Parquet parts of scores and of rejects, a manifest, and _SUCCESS. Nothing
 // else in the program writes output, and everything here can be read again:
 //
-//	out, err := scores.Open("scored", run)       // new, resumed or finished; another run's folder is refused
-//	part, err := out.Part("9f86d081884c7d65")    // named by what it is made from
-//	part.Score(scores.Score{PostID: "17", Brand: "adidas", Probability: 0.98})
-//	part.Reject(scores.Reject{PostID: "18", Stage: "fetch", Reason: "not-found"})
+//	run := scores.Run{Listing: "posts.csv", ListingHash: "8d0c…", Rows: 2, Model: "built-in", ModelHash: "3fa1…"}
+//	out, err := scores.Open("scored", "logobeam v1", run) // new, resumed or finished; another run's folder is refused
+//	defer out.Close()
+//	part, err := scores.NewPart("scored", "9f86d081884c7d65") // named by what it is made from
+//	err = part.Score(scores.Score{PostID: "17", Brand: "adidas", Probability: 0.98})
+//	err = part.Reject(scores.Reject{PostID: "18", Image: "b.jpg", Stage: "fetch", Reason: "not-found", Detail: "no such file"})
 //	done, err := part.Commit()
-//	manifest, err := out.Commit([]scores.Done{done})
+//	manifest, err := scores.Commit("scored", []scores.Done{done})
 //
 // The folder holds
 //
@@ -55,10 +57,15 @@ const (
 	rejectsDir   = "rejects"
 	manifestFile = "manifest.json"
 	successFile  = "_SUCCESS"
-	pending      = ".part-" // begins the names of parts that are being written
+	pendingMark  = ".pending-" // begins the names of files that are being written
 )
 
 func partFile(chunk string) string { return "part-" + chunk + ".parquet" }
+
+// pendingName is the pattern, as os.CreateTemp wants it, of the names that a file has while it is written.
+func pendingName(final string) string { return pendingMark + final + "-*" }
+
+func isPending(name string) bool { return strings.HasPrefix(name, pendingMark) }
 
 // writerOptions keep everything out of a part that would tell one build or machine from another.
 func writerOptions() []parquet.WriterOption {
@@ -73,7 +80,7 @@ type pendingFile[T any] struct {
 }
 
 func createPending[T any](dir, chunk string) (*pendingFile[T], error) {
-	f, err := os.CreateTemp(dir, pending+chunk+"-*")
+	f, err := os.CreateTemp(dir, pendingName(partFile(chunk)))
 	if err != nil {
 		return nil, fmt.Errorf("a part of the output: %w", err)
 	}
@@ -101,6 +108,7 @@ func (p *pendingFile[T]) remove() {
 	os.Remove(p.file.Name())
 }
 
+// syncDir makes the renames in a folder last through a power cut.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -31,7 +31,7 @@ func writeAll(t *testing.T, dir string) {
 	}
 	var done []Done
 	for i, chunk := range []string{"0a", "0b"} {
-		p, err := o.Part(chunk)
+		p, err := NewPart(dir, chunk)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,13 +54,13 @@ func writeAll(t *testing.T, dir string) {
 		}
 		done = append(done, d, d) // a second report of an attempt counts once
 	}
-	if _, err := o.Commit(done[2:]); err == nil || !strings.Contains(err.Error(), "2 rows are scored or rejected and the listing has 5") {
+	if _, err := Commit(dir, done[2:]); err == nil || !strings.Contains(err.Error(), "2 rows are scored or rejected and the listing has 5") {
 		t.Errorf("a commit without the first chunk: error %v", err)
 	}
 	if _, err := Verify(dir); err == nil || !strings.Contains(err.Error(), "not finished") {
 		t.Errorf("before the commit: error %v", err)
 	}
-	if _, err := o.Commit(done); err != nil {
+	if _, err := Commit(dir, done); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -149,8 +149,8 @@ func TestVerifySees(t *testing.T) {
 			return parquet.WriteFile(filepath.Join(dir, "scores/part-0c.parquet"), found)
 		}, "part-0c.parquet is no part of this run"},
 		{"a half written part", func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, "scores/.part-0a-1"), nil, 0o600)
-		}, ".part-0a-1 is no part of this run"},
+			return os.WriteFile(filepath.Join(dir, "scores/.pending-part-0a.parquet-1"), nil, 0o600)
+		}, ".pending-part-0a.parquet-1 is no part of this run"},
 		{"_SUCCESS is gone", func(dir string) error { return os.Remove(filepath.Join(dir, "_SUCCESS")) }, "not finished"},
 		{"the manifest is gone", func(dir string) error { return os.Remove(filepath.Join(dir, "manifest.json")) }, "no output of score"},
 		{"the manifest is nonsense", func(dir string) error {
@@ -233,6 +233,20 @@ func TestOpenAfterCrash(t *testing.T) {
 		}
 	}
 	writeAll(t, dir)
+
+	// Nor does a crash while it writes that.
+	dir = filepath.Join(t.TempDir(), "out")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	half := filepath.Join(dir, ".pending-manifest.json-1")
+	if err := os.WriteFile(half, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	writeAll(t, dir)
+	if _, err := os.Stat(half); err == nil {
+		t.Errorf("%s is still there", half)
+	}
 	if _, err := Verify(dir); err != nil {
 		t.Error(err)
 	}
@@ -267,7 +281,7 @@ func BenchmarkPart(b *testing.B) {
 	defer o.Close()
 	const n = 16384
 	for b.Loop() {
-		p, err := o.Part("0a")
+		p, err := NewPart(dir, "0a")
 		if err != nil {
 			b.Fatal(err)
 		}
