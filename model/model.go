@@ -50,13 +50,15 @@ type Card struct {
 
 // Training is how a model was made, in so far as it can be repeated.
 type Training struct {
-	Arguments []string       `json:"arguments"`        // of the command line
-	Seed      uint64         `json:"seed"`             //
-	Epochs    int            `json:"epochs"`           // that were run
-	Epoch     int            `json:"epoch"`            // whose weights these are, from 1
-	Init      string         `json:"init,omitempty"`   // file name and SHA-256 of the weights it began with
-	Frozen    bool           `json:"frozen,omitempty"` // only the head was trained
-	Images    map[string]int `json:"images"`           // in each split
+	Arguments []string `json:"arguments"`        // of the command line
+	Seed      uint64   `json:"seed"`             //
+	Epochs    int      `json:"epochs"`           // that were run
+	Epoch     int      `json:"epoch"`            // whose weights these are, from 1
+	Init      string   `json:"init,omitempty"`   // file name and SHA-256 of the weights it began with
+	Frozen    bool     `json:"frozen,omitempty"` // only the head was trained
+	// Config is all that was set, defaults included, by the names of package train.
+	Config json.RawMessage `json:"config,omitempty"`
+	Images map[string]int  `json:"images"` // in each split
 }
 
 const (

@@ -59,6 +59,15 @@ does not change the weights either.`,
 			if o.out == "" {
 				return usagef("--out is missing: name the folder that the model is written to")
 			}
+			if o.from() != initNone {
+				for name, value := range fineTuning() {
+					if f := cmd.Flags().Lookup(name); !f.Changed {
+						if err := f.Value.Set(value); err != nil {
+							return err
+						}
+					}
+				}
+			}
 			cfg.State = filepath.Join(o.out, stateFile)
 			if err := cfg.Validate(); err != nil {
 				return usageError{err}
@@ -103,7 +112,39 @@ does not change the weights either.`,
 	f.BoolVar(&cfg.Freeze, "freeze", cfg.Freeze, "train the last layer alone")
 	f.StringVar(&cfg.Best, "best", cfg.Best, "what makes an epoch the best on validation: macro-f1 or accuracy")
 	f.BoolVar(&cfg.Resume, "resume", false, "go on with an interrupted run")
+	for name, value := range fineTuning() {
+		l := f.Lookup(name)
+		l.DefValue = value + ", or " + l.DefValue + " with --init none"
+	}
 	return cmd
+}
+
+// fineTuning are the defaults of the flags whose defaults are others where training begins with trained weights.
+func fineTuning() map[string]string {
+	c := train.FineTuneConfig()
+	return map[string]string{
+		"epochs":          fmt.Sprint(c.Epochs),
+		"batch":           fmt.Sprint(c.Batch),
+		"solver":          c.Solver,
+		"lr":              fmt.Sprint(c.LearningRate),
+		"head-lr":         fmt.Sprint(c.HeadRate),
+		"weight-decay":    fmt.Sprint(c.WeightDecay),
+		"schedule":        c.Schedule,
+		"warmup":          fmt.Sprint(c.Warmup),
+		"label-smoothing": fmt.Sprint(c.LabelSmoothing),
+		"balance":         c.Balance,
+	}
+}
+
+// from is what --init says, or what is meant where it says nothing.
+func (o *trainFlags) from() string {
+	switch {
+	case o.init != "":
+		return o.init
+	case o.arch == "efficientnet-lite0":
+		return initBuiltin
+	}
+	return initNone
 }
 
 // stateFile lies in the model's folder while a run is not finished.
@@ -140,9 +181,13 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 	if err != nil {
 		return err
 	}
+	config, err := json.Marshal(cfg)
+	if err != nil {
+		return err
+	}
 	m := model.Model{Network: net, Card: model.Card{
 		Classes: classes, Transforms: list, Description: o.description, Sources: o.sources, Program: "logobeam " + version(),
-		Training: &model.Training{Arguments: os.Args[1:], Seed: cfg.Seed, Epochs: cfg.Epochs, Init: init, Frozen: cfg.Freeze, Images: images},
+		Training: &model.Training{Arguments: os.Args[1:], Seed: cfg.Seed, Epochs: cfg.Epochs, Init: init, Frozen: cfg.Freeze, Images: images, Config: config},
 	}}
 
 	var seen, epoch atomic.Int64 // images of all epochs, the epoch under way
@@ -290,13 +335,7 @@ func (o *trainFlags) data(dir string, classes []string, scoring, training transf
 
 // weights are those to begin with, and what to say of them in the card.
 func (o *trainFlags) weights(net model.Network, classes []string, seed uint64) (model.Params, string, error) {
-	from := o.init
-	if from == "" {
-		from = initNone
-		if net.Arch == "efficientnet-lite0" {
-			from = initBuiltin
-		}
-	}
+	from := o.from()
 	if from == initNone {
 		params, err := model.Init(net, seed)
 		return params, "", err
