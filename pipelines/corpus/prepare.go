@@ -102,11 +102,12 @@ var (
 
 // Prepare splits labelled images into training, validation and test, and writes a listing of each, sorted by class and
 // image: train.csv, val.csv and test.csv with the columns image and label. Images below the output folder are named
-// relative to it, others by their absolute path. A split whose share is 0 has no listing. The same source and options give the same listings.
+// relative to it, others by their absolute path. A split whose share is 0 has no listing. The same source and options give
+// the same listings.
 //
 // Nothing is written if anything is wrong: a source that is neither a FlickrLogos distribution nor a tree of class
 // folders, a list that is missing or leads out of the source, images that are not there or do not decode (the error names
-// the first of them), or an output folder with other content.
+// the first of them), an output folder with other content, or one that the source lies in.
 func Prepare(ctx context.Context, o PrepareOptions) (Splits, error) {
 	if err := o.validate(); err != nil {
 		return Splits{}, err
@@ -126,6 +127,9 @@ func Prepare(ctx context.Context, o PrepareOptions) (Splits, error) {
 	}
 	if err := checkOutput(out); err != nil {
 		return Splits{}, err
+	}
+	if inside(source, out) {
+		return Splits{}, fmt.Errorf("corpus: %s lies in the output folder %s, where prepare replaces what it made before: name another folder", o.Source, o.Out)
 	}
 
 	s := Splits{FlickrLogos: isFlickrLogos(source)}
@@ -177,6 +181,17 @@ func (o PrepareOptions) validate() error {
 		return nil
 	}
 	return fmt.Errorf("corpus: tree %q: want %s or %s", o.Tree, Link, Copy)
+}
+
+// inside says that a folder is another, or lies below it, links followed.
+func inside(folder, other string) bool {
+	for _, p := range []*string{&folder, &other} {
+		if real, err := filepath.EvalSymlinks(*p); err == nil {
+			*p = real
+		}
+	}
+	rel, err := filepath.Rel(other, folder)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // checkOutput refuses a folder that holds anything that Prepare does not replace.
@@ -259,12 +274,7 @@ func check(ctx context.Context, source string, rows []Row, o PrepareOptions) err
 
 // readFile reads a file of at most limit bytes; 0 is no limit. Its errors do not repeat the path.
 func readFile(file string, limit int64) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, plain(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	info, err := os.Stat(file) // before it is opened: that would wait for a pipe's writer for ever
 	switch {
 	case err != nil:
 		return nil, plain(err)
@@ -273,6 +283,11 @@ func readFile(file string, limit int64) ([]byte, error) {
 	case limit > 0 && info.Size() > limit:
 		return nil, &transforms.Error{Reason: transforms.ReasonTooManyBytes, Detail: fmt.Sprintf("%d bytes, the limit is %d", info.Size(), limit)}
 	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, plain(err)
+	}
+	defer f.Close()
 	data := make([]byte, info.Size())
 	if _, err := io.ReadFull(f, data); err != nil {
 		return nil, fmt.Errorf("reading it: %w", plain(err))

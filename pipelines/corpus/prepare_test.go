@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -428,6 +430,41 @@ func TestPrepareRefuses(t *testing.T) {
 				t.Errorf("the output folder had %v, has %v", before, after)
 			}
 		})
+	}
+}
+
+// What prepare has copied is a source only for another folder: into its own it would be removed before it is read.
+func TestPrepareOntoItself(t *testing.T) {
+	o := options(layOut(t, map[string]string{"a/1.jpg": "1", "a/2.jpg": "2", "a/3.jpg": "3"}), t.TempDir())
+	o.SkipCheck, o.Tree = true, Copy
+	s, err := Prepare(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(o.Out, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, o.Source = range []string{o.Out, filepath.Join(o.Out, "train_data"), filepath.Join(link, "train_data")} {
+		if _, err := Prepare(context.Background(), o); err == nil || !strings.Contains(err.Error(), "lies in the output folder") {
+			t.Errorf("%s: error %v", o.Source, err)
+		}
+	}
+	for _, r := range slices.Concat(s.Train, s.Val, s.Test) {
+		if _, err := os.Stat(filepath.Join(o.Out, r.Image)); err != nil {
+			t.Errorf("a copy is gone: %v", err)
+		}
+	}
+}
+
+// A pipe would be waited for.
+func TestPreparePipe(t *testing.T) {
+	o := options(layOut(t, map[string]string{"a/1.jpg": "1", "a/2.jpg": "2"}), t.TempDir())
+	if err := syscall.Mkfifo(filepath.Join(o.Source, "a", "3.jpg"), 0o644); err != nil {
+		t.Skip(err)
+	}
+	if _, err := Prepare(context.Background(), o); err == nil || !strings.Contains(err.Error(), "a/3.jpg: not a file") {
+		t.Errorf("error %v", err)
 	}
 }
 
