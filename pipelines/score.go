@@ -22,8 +22,8 @@ import (
 // Summary is what a run did.
 type Summary struct {
 	scores.Manifest
-	Already bool          // the output was finished before, and nothing was done
-	Elapsed time.Duration // 0 if nothing was done
+	Already bool          `json:"already"` // the output was finished before, and nothing was done
+	Elapsed time.Duration `json:"-"`       // 0 if nothing was done
 }
 
 // Score classifies the photographs of a listing. A second run on a finished output does nothing; one on an unfinished output does

@@ -1,13 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
-	"sort"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -87,22 +87,6 @@ func newClassify() *cobra.Command {
 	return cmd
 }
 
-func allowNetFlag(cmd *cobra.Command, allow *[]string) {
-	cmd.Flags().StringSliceVar(allow, "allow-net", nil, "network whose addresses may be fetched from though they are not public, as 10.0.0.0/8; may be repeated")
-}
-
-func prefixes(cidrs []string) ([]netip.Prefix, error) {
-	var nets []netip.Prefix
-	for _, s := range cidrs {
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			return nil, usagef("--allow-net %s: want an address and a length, as 10.0.0.0/8", s)
-		}
-		nets = append(nets, p)
-	}
-	return nets, nil
-}
-
 // look gives the probability of each class for one image.
 func look(ctx context.Context, c *classifier.Classifier, f *fetch.Fetcher, arena *infer.Arena, image string) ([]float32, error) {
 	data, err := f.Fetch(ctx, image)
@@ -117,12 +101,13 @@ func look(ctx context.Context, c *classifier.Classifier, f *fetch.Fetcher, arena
 	return logits, nil
 }
 
+// printAnswers writes the likeliest brands of an image, as text a line each.
 func printAnswers(w io.Writer, image string, classes []string, probs []float32, top int, named, asJSON bool) error {
 	order := make([]int, len(probs))
 	for i := range order {
 		order[i] = i
 	}
-	sort.SliceStable(order, func(a, b int) bool { return probs[order[a]] > probs[order[b]] })
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(probs[b], probs[a]) })
 	order = order[:min(top, len(order))]
 	if asJSON {
 		out := struct {
@@ -144,9 +129,4 @@ func printAnswers(w io.Writer, image string, classes []string, probs []float32, 
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
-}
-
-// modelFlag is the flag --model, which every command that needs a model has.
-func modelFlag(cmd *cobra.Command, dir *string) {
-	cmd.Flags().StringVar(dir, "model", "", "folder of a model (default the built-in one)")
 }

@@ -41,7 +41,7 @@ func run() int {
 	}()
 	root := newRoot()
 	err := root.ExecuteContext(ctx)
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		fmt.Fprintln(os.Stderr, "logobeam: interrupted")
 		return exitInterrupted
 	}
@@ -101,14 +101,4 @@ classifier, too.`,
 	root.AddCommand(newScore(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newVersion())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
-}
-
-// exactly wants n arguments, named so that the message can say which is missing.
-func exactly(names ...string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == len(names) {
-			return nil
-		}
-		return usagef("%s takes %d argument(s), %s; got %d", cmd.CommandPath(), len(names), strings.Join(names, " "), len(args))
-	}
 }

@@ -69,8 +69,8 @@ func lines(ctx context.Context, w io.Writer, label string, say func() string, en
 	}
 }
 
-// since tells how far the work is, elapsed after before of it was done. The remaining time is that of the mean rate since then, and left out
-// while there is too little to go by.
+// since tells how far the work is, elapsed after before of it was done. The remaining time is that of the mean rate since
+// then, and left out while there is too little to go by.
 func (t tick) since(before int64, elapsed time.Duration) string {
 	if t.total == 0 || t.done <= before {
 		return "starting"

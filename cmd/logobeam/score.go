@@ -73,7 +73,10 @@ or a pattern of such files in quotes. Images are paths or http(s) URLs.
 				return err
 			}
 			if asJSON {
-				err = json.NewEncoder(cmd.OutOrStdout()).Encode(s)
+				err = json.NewEncoder(cmd.OutOrStdout()).Encode(struct {
+					pipelines.Summary
+					Seconds float64 `json:"seconds"`
+				}{s, s.Elapsed.Seconds()})
 			} else {
 				_, err = fmt.Fprint(cmd.OutOrStdout(), describe(cfg.Out, s))
 			}

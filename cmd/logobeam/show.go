@@ -69,14 +69,15 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 	if err != nil {
 		return err
 	}
+	n := min(len(rows), o.rows*o.columns)
+	shown := make([][]string, n) // spread evenly
+	for i := range shown {
+		shown[i] = rows[i*len(rows)/n]
+	}
 	var found map[string]scores.Score
 	if o.scored != "" {
-		found = map[string]scores.Score{}
-		for s, err := range scores.Scores(o.scored) {
-			if err != nil {
-				return err
-			}
-			found[s.PostID] = s
+		if found, err = lookUp(o.scored, shown); err != nil {
+			return err
 		}
 	}
 	root := o.root
@@ -89,10 +90,8 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 	}
 	defer fetcher.Close()
 
-	n := min(len(rows), o.rows*o.columns)
 	var cells []report.Cell
-	for i := range n {
-		row := rows[i*len(rows)/n]
+	for _, row := range shown {
 		image, label := row[0], row[1]
 		if found != nil {
 			if s, ok := found[label]; ok {
@@ -107,12 +106,7 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 		}
 		if err != nil { // a photograph that cannot be read is an empty frame, with the reason under it
 			fmt.Fprintf(stderr, "logobeam: %v\n", err)
-			var bad *transforms.Error
-			if errors.As(err, &bad) {
-				label += "\n" + string(bad.Reason)
-			} else {
-				label += "\nunreadable"
-			}
+			label += "\n" + reason(err)
 			cells = append(cells, report.Cell{Label: label})
 			continue
 		}
@@ -129,6 +123,38 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 	return nil
 }
 
+// lookUp finds the scores of the rows that are shown, by post_id, in the folder that score wrote.
+func lookUp(out string, shown [][]string) (map[string]scores.Score, error) {
+	wanted := map[string]bool{}
+	for _, row := range shown {
+		wanted[row[1]] = true
+	}
+	found := map[string]scores.Score{}
+	for s, err := range scores.Scores(out) {
+		if err != nil {
+			return nil, err
+		}
+		if wanted[s.PostID] {
+			found[s.PostID] = s
+		}
+	}
+	return found, nil
+}
+
+// reason is why a photograph could not be read, in one word.
+func reason(err error) string {
+	var fetching *fetch.Error
+	var decoding *transforms.Error
+	switch {
+	case errors.As(err, &fetching):
+		return string(fetching.Reason)
+	case errors.As(err, &decoding):
+		return string(decoding.Reason)
+	}
+	return "unreadable"
+}
+
+// picture is a photograph after the transforms.
 func (o *showFlags) picture(ctx context.Context, f *fetch.Fetcher, list transforms.List, image string) (*transforms.Image, error) {
 	data, err := f.Fetch(ctx, image)
 	if err != nil {

@@ -68,6 +68,12 @@ does not change the weights either.`,
 					}
 				}
 			}
+			if o.overwrite && cfg.Resume {
+				return usagef("--resume goes on with a run and --overwrite gives it up: choose one")
+			}
+			if o.size < 0 {
+				return usagef("--size is %d: want at least 1, or 0 for the architecture's", o.size)
+			}
 			cfg.State = filepath.Join(o.out, stateFile)
 			if err := cfg.Validate(); err != nil {
 				return usageError{err}
@@ -217,6 +223,11 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 			return err
 		},
 	}
+	if !cfg.Resume { // of a run that --overwrite gives up, now that nothing is wrong with this one
+		if err := os.Remove(cfg.State); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
 	result, err := train.Run(ctx, net, params, data, cfg, progress, train.SaveBest(o.out, m, o.half))
 	if stop != nil {
 		stop()
@@ -239,10 +250,7 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 func (o *trainFlags) checkOut(cfg train.Config) error {
 	exists := func(name string) bool { _, err := os.Stat(filepath.Join(o.out, name)); return err == nil }
 	switch unfinished := exists(stateFile); {
-	case o.overwrite && !cfg.Resume:
-		if err := os.Remove(cfg.State); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
+	case o.overwrite:
 	case unfinished && !cfg.Resume:
 		return fmt.Errorf("%s holds an unfinished run: go on with --resume, replace it with --overwrite, or choose another --out", o.out)
 	case !unfinished && exists("model.json"):
@@ -286,26 +294,6 @@ func (o *trainFlags) lists(net model.Network) (scoring, training transforms.List
 	return scoring, training, nil
 }
 
-func normalisation(arch string) (mean, std [3]float64) {
-	m, s := model.Normalisation(arch)
-	for c := range 3 {
-		mean[c], std[c] = float64(m[c]), float64(s[c])
-	}
-	return mean, std
-}
-
-func readList(path string) (transforms.List, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, usagef("a list of transforms: %w", err)
-	}
-	list, err := transforms.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return list, nil
-}
-
 // data opens the listings of DIR, and counts their photographs.
 func (o *trainFlags) data(dir string, classes []string, scoring, training transforms.List, cfg train.Config) (train.Data, map[string]int, error) {
 	d := train.Data{Classes: classes}
@@ -341,7 +329,11 @@ func (o *trainFlags) weights(net model.Network, classes []string, seed uint64) (
 		return params, "", err
 	}
 	if info, err := os.Stat(from); from == initBuiltin || err == nil && info.IsDir() {
-		m, err := classifier.Read(strings.TrimSuffix(from, initBuiltin))
+		dir := from
+		if from == initBuiltin {
+			dir = ""
+		}
+		m, err := classifier.Read(dir)
 		if err != nil {
 			return nil, "", err
 		}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/transforms"
+)
+
+// What several commands have in common: arguments, flags, and what flags name.
+
+// exactly wants as many arguments as names, which the message gives.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		return usagef("%s takes %d argument(s), %s; got %d", cmd.CommandPath(), len(names), strings.Join(names, " "), len(args))
+	}
+}
+
+// modelFlag is the flag --model, which every command that needs a model has.
+func modelFlag(cmd *cobra.Command, dir *string) {
+	cmd.Flags().StringVar(dir, "model", "", "folder of a model (default the built-in one)")
+}
+
+// allowNetFlag is the flag --allow-net of the commands that fetch; prefixes reads it.
+func allowNetFlag(cmd *cobra.Command, allow *[]string) {
+	cmd.Flags().StringSliceVar(allow, "allow-net", nil, "network whose addresses may be fetched from though they are not public, as 10.0.0.0/8; may be repeated")
+}
+
+func prefixes(cidrs []string) ([]netip.Prefix, error) {
+	var nets []netip.Prefix
+	for _, s := range cidrs {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, usagef("--allow-net %s: want an address and a length, as 10.0.0.0/8", s)
+		}
+		nets = append(nets, p)
+	}
+	return nets, nil
+}
+
+// normalisation is the mean and deviation of an architecture's inputs, as package transforms takes them.
+func normalisation(arch string) (mean, std [3]float64) {
+	m, s := model.Normalisation(arch)
+	for c := range 3 {
+		mean[c], std[c] = float64(m[c]), float64(s[c])
+	}
+	return mean, std
+}
+
+// readList reads the list of transforms in a JSON file.
+func readList(path string) (transforms.List, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usagef("a list of transforms: %w", err)
+	}
+	list, err := transforms.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return list, nil
+}
