@@ -46,9 +46,9 @@ func New(arch string, classes int) (Network, error) {
 		arch, nearest.Hint(arch, Architectures()), strings.Join(Architectures(), ", "))
 }
 
-// Normalisation gives the mean and the standard deviation, in 0..255 units and in the order red, green, blue, with which the
-// usual pretrained weights of an architecture want their input: (value - mean) / std. EfficientNet-Lite's are 127 and 128, as
-// its TensorFlow original was trained; every other name gets ImageNet's, as torchvision states them.
+// Normalisation gives the mean and the standard deviation, in 0..255 units and in the order red, green, blue, with
+// which the usual pretrained weights of an architecture want their input: (value - mean) / std. EfficientNet-Lite's are
+// 127 and 128, as its TensorFlow original was trained; every other name gets ImageNet's, as torchvision states them.
 func Normalisation(arch string) (mean, std [3]float32) {
 	if arch == "efficientnet-lite0" {
 		return [3]float32{127, 127, 127}, [3]float32{128, 128, 128}
@@ -146,8 +146,8 @@ func SqueezeNet(classes int) Network {
 	return n
 }
 
-// liteStages are the stages of EfficientNet-Lite0: a depthwise kernel, the stride of the first block, how much the blocks widen
-// inside, output channels, number of blocks.
+// liteStages are the stages of EfficientNet-Lite0: a depthwise kernel, the stride of the first block, how much the
+// blocks widen inside, output channels, number of blocks.
 var liteStages = []struct{ kernel, stride, expand, out, repeats int }{
 	{3, 1, 1, 16, 1},
 	{3, 2, 6, 24, 2},
@@ -158,9 +158,9 @@ var liteStages = []struct{ kernel, stride, expand, out, repeats int }{
 	{3, 1, 6, 320, 1},
 }
 
-// EfficientNetLite0 is EfficientNet-Lite0 (Tan and Le, EfficientNet, 2019; its Lite variant of 2020 has no squeeze-and-excite
-// and ReLU6 for swish), with the names of the efficientnet-lite0-pytorch package and TensorFlow's padding. 4.7 M parameters with
-// 1,000 classes, 0.39 G multiplications and additions an image.
+// EfficientNetLite0 is EfficientNet-Lite0 (Tan and Le, EfficientNet, 2019; its Lite variant of 2020 has no
+// squeeze-and-excite and ReLU6 for swish), with the names of the efficientnet-lite0-pytorch package and TensorFlow's
+// padding. 4.7 M parameters with 1,000 classes, 0.39 G multiplications and additions an image.
 func EfficientNetLite0(classes int) Network {
 	const eps = 1e-3 // TensorFlow's default
 	n := Network{Arch: "efficientnet-lite0", Input: photograph, Layers: []Layer{

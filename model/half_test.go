@@ -41,7 +41,8 @@ func TestHalfExhaustive(t *testing.T) {
 		if h&0x7fff >= 0x7c00 { // infinite: no neighbour above
 			continue
 		}
-		// Between h and the next half away from zero: the middle goes to the even one, what lies to either side to its neighbour.
+		// Between h and the next half away from zero: the middle goes to the even one, what lies to either side to its
+		// neighbour.
 		next := h + 1
 		up := half16(next)
 		if next&0x7fff == 0x7c00 {

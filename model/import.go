@@ -11,17 +11,18 @@ import (
 	"strings"
 )
 
-// Import reads the parameters of n from a safetensors file with PyTorch's names and layouts: conv [out][in][y][x], depthwise
-// [channels][1][y][x], dense [out][inputs] with inputs in the order channel, y, x. Where the file holds the batch normalisation that a layer
-// names (weight, bias, running_mean, running_var), it is folded into the layer; where it does not, the layer's own bias must be there.
-// Tensors that n has no use for are ignored.
+// Import reads the parameters of n from a safetensors file with PyTorch's names and layouts: conv [out][in][y][x],
+// depthwise [channels][1][y][x], dense [out][inputs] with inputs in the order channel, y, x. Where the file holds the
+// batch normalisation that a layer names (weight, bias, running_mean, running_var), it is folded into the layer; where
+// it does not, the layer's own bias must be there. Tensors that n has no use for are ignored.
 //
-// With newHead the head, the last layer with parameters, is drawn anew from seed when the file lacks it or has it in another shape, as for
-// weights of other classes; fresh then names the parameters drawn.
+// With newHead the head, the last layer with parameters, is drawn anew from seed when the file lacks it or has it in
+// another shape, as for weights of other classes; fresh then names the parameters drawn.
 //
 // The names are torchvision's for resnet18 and squeezenet (squeezenet1_0). For efficientnet-lite0 they are those of the
-// efficientnet-lite0-pytorch package, or timm's for tf_efficientnet_lite0; timm's own efficientnet_lite0 has the same names, but was trained with another
-// padding, epsilon and normalisation, and so needs fine-tuning. A leading "module." is dropped.
+// efficientnet-lite0-pytorch package, or timm's for tf_efficientnet_lite0; timm's own efficientnet_lite0 has the same
+// names, but was trained with another padding, epsilon and normalisation, and so needs fine-tuning. A leading "module."
+// is dropped.
 func Import(n Network, path string, newHead bool, seed uint64) (p Params, fresh []string, err error) {
 	tensors, err := readWeights(path)
 	if err != nil {
@@ -135,7 +136,8 @@ func (e *misfitError) Error() string {
 	return fmt.Sprintf("tensor %q has the shape %v; the network wants %v", e.name, e.got, e.want)
 }
 
-// layerParams takes one layer's weight and bias out of tensors, in the layout of memory and with its normalisation folded in.
+// layerParams takes one layer's weight and bias out of tensors, in the layout of memory and with its normalisation
+// folded in.
 func layerParams(l Layer, w, b Param, tensors map[string]Tensor) (weight, bias []float32, err error) {
 	take := func(name string, shape []int) ([]float32, error) {
 		t, ok := tensors[name]
@@ -220,8 +222,8 @@ func (n Network) tensors(params Params) (map[string]Tensor, error) {
 	return out, nil
 }
 
-// fileLayout is the shape that a weight has in a file, and the transposition that leads there from memory: groups matrices of rows
-// (pixels) by cols (channels).
+// fileLayout is the shape that a weight has in a file, and the transposition that leads there from memory: groups
+// matrices of rows (pixels) by cols (channels).
 func fileLayout(op Op, memory []int) (shape []int, groups, rows, cols int) {
 	if op == Depthwise {
 		k, c := memory[0], memory[2]

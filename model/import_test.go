@@ -89,8 +89,8 @@ func naive(src []float64, in Shape, weight []float32, out, kernel int, depthwise
 	return dst, shape
 }
 
-// Folding changes the weights, not the answers: a convolution and then its batch normalisation, by the formula and in float64, against
-// the folded convolution with the folded bias.
+// Folding changes the weights, not the answers: a convolution and then its batch normalisation, by the formula and in
+// float64, against the folded convolution with the folded bias.
 func TestFolding(t *testing.T) {
 	for _, biased := range []bool{false, true} {
 		n := Network{Arch: "t", Input: Shape{7, 6, 3}, Layers: []Layer{
@@ -142,8 +142,8 @@ func TestFolding(t *testing.T) {
 	}
 }
 
-// Every architecture takes a file under its public names, gives its values back when it was folded already, and keeps its features
-// when the classes are others.
+// Every architecture takes a file under its public names, gives its values back when it was folded already, and keeps
+// its features when the classes are others.
 func TestImportArchitectures(t *testing.T) {
 	for _, arch := range Architectures() {
 		n, err := New(arch, 10)

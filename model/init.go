@@ -10,12 +10,13 @@ import (
 // xavierMagnitude is the article's, and MXNet's for its residual networks.
 const xavierMagnitude = 2.24
 
-// Init draws the parameters of a network that starts from nothing. Each parameter has its own random stream, given by seed and its
-// name, so the same seed gives the same values whatever other layers there are. Biases, and weights of layers marked Zero, are 0.
+// Init draws the parameters of a network that starts from nothing. Each parameter has its own random stream, given by
+// seed and its name, so the same seed gives the same values whatever other layers there are. Biases, and weights of
+// layers marked Zero, are 0.
 //
-// mlp and article-cnn get Xavier's uniform weights with MXNet's magnitude (Glorot and Bengio, 2010): within
-// ±sqrt(2.24 / ((in + out) / 2)). All others get He's normal weights (He et al., Delving Deep into Rectifiers, 2015): variance 2 / in
-// before a ReLU, 1 / in before nothing. In and out count the inputs of one output, and the outputs of one input.
+// mlp and article-cnn get Xavier's uniform weights with MXNet's magnitude (Glorot and Bengio, 2010): within ±sqrt(2.24
+// / ((in + out) / 2)). All others get He's normal weights (He et al., Delving Deep into Rectifiers, 2015): variance 2 /
+// in before a ReLU, 1 / in before nothing. In and out count the inputs of one output, and the outputs of one input.
 func Init(n Network, seed uint64) (Params, error) {
 	params := Params{}
 	for i := range n.Layers {

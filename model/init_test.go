@@ -37,7 +37,8 @@ func TestInitDistributions(t *testing.T) {
 			mean += float64(x) / float64(len(v))
 			square += float64(x) * float64(x) / float64(len(v))
 		}
-		// The deviation of n values is known to about 1/sqrt(2n), their mean to 1/sqrt(n); four times that is beyond chance.
+		// The deviation of n values is known to about 1/sqrt(2n), their mean to 1/sqrt(n); four times that is beyond
+		// chance.
 		slack := 4 / math.Sqrt(float64(len(v)))
 		if got := math.Sqrt(square); math.Abs(got-c.deviation) > slack*c.deviation || math.Abs(mean) > slack*c.deviation {
 			t.Errorf("%s %s: mean %g, deviation %g; want 0 and %g: %s", c.arch, c.param, mean, got, c.deviation, c.why)

@@ -42,8 +42,8 @@ type Card struct {
 	Description string    `json:"description,omitempty"`
 	Sources     []string  `json:"sources,omitempty"` // weights and photographs it was made from, and their licences
 	Training    *Training `json:"training,omitempty"`
-	// Metrics are the figures of each split ("validation", "test"), named as `logobeam evaluate --json` names them. A figure that is
-	// undefined is absent.
+	// Metrics are the figures of each split ("validation", "test"), named as `logobeam evaluate --json` names them. A
+	// figure that is undefined is absent.
 	Metrics map[string]map[string]float64 `json:"metrics,omitempty"`
 	Program string                        `json:"program,omitempty"` // name and version of what wrote it
 }
@@ -86,7 +86,8 @@ func (c Card) Class(name string) (int, error) {
 		name, nearest.Hint(name, c.Classes), len(c.Classes), strings.Join(c.Classes, ", "))
 }
 
-// Validate says what keeps m from being used: classes that do not fit its network, missing parameters, transforms that are no JSON list.
+// Validate says what keeps m from being used: classes that do not fit its network, missing parameters, transforms that
+// are no JSON list.
 func (m *Model) Validate() error {
 	if err := m.describe(); err != nil {
 		return err
@@ -119,8 +120,8 @@ func (m *Model) describe() error {
 	return nil
 }
 
-// Hash is the SHA-256, in hexadecimal, of everything that changes what m answers: classes, network, transforms and weights. How the
-// transforms are indented does not matter, nor what else the card says.
+// Hash is the SHA-256, in hexadecimal, of everything that changes what m answers: classes, network, transforms and
+// weights. How the transforms are indented does not matter, nor what else the card says.
 func (m *Model) Hash() string {
 	h := sha256.New()
 	var transforms any
@@ -155,13 +156,13 @@ func hashFloats(h hash.Hash, values []float32) {
 	}
 }
 
-// Save writes m as the folder dir: model.safetensors, which other programs read too, and model.json. With half the weights are
-// kept in float16, and m.Params is replaced by what was kept (the former slices are not written to), so that m answers and hashes as
-// Load's does. Card.Precision and Card.Weights are set.
+// Save writes m as the folder dir: model.safetensors, which other programs read too, and model.json. With half the
+// weights are kept in float16, and m.Params is replaced by what was kept (the former slices are not written to), so
+// that m answers and hashes as Load's does. Card.Precision and Card.Weights are set.
 //
-// A folder that holds a model already turns into the new one at once: both files are written beside it and synced, then model.json is
-// renamed over the old one, which names the weights by their content. Whoever loads meanwhile, or after a crash, gets
-// the one model or the other.
+// A folder that holds a model already turns into the new one at once: both files are written beside it and synced, then
+// model.json is renamed over the old one, which names the weights by their content. Whoever loads meanwhile, or after a
+// crash, gets the one model or the other.
 func (m *Model) Save(dir string, half bool) error {
 	if err := m.Validate(); err != nil {
 		return err

@@ -136,8 +136,8 @@ func (l Layer) Window(in Shape) (Window, error) {
 	return w, nil
 }
 
-// Limits on what a model file can ask for. They keep every product of sizes inside 64 bits and are far above any network that
-// looks at photographs.
+// Limits on what a model file can ask for. They keep every product of sizes inside 64 bits and are far above any
+// network that looks at photographs.
 const (
 	maxLayers   = 1 << 14
 	maxSide     = 1 << 14
@@ -331,8 +331,8 @@ func finite(values []float32) (at int, ok bool) {
 	return 0, true
 }
 
-// Check says what keeps p from being the parameters of n: one missing, of another length, infinite or not a number, or unknown to
-// the network.
+// Check says what keeps p from being the parameters of n: one missing, of another length, infinite or not a number, or
+// unknown to the network.
 func (n Network) Check(p Params) error {
 	want, err := n.Parameters()
 	if err != nil {

@@ -33,9 +33,10 @@ var typeBytes = map[string]int64{
 var errNotSafetensors = errors.New("not a safetensors file")
 
 // ReadSafetensors reads the tensors of a file of so many bytes in the safetensors format
-// (https://github.com/huggingface/safetensors#format): a header of JSON, then the data of all tensors without gaps or overlaps, which
-// is checked. F32, F16 and BF16 become float32; other types, such as the I64 counters beside batch normalisations, are listed without
-// their values. It takes no more memory than twice the file, whatever the header claims.
+// (https://github.com/huggingface/safetensors#format): a header of JSON, then the data of all tensors without gaps or
+// overlaps, which is checked. F32, F16 and BF16 become float32; other types, such as the I64 counters beside batch
+// normalisations, are listed without their values. It takes no more memory than twice the file, whatever the header
+// claims.
 func ReadSafetensors(r io.Reader, size int64) (map[string]Tensor, error) {
 	r = io.LimitReader(r, size)
 	var length [8]byte
@@ -109,8 +110,8 @@ type headerEntry struct {
 	Offsets [2]int64 `json:"data_offsets"`
 }
 
-// parseHeader gives the tensors of a header in the order of their data, having checked that together they are exactly the bytes that
-// follow it.
+// parseHeader gives the tensors of a header in the order of their data, having checked that together they are exactly
+// the bytes that follow it.
 func parseHeader(header []byte, data int64) ([]headerEntry, error) {
 	d := json.NewDecoder(bytes.NewReader(header))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -184,8 +185,9 @@ func parseHeader(header []byte, data int64) ([]headerEntry, error) {
 	return entries, nil
 }
 
-// WriteSafetensors writes tensors in the safetensors format as F32, or as F16 rounded to the nearest. The same tensors give the same
-// bytes. A value too large for F16, a Shape that does not fit its Data and a tensor without Data are errors.
+// WriteSafetensors writes tensors in the safetensors format as F32, or as F16 rounded to the nearest. The same tensors
+// give the same bytes. A value too large for F16, a Shape that does not fit its Data and a tensor without Data are
+// errors.
 func WriteSafetensors(w io.Writer, tensors map[string]Tensor, half bool) error {
 	kind, width := "F32", int64(4)
 	if half {

@@ -5,8 +5,9 @@ import (
 	"slices"
 )
 
-// Transfer copies from's parameters for a network of the same architecture that is to learn classes: the weights to fine-tune. The head
-// is drawn anew from seed unless from knows the very same classes in the same order; fresh names the parameters drawn.
+// Transfer copies from's parameters for a network of the same architecture that is to learn classes: the weights to
+// fine-tune. The head is drawn anew from seed unless from knows the very same classes in the same order; fresh names
+// the parameters drawn.
 func Transfer(n Network, classes []string, from *Model, seed uint64) (p Params, fresh []string, err error) {
 	all, err := n.Parameters()
 	if err != nil {

@@ -19,8 +19,8 @@ type shared struct {
 
 var loaded sync.Map // by the model's folder: func() (*shared, error)
 
-// share gives the process's classifier of a model's folder, the built-in one for "". The folder is read the first time, and again
-// after forget.
+// share gives the process's classifier of a model's folder, the built-in one for "". The folder is read the first time,
+// and again after forget.
 func share(dir string) (*shared, error) {
 	load, _ := loaded.LoadOrStore(dir, sync.OnceValues(func() (*shared, error) {
 		c, err := classifier.Load(dir)

@@ -26,8 +26,8 @@ import (
 // the older one it replaces.
 func Runners() []string { return []string{"prism", "direct"} }
 
-// startBeam readies Beam, which can be done once a process, and drops its log lines: Beam logs at length what is returned as an error
-// anyway, and how an interrupted run ends. What others log goes where it went before.
+// startBeam readies Beam, which can be done once a process, and drops its log lines: Beam logs at length what is
+// returned as an error anyway, and how an interrupted run ends. What others log goes where it went before.
 var startBeam = sync.OnceFunc(func() {
 	log.SetLogger(silence{})
 	hooks.DisableHook(harness.DefaultRemoteLoggingHook) // which would set another
@@ -67,8 +67,8 @@ func (h exceptBeam) WithGroup(name string) slog.Handler {
 // oneRun keeps runs of this process from each other: Beam's options, like the temporary folder, are the process's.
 var oneRun = make(chan struct{}, 1)
 
-// ownTemporaryFolder gives the process a temporary folder of its own until remove is called. For each run Beam leaves an empty file
-// there, in place of a worker's binary that nobody needs, as the worker is this process.
+// ownTemporaryFolder gives the process a temporary folder of its own until remove is called. For each run Beam leaves
+// an empty file there, in place of a worker's binary that nobody needs, as the worker is this process.
 func ownTemporaryFolder() (remove func(), err error) {
 	former, set := os.LookupEnv("TMPDIR")
 	dir, err := os.MkdirTemp("", "logobeam-*")
@@ -88,9 +88,9 @@ func ownTemporaryFolder() (remove func(), err error) {
 	}, nil
 }
 
-// running is a run of this process. A DoFn that works in the same process finds it by its name, so that it ends with the run's
-// context, which Beam does not hand on, reports its progress, and has its error returned as it is, not as Beam prints it. A DoFn in
-// another process finds nil, and the methods do nothing.
+// running is a run of this process. A DoFn that works in the same process finds it by its name, so that it ends with
+// the run's context, which Beam does not hand on, reports its progress, and has its error returned as it is, not as
+// Beam prints it. A DoFn in another process finds nil, and the methods do nothing.
 type running struct {
 	ctx  context.Context
 	show func(Progress)
@@ -145,8 +145,8 @@ func (cfg ScoreConfig) execute(ctx context.Context, rows int64, build func(id st
 	return ctx.Err()
 }
 
-// enter gives a DoFn the context to work under, and the run it is part of if that is one of this process. It is left when the
-// DoFn returns.
+// enter gives a DoFn the context to work under, and the run it is part of if that is one of this process. It is left
+// when the DoFn returns.
 func enter(ctx context.Context, id string) (context.Context, *running, func()) {
 	found, ok := runs.Load(id)
 	if !ok {

@@ -2,9 +2,10 @@
 //
 //	summary, err := pipelines.Score(ctx, pipelines.ScoreConfig{Listing: "posts.csv", Out: "scored"})
 //
-// It reads a listing of posts, gets each photograph, classifies it, and writes post_id, brand and probability to Parquet.
-// What crosses a stage of Beam is a chunk of the listing or a small record of one, never a row or a photograph. What happens inside
-// a chunk is scorechunk.go, what can be asked for scoreconfig.go, and how Beam is run run.go.
+// It reads a listing of posts, gets each photograph, classifies it, and writes post_id, brand and probability to
+// Parquet. What crosses a stage of Beam is a chunk of the listing or a small record of one, never a row or a
+// photograph. What happens inside a chunk is scorechunk.go, what can be asked for scoreconfig.go, and how Beam is run
+// run.go.
 package pipelines
 
 import (
@@ -26,9 +27,9 @@ type Summary struct {
 	Elapsed time.Duration `json:"-"`       // 0 if nothing was done
 }
 
-// Score classifies the photographs of a listing. A second run on a finished output does nothing; one on an unfinished output does
-// what is missing. When ctx ends, Score returns its error within about a second: what is finished stays, nothing half written has a
-// final name, and the same call goes on from there.
+// Score classifies the photographs of a listing. A second run on a finished output does nothing; one on an unfinished
+// output does what is missing. When ctx ends, Score returns its error within about a second: what is finished stays,
+// nothing half written has a final name, and the same call goes on from there.
 func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
@@ -68,8 +69,8 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	return Summary{Manifest: m, Elapsed: time.Since(began)}, nil
 }
 
-// pipeline is the whole of it: chunks are dealt out, scored into parts of their own, and the records of what was done gathered for
-// the commit.
+// pipeline is the whole of it: chunks are dealt out, scored into parts of their own, and the records of what was done
+// gathered for the commit.
 func (cfg ScoreConfig) pipeline(id string, chunks []listing.Chunk, run scores.Run) *beam.Pipeline {
 	p, s := beam.NewPipelineWithRoot()
 	dealt := beam.Reshuffle(s, beam.CreateList(s, chunks))

@@ -514,8 +514,8 @@ func TestHangingServer(t *testing.T) {
 	}
 }
 
-// BenchmarkRow is what a row costs beside its photograph: reading the listing twice, Beam, and writing its part. Its photographs are
-// not there, so nothing is decoded.
+// BenchmarkRow is what a row costs beside its photograph: reading the listing twice, Beam, and writing its part. Its
+// photographs are not there, so nothing is decoded.
 func BenchmarkRow(b *testing.B) {
 	var text strings.Builder
 	text.WriteString("post_id,image\n")

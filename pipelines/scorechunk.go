@@ -37,8 +37,8 @@ const (
 	ReasonNoNumber  = "not-a-number"  // the network answered with no numbers: the model is broken
 )
 
-// ScoreChunkFn scores a chunk of the listing into a part of its own. All it needs is in its fields, as Beam sends it to where the
-// work is done.
+// ScoreChunkFn scores a chunk of the listing into a part of its own. All it needs is in its fields, as Beam sends it to
+// where the work is done.
 type ScoreChunkFn struct {
 	Run       string // finds the run in the process that began it
 	Out       string
@@ -170,8 +170,8 @@ func (f *ScoreChunkFn) score(ctx context.Context, run *running, c listing.Chunk,
 	return part.Commit()
 }
 
-// batch fills in the outcomes of a few rows. What is wrong with a row makes a reject of it; the error is ctx's, or a fault of the
-// model that every other row would meet as well.
+// batch fills in the outcomes of a few rows. What is wrong with a row makes a reject of it; the error is ctx's, or a
+// fault of the model that every other row would meet as well.
 func (f *ScoreChunkFn) batch(ctx context.Context, fetcher *fetch.Fetcher, arena *infer.Arena, rows []listing.Row, outcomes []outcome) (rejected int64, err error) {
 	good := make([]int, 0, len(rows))
 	for i, row := range rows {

@@ -28,8 +28,8 @@ type ScoreConfig struct {
 	Runner  string          // prism or direct
 	Program string          // name and version for the manifest
 
-	// Progress, if there is one, is called as rows are finished, by several goroutines. Rows that an earlier, interrupted run
-	// has finished count as soon as their chunk is come to.
+	// Progress, if there is one, is called as rows are finished, by several goroutines. Rows that an earlier,
+	// interrupted run has finished count as soon as their chunk is come to.
 	Progress func(Progress)
 }
 

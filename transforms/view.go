@@ -10,7 +10,8 @@ import (
 // never makes a large picture in between.
 type view struct {
 	src image.Image
-	// orientation is how src has to be turned, and turned whether it is to be. The rectangles below are of the turned picture.
+	// orientation is how src has to be turned, and turned whether it is to be. The rectangles below are of the turned
+	// picture.
 	orientation int
 	turned      bool
 	window      image.Rectangle // the part of src that counts

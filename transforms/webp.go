@@ -18,8 +18,8 @@ func walkChunks(b []byte, visit func(name string, chunk []byte) bool) {
 }
 
 // stillWebP returns a WebP file as it is if it holds one picture, and the first frame of an animation as a file of its
-// own, which is what golang.org/x/image/webp can decode (RFC 9649). That decoder allocates what the headers claim, so a file
-// that is shorter than that is rejected.
+// own, which is what golang.org/x/image/webp can decode (RFC 9649). That decoder allocates what the headers claim, so a
+// file that is shorter than that is rejected.
 func stillWebP(data []byte) ([]byte, error) {
 	if len(data) < 20 || uint64(binary.LittleEndian.Uint32(data[4:]))+8 > uint64(len(data)) {
 		return nil, reject(ReasonTruncated, "webp of %d bytes", len(data))

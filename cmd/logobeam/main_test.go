@@ -55,7 +55,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// interrupt runs a program, presses Ctrl-C once a file is there, and wants exit code 130: interrupt out/file logobeam score ...
+// interrupt runs a program, presses Ctrl-C once a file is there, and wants exit code 130: interrupt out/file logobeam
+// score ...
 func interrupt(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: interrupt file program [args...]")

@@ -21,7 +21,8 @@ type tick struct {
 // lineEvery is how often a log without a terminal hears from a long command.
 const lineEvery = 30 * time.Second
 
-// watch shows poll's answers until the returned function is called: as a bar on a terminal, as a line now and then elsewhere.
+// watch shows poll's answers until the returned function is called: as a bar on a terminal, as a line now and then
+// elsewhere.
 func watch(ctx context.Context, w io.Writer, label string, poll func() tick) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})

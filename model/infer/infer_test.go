@@ -76,8 +76,9 @@ func TestArchitecturesAgainstReference(t *testing.T) {
 	}
 }
 
-// mixed is a network of every operation, activation and padding, with the cases that the architectures do not have: sums of three, a
-// layer added to itself, a summand that is read again, the input added and joined, a layer that nobody reads.
+// mixed is a network of every operation, activation and padding, with the cases that the architectures do not have:
+// sums of three, a layer added to itself, a summand that is read again, the input added and joined, a layer that nobody
+// reads.
 func mixed() model.Network {
 	return model.Network{Arch: "mixed", Input: model.Shape{H: 9, W: 8, C: 4}, Layers: []model.Layer{
 		{Name: "a", Op: model.Conv, Out: 4, Kernel: 3, Pad: 1, Act: model.ReLU6},
@@ -165,7 +166,8 @@ func TestArrange(t *testing.T) {
 	})
 }
 
-// The lives of buffers, worked out once more from who writes and reads them, must be those that the arrangement was made for.
+// The lives of buffers, worked out once more from who writes and reads them, must be those that the arrangement was
+// made for.
 func TestPlannedBuffers(t *testing.T) {
 	for _, arch := range append(model.Architectures(), "mixed") {
 		n := mixed()

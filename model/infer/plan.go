@@ -55,8 +55,8 @@ func (b buffer) overlaps(c buffer) bool { return b.first <= c.last && c.first <=
 // align is the number of float32 in a cache line. Buffers begin at one.
 const align = 16
 
-// Compile works a network out. It keeps slices of p, which must not be written to while the plan is in use. Parameters that do not fit
-// the network are an error.
+// Compile works a network out. It keeps slices of p, which must not be written to while the plan is in use. Parameters
+// that do not fit the network are an error.
 func Compile(n model.Network, p model.Params) (*Plan, error) {
 	if err := n.Check(p); err != nil {
 		return nil, err
@@ -153,9 +153,9 @@ func activation(a model.Activation) kernel.Act {
 	}
 }
 
-// arrange gives every buffer its offset such that no two that are alive at the same time share memory, and tells how much they take
-// together: the largest first, each at the lowest offset that is free for its whole life (Pisarchyk and Lee, Efficient Memory Management
-// for Deep Neural Net Inference, 2020).
+// arrange gives every buffer its offset such that no two that are alive at the same time share memory, and tells how
+// much they take together: the largest first, each at the lowest offset that is free for its whole life (Pisarchyk and
+// Lee, Efficient Memory Management for Deep Neural Net Inference, 2020).
 func arrange(buffers []buffer) (memory int) {
 	order := make([]int, len(buffers))
 	for i := range order {
@@ -196,8 +196,8 @@ type Arena struct {
 	scratch []float32
 }
 
-// NewArena makes an arena for up to batch images at a time, at least one. It takes batch times what one image's largest neighbouring
-// activations do: for a photograph of 224x224, some 7 MB with efficientnet-lite0.
+// NewArena makes an arena for up to batch images at a time, at least one. It takes batch times what one image's largest
+// neighbouring activations do: for a photograph of 224x224, some 7 MB with efficientnet-lite0.
 func (p *Plan) NewArena(batch int) *Arena {
 	batch = max(batch, 1)
 	a := &Arena{plan: p, batch: batch, scratch: make([]float32, p.scratch)}
@@ -208,8 +208,8 @@ func (p *Plan) NewArena(batch int) *Arena {
 	return a
 }
 
-// Input is where image i of the next batch is to be written, H x W x C values. Run leaves other things there: write it anew for each
-// run.
+// Input is where image i of the next batch is to be written, H x W x C values. Run leaves other things there: write it
+// anew for each run.
 func (a *Arena) Input(i int) []float32 {
 	size := a.plan.input.Size()
 	return a.buffers[a.plan.in][i*size:][:size:size]
@@ -218,7 +218,8 @@ func (a *Arena) Input(i int) []float32 {
 // Batch is how many images the arena has room for.
 func (a *Arena) Batch() int { return a.batch }
 
-// Run computes the logits [n][classes] of the first n images, n from 0 to the arena's batch. They are valid until the next Run.
+// Run computes the logits [n][classes] of the first n images, n from 0 to the arena's batch. They are valid until the
+// next Run.
 func (a *Arena) Run(n int) []float32 {
 	if n < 0 || n > a.batch {
 		panic(fmt.Sprintf("infer: %d images in an arena for %d", n, a.batch))

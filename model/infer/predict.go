@@ -23,12 +23,12 @@ func Softmax(logits []float32, classes int) {
 	}
 }
 
-// Predict gives the probabilities [count][classes] of images 0 to count-1, each of which load writes in the plan's input shape,
-// normalised. Up to workers goroutines, at least one, call load and run the network on up to batch images at a time. The result does
-// not depend on their number.
+// Predict gives the probabilities [count][classes] of images 0 to count-1, each of which load writes in the plan's
+// input shape, normalised. Up to workers goroutines, at least one, call load and run the network on up to batch images
+// at a time. The result does not depend on their number.
 //
-// The error is that of the lowest image that could not be loaded, however the goroutines were scheduled, and names it. When ctx ends, no
-// image is loaded or run any more, and the error is ctx's.
+// The error is that of the lowest image that could not be loaded, however the goroutines were scheduled, and names it.
+// When ctx ends, no image is loaded or run any more, and the error is ctx's.
 func (p *Plan) Predict(ctx context.Context, count, workers, batch int, load func(i int, image []float32) error) (probs []float32, err error) {
 	if count <= 0 {
 		return nil, ctx.Err()
@@ -44,8 +44,8 @@ func (p *Plan) Predict(ctx context.Context, count, workers, batch int, load func
 		failed = count // lowest image that could not be loaded
 		cause  error
 	)
-	// Batches are taken in order, and each is loaded up to the lowest failure known. So whatever comes before the lowest of all
-	// has been tried when the last goroutine ends.
+	// Batches are taken in order, and each is loaded up to the lowest failure known. So whatever comes before the
+	// lowest of all has been tried when the last goroutine ends.
 	take := func() (from, to int, ok bool) {
 		mutex.Lock()
 		defer mutex.Unlock()

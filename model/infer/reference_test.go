@@ -8,9 +8,9 @@ import (
 	"github.com/logobeam/logobeam/model"
 )
 
-// reference runs a network on one image in float64 by the definitions of its layers: activations and weights as PyTorch lays them out
-// (CHW, OIHW), one multiplication after another, padding by asking whether a pixel is there. It shares nothing with the
-// kernels and works out its own output sizes. It gives the output of every layer by name.
+// reference runs a network on one image in float64 by the definitions of its layers: activations and weights as PyTorch
+// lays them out (CHW, OIHW), one multiplication after another, padding by asking whether a pixel is there. It shares
+// nothing with the kernels and works out its own output sizes. It gives the output of every layer by name.
 func reference(t *testing.T, n model.Network, p model.Params, image []float32) map[string]volume {
 	t.Helper()
 	in := volume{n.Input.C, n.Input.H, n.Input.W, make([]float64, n.Input.Size())}

@@ -40,7 +40,8 @@ func TestFigures(t *testing.T) {
 		// precision a 2/4, b 3/4, none 4/4; recall 2/3, 3/4, 4/5; so F1 4/7, 6/8, 8/9
 		{"each figure by hand", abc, [][]int{{2, 1, 0}, {1, 3, 0}, {1, 0, 4}},
 			Summary{12, 9. / 12, 5. / 12, Figure((4./7 + 6./8 + 8./9) / 3), 5. / 7, 1. / 5}},
-		// what the article's network learnt, on FlickrLogos-32's own proportions: 1500 of 2460 validation images show nothing
+		// what the article's network learnt, on FlickrLogos-32's own proportions: 1500 of 2460 validation images show
+		// nothing
 		{"always no-logo looks like 0.61", abc, [][]int{{0, 0, 480}, {0, 0, 480}, {0, 0, 1500}},
 			Summary{2460, 1500. / 2460, 1500. / 2460, Figure(2 * 1500. / (2460 + 1500) / 3), 0, 0}},
 		{"a class in neither truth nor answers does not count", abc, [][]int{{1, 0, 0}, {0, 0, 0}, {0, 0, 1}},

@@ -12,8 +12,8 @@ import (
 // longest is the length in bytes of a name that is compared: the time it takes grows with the square.
 const longest = 100
 
-// Hint is `; did you mean "x"?` with the name that differs from the given one in the fewest letters (Levenshtein), case aside, and "" if
-// they are not few. The first of equals wins.
+// Hint is `; did you mean "x"?` with the name that differs from the given one in the fewest letters (Levenshtein), case
+// aside, and "" if they are not few. The first of equals wins.
 func Hint(name string, names []string) string {
 	if len(name) > longest {
 		return ""

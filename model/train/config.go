@@ -56,7 +56,8 @@ type Config struct {
 	Freeze       bool     `json:"freeze"`
 	FreezeLayers []string `json:"freeze_layers,omitempty"`
 
-	// Best is what makes an epoch the best so far on the validation images: MacroF1 or Accuracy. The earlier of equals wins.
+	// Best is what makes an epoch the best so far on the validation images: MacroF1 or Accuracy. The earlier of equals
+	// wins.
 	Best string `json:"best"`
 	// EvaluateTest measures the test images too, after each epoch. They never decide anything.
 	EvaluateTest bool `json:"-"`
@@ -93,8 +94,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// FineTuneConfig is how to teach a network that begins with trained weights, which larger steps would destroy: AdamW at 6e-4 with
-// the head, which is new, five times as fast, an epoch of warm-up and a cosine, for 12 epochs.
+// FineTuneConfig is how to teach a network that begins with trained weights, which larger steps would destroy: AdamW at
+// 6e-4 with the head, which is new, five times as fast, an epoch of warm-up and a cosine, for 12 epochs.
 func FineTuneConfig() Config {
 	c := DefaultConfig()
 	c.Epochs, c.Batch = 12, 32

@@ -35,7 +35,6 @@ type plan struct {
 // layer is what a plan knows about one layer.
 type layer struct {
 	model.Layer
-	name     string       // of the layer, as errors give it
 	kernel   kernel.Shape // of conv, depthwise and maxpool
 	act      kernel.Act
 	in, out  model.Shape // of one image
@@ -160,7 +159,8 @@ func newGraph(p *plan, n int, to sink) (g *graph, err error) {
 			err = fmt.Errorf("train: building the graph of %s: %v", p.net.Arch, r)
 		}
 	}()
-	// The tape takes nodes of one 32-bit hash for one node, and does not look closer. Should two names collide, others do not.
+	// The tape takes nodes of one 32-bit hash for one node, and does not look closer. Should two names collide, others
+	// do not.
 	for salt := range 16 {
 		b := &builder{plan: p, sink: to, n: n, salt: salt, g: gorgonia.NewGraph(), graph: &graph{n: n}}
 		if err := b.build(); err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/logobeam/logobeam/model"
 )
 
-// tolerance of float32 gradients, as a share of the largest value of the parameter's gradient. Float32 has 6e-8, some hundred
-// additions of both signs lose two digits of it, and central differences in float64 are good to 1e-8.
+// tolerance of float32 gradients, as a share of the largest value of the parameter's gradient. Float32 has 6e-8, some
+// hundred additions of both signs lose two digits of it, and central differences in float64 are good to 1e-8.
 const tolerance = 2e-5
 
 func layers(h, w, c int, list ...model.Layer) model.Network {

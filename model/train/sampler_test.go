@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Every epoch shows as many images as there are; without balance each of them once; with it every class as often as its share asks
-// for, and the images of a class as evenly as they divide.
+// Every epoch shows as many images as there are; without balance each of them once; with it every class as often as its
+// share asks for, and the images of a class as evenly as they divide.
 func TestOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		classes := rapid.IntRange(1, 5).Draw(t, "classes")
@@ -77,8 +77,8 @@ func TestOrderChanges(t *testing.T) {
 	}
 }
 
-// 1500 images without a logo and 10 of each of 32 brands, as in the article: sqrt(1500) = 38.73 and sqrt(10) = 3.162 make shares of
-// 0.2768 and 0.0226 of 1820 images: 503.8 and 41.13; full balance gives each of 33 classes 55.15.
+// 1500 images without a logo and 10 of each of 32 brands, as in the article: sqrt(1500) = 38.73 and sqrt(10) = 3.162
+// make shares of 0.2768 and 0.0226 of 1820 images: 503.8 and 41.13; full balance gives each of 33 classes 55.15.
 func TestQuotas(t *testing.T) {
 	of := [][]int{make([]int, 1500)}
 	for range 32 {

@@ -457,7 +457,8 @@ func TestLoadsAhead(t *testing.T) {
 	}
 }
 
-// An image must not be shown twice in the same way for training, however often it is drawn, and never in a random way for scoring.
+// An image must not be shown twice in the same way for training, however often it is drawn, and never in a random way
+// for scoring.
 func TestEpochsOfLoad(t *testing.T) {
 	data := toyData()
 	small := newToy(40, 1)

@@ -1,4 +1,5 @@
-// Package classifier makes a model ready to look at photographs: its transforms parsed, its network compiled, both checked to fit.
+// Package classifier makes a model ready to look at photographs: its transforms parsed, its network compiled, both
+// checked to fit.
 //
 //	c, err := classifier.Load("my-model") // or "" for the built-in one
 //	arena := c.Plan.NewArena(1)

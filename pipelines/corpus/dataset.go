@@ -38,8 +38,8 @@ type Dataset struct {
 
 // Open reads a listing in any form that package listing reads.
 //
-// It is an error if the listing has no rows, lacks a column (the error lists those it has), or has a label that is not among
-// the classes (the error gives its line and the class it resembles). The images are not looked at.
+// It is an error if the listing has no rows, lacks a column (the error lists those it has), or has a label that is not
+// among the classes (the error gives its line and the class it resembles). The images are not looked at.
 func Open(file string, o Options) (*Dataset, error) {
 	o.ImageColumn, o.LabelColumn = cmp.Or(o.ImageColumn, "image"), cmp.Or(o.LabelColumn, "label")
 	rows, lines, err := read(file, o.ImageColumn, o.LabelColumn)

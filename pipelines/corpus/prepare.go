@@ -34,7 +34,8 @@ type PrepareOptions struct {
 	Source string // FlickrLogos distribution or tree of class folders
 	Out    string // folder for the listings: new, empty, or made by Prepare before
 	Seed   uint64
-	// NoLogoToTrain is the share of a FlickrLogos distribution's validation images without a logo that goes to training, 0 to 1.
+	// NoLogoToTrain is the share of a FlickrLogos distribution's validation images without a logo that goes to
+	// training, 0 to 1.
 	NoLogoToTrain float64
 	// Val and Test are the shares of each class of a tree of class folders; what is left is for training. A share of 0
 	// makes no listing.

@@ -4,10 +4,10 @@
 //	defer f.Close()
 //	data, err := f.Fetch(ctx, "2026/11/a.jpg")
 //
-// Images come from places that nobody vouches for. So what is read is bounded in bytes and in time, redirects are few, only
-// regular files are opened, and every address that is connected to has to be public, whatever name or redirect led there,
-// unless Config.AllowNet has it. Proxies are not used. Errors are *Error with one of a closed set of reasons; they name hosts and
-// paths, but no query and no password of a URL.
+// Images come from places that nobody vouches for. So what is read is bounded in bytes and in time, redirects are few,
+// only regular files are opened, and every address that is connected to has to be public, whatever name or redirect led
+// there, unless Config.AllowNet has it. Proxies are not used. Errors are *Error with one of a closed set of reasons;
+// they name hosts and paths, but no query and no password of a URL.
 package fetch
 
 import (
@@ -84,8 +84,8 @@ func (f *Fetcher) Under(root string) *Fetcher {
 // Close lets go of idle connections.
 func (f *Fetcher) Close() { f.client.CloseIdleConnections() }
 
-// Fetch returns the bytes of an image: an absolute path or one relative to Config.Root, or a file, http or https URL. If ctx was
-// cancelled, so says the error; any other is an *Error.
+// Fetch returns the bytes of an image: an absolute path or one relative to Config.Root, or a file, http or https URL.
+// If ctx was cancelled, so says the error; any other is an *Error.
 func (f *Fetcher) Fetch(ctx context.Context, image string) ([]byte, error) {
 	ctx, stop := context.WithTimeoutCause(ctx, f.cfg.Timeout, errTimeout)
 	defer stop()

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// guard refuses connections to addresses that are not public. It looks at the address itself at the moment of connecting, so no
-// name, no redirect and no second answer of a name server gets around it.
+// guard refuses connections to addresses that are not public. It looks at the address itself at the moment of
+// connecting, so no name, no redirect and no second answer of a name server gets around it.
 type guard struct {
 	allow []netip.Prefix
 }

@@ -43,8 +43,8 @@ const MaxChunkRows = 1 << 20
 type Row struct {
 	Line          int64 // the line it begins at, from 1; in Parquet the row
 	PostID, Image string
-	// Malformed says what breaks the format's rules, and is empty for a good row. PostID and Image of a malformed row are what
-	// could be made out, as UTF-8 text within the limits.
+	// Malformed says what breaks the format's rules, and is empty for a good row. PostID and Image of a malformed row
+	// are what could be made out, as UTF-8 text within the limits.
 	Malformed string
 }
 
@@ -117,8 +117,8 @@ func expand(pattern string) ([]string, error) {
 	return paths, nil
 }
 
-// planner collects chunks. It joins neighbours of one file, two by two, when there are too many, so that one pass over a listing of
-// unknown length is enough.
+// planner collects chunks. It joins neighbours of one file, two by two, when there are too many, so that one pass over
+// a listing of unknown length is enough.
 type planner struct {
 	chunks []planned
 	rows   int64 // of a chunk
@@ -183,8 +183,8 @@ func (p *planner) join() {
 	p.chunks = joined
 }
 
-// rowsHash is a hash of rows in their order, such that the hashes of two runs of rows give that of both: two polynomials modulo
-// 2^64 whose coefficients are the halves of the rows' hashes.
+// rowsHash is a hash of rows in their order, such that the hashes of two runs of rows give that of both: two
+// polynomials modulo 2^64 whose coefficients are the halves of the rows' hashes.
 type rowsHash [2]uint64
 
 var rowsBase = rowsHash{0x9e3779b97f4a7c15, 0xd1b54a32d192ed03}
@@ -214,8 +214,8 @@ func (h *rowsHash) join(next rowsHash, rows int64) {
 
 func (h rowsHash) String() string { return fmt.Sprintf("%016x%016x", h[0], h[1]) }
 
-// Hash is that of all rows of a plan in their order, 128 bits in hexadecimal. It depends neither on what the files are called,
-// nor on where they lie, nor on how they are cut into chunks.
+// Hash is that of all rows of a plan in their order, 128 bits in hexadecimal. It depends neither on what the files are
+// called, nor on where they lie, nor on how they are cut into chunks.
 func Hash(chunks []Chunk) string {
 	var all rowsHash
 	for _, c := range chunks {

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// csvReader reads RFC 4180 as encoding/csv does, but in bounded memory, from any row on, and past rows that are broken. It differs
-// in one rule: a quote inside a field that does not begin with one is a character like any other.
+// csvReader reads RFC 4180 as encoding/csv does, but in bounded memory, from any row on, and past rows that are broken.
+// It differs in one rule: a quote inside a field that does not begin with one is a character like any other.
 type csvReader struct {
 	*lines
 	fields int   // in the header, and so in every row
@@ -75,8 +75,8 @@ func (c *csvReader) next() (record, error) {
 	return r, nil
 }
 
-// read returns the fields of the next row that is not a blank line, and the line it begins at. Of a broken row, bad tells what
-// is wrong with it; it ends with its first line, so that a quote too many cannot swallow what follows.
+// read returns the fields of the next row that is not a blank line, and the line it begins at. Of a broken row, bad
+// tells what is wrong with it; it ends with its first line, so that a quote too many cannot swallow what follows.
 func (c *csvReader) read() (row []string, line int64, bad string, err error) {
 	for {
 		line = c.line
@@ -131,7 +131,8 @@ func (c *csvReader) quoted(first int) (n int, bad string, err error) {
 
 const unclosed = "a quote is not closed"
 
-// parse takes one row from the beginning of text. It returns 0 if the row may go on after text, which it does not if all is true.
+// parse takes one row from the beginning of text. It returns 0 if the row may go on after text, which it does not if
+// all is true.
 func (c *csvReader) parse(text []byte, all bool) (n int, bad string) {
 	c.bytes, c.ends, c.row = c.bytes[:0], c.ends[:0], c.row[:0]
 	defer func() {

@@ -26,7 +26,8 @@ func newJSONL(f io.ReadSeeker, path string, columns []string, offset, line int64
 	if offset > 0 {
 		return j, nil
 	}
-	// The first object shows whether the columns are named as expected, as a header would; of later ones each is on its own.
+	// The first object shows whether the columns are named as expected, as a header would; of later ones each is on its
+	// own.
 	for {
 		text, _, bad, err := j.lines.next()
 		if err == io.EOF {

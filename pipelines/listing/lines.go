@@ -78,7 +78,8 @@ func (l *lines) skipLong() error {
 	}
 }
 
-// next returns the next line that is not blank, without its end; it is valid until the next call. bad tells that it was too long.
+// next returns the next line that is not blank, without its end; it is valid until the next call. bad tells that it was
+// too long.
 func (l *lines) next() (text []byte, line int64, bad string, err error) {
 	for {
 		line = l.line

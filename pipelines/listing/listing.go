@@ -185,8 +185,9 @@ func checkText(f io.ReadSeeker, path string) error {
 	return err
 }
 
-// EachRow calls do with the named columns of every row and the line it begins at (in Parquet, the row), from 1, until do
-// returns an error. A row that cannot be read is an error, which names its line. A file of plain text has one column, of any name.
+// EachRow calls do with the named columns of every row and the line it begins at (in Parquet, the row), from 1, until
+// do returns an error. A row that cannot be read is an error, which names its line. A file of plain text has one
+// column, of any name.
 func EachRow(path string, columns []string, do func(line int64, values []string) error) error {
 	in, err := open(path, ByExtension, columns, 0, 0)
 	if err != nil {
@@ -213,8 +214,8 @@ func EachRow(path string, columns []string, do func(line int64, values []string)
 	}
 }
 
-// ReadTable reads the named columns of a whole listing into memory: labelled photographs, not posts by the million. A row that
-// cannot be read is an error, and so is a table without rows.
+// ReadTable reads the named columns of a whole listing into memory: labelled photographs, not posts by the million. A
+// row that cannot be read is an error, and so is a table without rows.
 func ReadTable(path string, columns ...string) ([][]string, error) {
 	var rows [][]string
 	err := EachRow(path, columns, func(_ int64, values []string) error {

@@ -47,7 +47,8 @@ func commonest(c *metrics.Confusion) string {
 	return name
 }
 
-// ClassTable is a table of how each class fared, a line each in the order of the classes. Figures that do not exist are dashes.
+// ClassTable is a table of how each class fared, a line each in the order of the classes. Figures that do not exist are
+// dashes.
 func ClassTable(c *metrics.Confusion) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)

@@ -52,8 +52,9 @@ type Output struct {
 // Close lets other runs open the folder.
 func (o *Output) Close() error { return o.lock.Close() }
 
-// Open makes or reopens the folder of a run, which has to be closed. It is an error, and nothing is touched, if the folder holds
-// another run's output (the error says what differs) or anything else, or if a run that has not ended is writing to it.
+// Open makes or reopens the folder of a run, which has to be closed. It is an error, and nothing is touched, if the
+// folder holds another run's output (the error says what differs) or anything else, or if a run that has not ended is
+// writing to it.
 func Open(dir, program string, run Run) (*Output, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("the output folder cannot be made: %w", err)
@@ -150,8 +151,8 @@ func (o *Output) Finished() bool { return o.finished }
 // Manifest is what is known of the run: its counts once it is finished.
 func (o *Output) Manifest() Manifest { return o.manifest }
 
-// NewPart begins the part of a chunk in a folder that Open has made, in another process perhaps. Whoever begins it aborts or
-// commits it.
+// NewPart begins the part of a chunk in a folder that Open has made, in another process perhaps. Whoever begins it
+// aborts or commits it.
 func NewPart(dir, chunk string) (*Part, error) {
 	s, err := createPending[Score](filepath.Join(dir, scoresDir), chunk)
 	if err != nil {
@@ -194,8 +195,8 @@ func ReadPart(dir, chunk string, rows int64) (d Done, ok bool, err error) {
 	return d, true, nil
 }
 
-// Commit ends the run of a folder that Open has made, in another process perhaps: it checks that the chunks account for every row of
-// the listing, removes what failed attempts left, and writes the manifest and then _SUCCESS.
+// Commit ends the run of a folder that Open has made, in another process perhaps: it checks that the chunks account for
+// every row of the listing, removes what failed attempts left, and writes the manifest and then _SUCCESS.
 func Commit(dir string, chunks []Done) (Manifest, error) {
 	m, err := ReadManifest(dir)
 	if err != nil {
@@ -264,9 +265,9 @@ func tidy(dir string, chunks []Done) error {
 	return nil
 }
 
-// Verify proves from the files alone that every row of the listing was scored or rejected, once: each chunk of the manifest has its
-// parts, they hold as many rows, brands and reasons as it says, nothing else lies beside them, and together they have as many rows
-// as the listing.
+// Verify proves from the files alone that every row of the listing was scored or rejected, once: each chunk of the
+// manifest has its parts, they hold as many rows, brands and reasons as it says, nothing else lies beside them, and
+// together they have as many rows as the listing.
 func Verify(dir string) (Manifest, error) {
 	m, err := ReadManifest(dir)
 	if err != nil {

@@ -17,8 +17,8 @@
 //	manifest.json                what was run on what, and what came out
 //	_SUCCESS                     written last
 //
-// A part is written aside, synced and renamed, so a file under a final name is whole. A chunk is done when both of its parts
-// are there. The same rows give the same bytes.
+// A part is written aside, synced and renamed, so a file under a final name is whole. A chunk is done when both of its
+// parts are there. The same rows give the same bytes.
 package scores
 
 import (
@@ -226,7 +226,8 @@ func fileRows[T any](path string) iter.Seq2[T, error] {
 			fail(err)
 			return
 		}
-		// Opened as a file first: the reader of structures panics on what is no Parquet, and reads a missing column as empty.
+		// Opened as a file first: the reader of structures panics on what is no Parquet, and reads a missing column as
+		// empty.
 		var p *parquet.File
 		err = guard(func() (err error) { p, err = parquet.OpenFile(f, info.Size()); return err })
 		if err != nil {
