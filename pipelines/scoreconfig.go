@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -62,27 +63,13 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 	if cfg.Listing == "" || cfg.Out == "" {
 		return cfg, errors.New("score: a listing and an output folder must be named")
 	}
-	if cfg.Workers == 0 {
-		cfg.Workers = d.Workers
-	}
-	if cfg.Batch == 0 {
-		cfg.Batch = d.Batch
-	}
-	if cfg.Memory == 0 {
-		cfg.Memory = d.Memory
-	}
-	if cfg.Runner == "" {
-		cfg.Runner = d.Runner
-	}
-	if cfg.Images.MaxBytes == 0 {
-		cfg.Images.MaxBytes = d.Images.MaxBytes
-	}
-	if cfg.Images.MaxPixels == 0 {
-		cfg.Images.MaxPixels = d.Images.MaxPixels
-	}
-	if cfg.Images.Timeout == 0 {
-		cfg.Images.Timeout = d.Images.Timeout
-	}
+	cfg.Workers = cmp.Or(cfg.Workers, d.Workers)
+	cfg.Batch = cmp.Or(cfg.Batch, d.Batch)
+	cfg.Memory = cmp.Or(cfg.Memory, d.Memory)
+	cfg.Runner = cmp.Or(cfg.Runner, d.Runner)
+	cfg.Images.MaxBytes = cmp.Or(cfg.Images.MaxBytes, d.Images.MaxBytes)
+	cfg.Images.MaxPixels = cmp.Or(cfg.Images.MaxPixels, d.Images.MaxPixels)
+	cfg.Images.Timeout = cmp.Or(cfg.Images.Timeout, d.Images.Timeout)
 	switch {
 	case cfg.Workers < 1 || cfg.Batch < 1 || cfg.Memory < 1:
 		return cfg, fmt.Errorf("score: %d workers, batches of %d, %d bytes for decoding: want at least 1 of each", cfg.Workers, cfg.Batch, cfg.Memory)

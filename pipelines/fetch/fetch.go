@@ -11,6 +11,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,18 +55,10 @@ func New(cfg Config) (*Fetcher, error) {
 	if cfg.MaxBytes < 0 || cfg.Timeout < 0 {
 		return nil, fmt.Errorf("fetch: at most %d bytes in %v: neither can be below zero", cfg.MaxBytes, cfg.Timeout)
 	}
-	if cfg.MaxBytes == 0 {
-		cfg.MaxBytes = d.MaxBytes
-	}
-	if cfg.Timeout == 0 {
-		cfg.Timeout = d.Timeout
-	}
-	if cfg.MaxRedirects == 0 {
-		cfg.MaxRedirects = d.MaxRedirects
-	}
-	if cfg.UserAgent == "" {
-		cfg.UserAgent = d.UserAgent
-	}
+	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, d.MaxBytes)
+	cfg.Timeout = cmp.Or(cfg.Timeout, d.Timeout)
+	cfg.MaxRedirects = cmp.Or(cfg.MaxRedirects, d.MaxRedirects)
+	cfg.UserAgent = cmp.Or(cfg.UserAgent, d.UserAgent)
 	for _, p := range cfg.AllowNet {
 		if !p.IsValid() {
 			return nil, fmt.Errorf("fetch: %v is not a network", p)
