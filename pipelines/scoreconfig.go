@@ -57,6 +57,16 @@ func DefaultScoreConfig() ScoreConfig {
 	}
 }
 
+// MaxBatch is the most photographs that a worker may classify at once. Larger batches are no faster, and each
+// photograph of one takes some megabytes.
+const MaxBatch = 1024
+
+// Validate says what no run can have, whatever lies on the disk.
+func (cfg ScoreConfig) Validate() error {
+	_, err := cfg.complete()
+	return err
+}
+
 // complete fills in what was left out, and checks the rest.
 func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 	d := DefaultScoreConfig()
@@ -75,6 +85,12 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 		return cfg, fmt.Errorf("score: %d workers, batches of %d, %d bytes for decoding: want at least 1 of each", cfg.Workers, cfg.Batch, cfg.Memory)
 	case cfg.Images.MaxBytes < 1 || cfg.Images.MaxPixels < 1 || cfg.Images.Timeout < 0:
 		return cfg, fmt.Errorf("score: photographs of at most %d bytes and %d pixels, in %v: want more than 0 of each", cfg.Images.MaxBytes, cfg.Images.MaxPixels, cfg.Images.Timeout)
+	case cfg.Batch > MaxBatch:
+		return cfg, fmt.Errorf("score: batches of %d photographs: want at most %d", cfg.Batch, MaxBatch)
+	case cfg.Options.ChunkRows < 0 || cfg.Options.ChunkRows > listing.MaxChunkRows:
+		return cfg, fmt.Errorf("score: chunks of %d rows: want 1 to %d, or 0 for as many as suit the listing", cfg.Options.ChunkRows, listing.MaxChunkRows)
+	case cfg.Options.Format != "" && !slices.Contains(listing.Formats(), cfg.Options.Format):
+		return cfg, fmt.Errorf("score: listings cannot be read as %q: the formats are %q", cfg.Options.Format, listing.Formats())
 	case !slices.Contains(Runners(), cfg.Runner):
 		return cfg, fmt.Errorf("score: no runner %q: want one of %v", cfg.Runner, Runners())
 	}

@@ -20,6 +20,9 @@ func exactly(names ...string) cobra.PositionalArgs {
 		if len(args) == len(names) {
 			return nil
 		}
+		if len(names) == 0 {
+			return usagef("%s takes no arguments; got %d", cmd.CommandPath(), len(args))
+		}
 		return usagef("%s takes %d argument(s), %s; got %d", cmd.CommandPath(), len(names), strings.Join(names, " "), len(args))
 	}
 }

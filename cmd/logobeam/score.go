@@ -58,6 +58,10 @@ or a pattern of such files in quotes. Images are paths or http(s) URLs.
 			cfg.Options.Format = listing.Format(format)
 			cfg.Listing, cfg.Program = args[0], "logobeam "+version()
 
+			if err := cfg.Validate(); err != nil {
+				return usageError{err}
+			}
+
 			var latest atomic.Pointer[pipelines.Progress]
 			cfg.Progress = func(p pipelines.Progress) { latest.Store(&p) }
 			stop := watch(cmd.Context(), cmd.ErrOrStderr(), "scoring", func() tick {
