@@ -196,6 +196,12 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 		Training: &model.Training{Arguments: os.Args[1:], Seed: cfg.Seed, Epochs: cfg.Epochs, Init: init, Frozen: cfg.Freeze, Images: images, Config: config},
 	}}
 
+	whole := m
+	whole.Params = params
+	if err := whole.Validate(); err != nil { // now, rather than when the first epoch is to be saved
+		return err
+	}
+
 	var seen, epoch atomic.Int64 // images of all epochs, the epoch under way
 	total := int64(data.Train.Len())
 	show := func() (stop func()) {
