@@ -66,7 +66,7 @@ func (j *jsonlReader) next() (record, error) {
 		if syntax := new(json.SyntaxError); errors.As(err, &syntax) {
 			r.bad = fmt.Sprintf("no JSON object: %v at byte %d", err, syntax.Offset)
 		} else if other := new(json.UnmarshalTypeError); errors.As(err, &other) {
-			r.bad = "no JSON object but an " + other.Value
+			r.bad = "no JSON object but: " + other.Value
 		}
 		return r, nil
 	}

@@ -83,7 +83,7 @@ func TestRows(t *testing.T) {
 			[]Row{{1, "1", "a.jpg", ""}, {2, "18446744073709551616", "é.jpg", ""}}},
 		{"broken JSON rows", "a.jsonl", `{"post_id":"1","image":"a.jpg"}` + "\n{\n[1]\n" + `{"post_id":2}` + "\n\n" + `{"post_id":1.5,"image":"a"}` + "\n" + `{"post_id":"3","image":"c.jpg"}`,
 			[]Row{{1, "1", "a.jpg", ""}, {2, "", "", "no JSON object: unexpected end of JSON input at byte 1"},
-				{3, "", "", "no JSON object but an array"},
+				{3, "", "", "no JSON object but: array"},
 				{4, "2", "", `the object has no key "image"`}, {6, "1.5", "a", `"post_id" is 1.5: want a string or an integer`}, {7, "3", "c.jpg", ""}}},
 		{"the first JSON row is broken", "a.jsonl", "nonsense\n" + `{"post_id":"3","image":"c.jpg"}`,
 			[]Row{{1, "", "", "no JSON object: invalid character 'o' in literal null (expecting 'u') at byte 2"}, {2, "3", "c.jpg", ""}}},
