@@ -66,7 +66,7 @@ func newClassify() *cobra.Command {
 					return cmd.Context().Err()
 				}
 				if err != nil { // one bad image does not keep the others from an answer
-					fmt.Fprintf(cmd.ErrOrStderr(), "logobeam: %v\n", err)
+					fmt.Fprintf(cmd.ErrOrStderr(), "logobeam: %s\n", oneLine(err))
 					failed++
 					continue
 				}

@@ -50,6 +50,9 @@ it, with macro-F1 (every class weighs the same), the recall on photographs that
 show a logo, and the false alarms on those that show none.`,
 		Args: exactly("LISTING"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkFolder("--confusion", filepath.Dir(picture)); err != nil {
+				return err
+			}
 			c, err := classifier.Load(dir)
 			if err != nil {
 				return err

@@ -32,6 +32,18 @@ func modelFlag(cmd *cobra.Command, dir *string) {
 	cmd.Flags().StringVar(dir, "model", "", "folder of a model (default the built-in one)")
 }
 
+// checkFolder wants the folder that a flag names to be there, before hours of work turn out to be for nothing. A flag that was
+// not given names none.
+func checkFolder(flag, dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return fmt.Errorf("%s: there is no folder %s", flag, dir)
+	}
+	return nil
+}
+
 // allowNetFlag is the flag --allow-net of the commands that fetch; prefixes reads it.
 func allowNetFlag(cmd *cobra.Command, allow *[]string) {
 	cmd.Flags().StringSliceVar(allow, "allow-net", nil, "network whose addresses may be fetched from though they are not public, as 10.0.0.0/8; may be repeated")

@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -64,7 +65,7 @@ func explain(w io.Writer, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintf(w, "logobeam: %s\n", strings.TrimSpace(err.Error()))
+	fmt.Fprintf(w, "logobeam: %s\n", oneLine(err))
 	switch {
 	case errors.As(err, new(usageError)):
 		return exitUsage
@@ -72,6 +73,18 @@ func explain(w io.Writer, err error) int {
 		return exitRejects
 	}
 	return exitFailed
+}
+
+// oneLine is err as a line that a terminal can be shown: several errors stand behind one another, and control characters, which
+// come from names of files and hosts, do not reach it.
+func oneLine(err error) string {
+	line := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, line)
 }
 
 func newRoot() *cobra.Command {

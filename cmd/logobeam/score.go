@@ -61,6 +61,9 @@ or a pattern of such files in quotes. Images are paths or http(s) URLs.
 			if err := cfg.Validate(); err != nil {
 				return usageError{err}
 			}
+			if err := checkFolder("--root", cfg.Images.Root); err != nil {
+				return err
+			}
 
 			var latest atomic.Pointer[pipelines.Progress]
 			cfg.Progress = func(p pipelines.Progress) { latest.Store(&p) }

@@ -41,6 +41,12 @@ PNG: as they are, or after transforms, so that one sees what the network sees.`,
 			if o.rows < 1 || o.columns < 1 {
 				return usagef("--rows %d and --columns %d: want at least 1", o.rows, o.columns)
 			}
+			if err := checkFolder("--out", filepath.Dir(o.out)); err != nil {
+				return err
+			}
+			if err := checkFolder("--root", o.root); err != nil {
+				return err
+			}
 			return o.run(cmd.Context(), cmd.ErrOrStderr(), args[0])
 		},
 	}
@@ -97,7 +103,7 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 			if s, ok := found[label]; ok {
 				label = fmt.Sprintf("%s %.2f", s.Brand, s.Probability)
 			} else {
-				label = "rejected"
+				label = "not scored"
 			}
 		}
 		picture, err := o.picture(ctx, fetcher, list, image)
@@ -105,7 +111,7 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 			return ctx.Err()
 		}
 		if err != nil { // a photograph that cannot be read is an empty frame, with the reason under it
-			fmt.Fprintf(stderr, "logobeam: %v\n", err)
+			fmt.Fprintf(stderr, "logobeam: %s\n", oneLine(err))
 			label += "\n" + reason(err)
 			cells = append(cells, report.Cell{Label: label})
 			continue
