@@ -49,11 +49,11 @@ func New(arch string, classes int) (Network, error) {
 // Normalisation gives the mean and the standard deviation, in 0..255 units and in the order red, green, blue, with
 // which the usual pretrained weights of an architecture want their input: (value - mean) / std. EfficientNet-Lite's are
 // 127 and 128, as its TensorFlow original was trained; every other name gets ImageNet's, as torchvision states them.
-func Normalisation(arch string) (mean, std [3]float32) {
+func Normalisation(arch string) (mean, std [3]float64) {
 	if arch == "efficientnet-lite0" {
-		return [3]float32{127, 127, 127}, [3]float32{128, 128, 128}
+		return [3]float64{127, 127, 127}, [3]float64{128, 128, 128}
 	}
-	return [3]float32{123.675, 116.28, 103.53}, [3]float32{58.395, 57.12, 57.375}
+	return [3]float64{123.675, 116.28, 103.53}, [3]float64{58.395, 57.12, 57.375}
 }
 
 var photograph = Shape{224, 224, 3}

@@ -111,7 +111,7 @@ func TestNormalisation(t *testing.T) {
 			}
 		}
 	}
-	if mean, std := Normalisation("efficientnet-lite0"); mean != [3]float32{127, 127, 127} || std != [3]float32{128, 128, 128} {
+	if mean, std := Normalisation("efficientnet-lite0"); mean != [3]float64{127, 127, 127} || std != [3]float64{128, 128, 128} {
 		t.Errorf("efficientnet-lite0: %v %v", mean, std)
 	}
 }

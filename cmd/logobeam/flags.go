@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/transforms"
 )
 
@@ -59,15 +58,6 @@ func prefixes(cidrs []string) ([]netip.Prefix, error) {
 		nets = append(nets, p)
 	}
 	return nets, nil
-}
-
-// normalisation is the mean and deviation of an architecture's inputs, as package transforms takes them.
-func normalisation(arch string) (mean, std [3]float64) {
-	m, s := model.Normalisation(arch)
-	for c := range 3 {
-		mean[c], std[c] = float64(m[c]), float64(s[c])
-	}
-	return mean, std
 }
 
 // readList reads the list of transforms in a JSON file.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/fetch"
 	"github.com/logobeam/logobeam/pipelines/listing"
@@ -184,7 +185,7 @@ func (o *showFlags) list() (transforms.List, error) {
 			return nil, err
 		}
 		if o.steps == "light" {
-			mean, std := normalisation(m.Network.Arch)
+			mean, std := model.Normalisation(m.Network.Arch)
 			return transforms.DefaultTraining(m.Network.Input.H, mean, std), nil
 		}
 		return transforms.Parse(m.Card.Transforms)

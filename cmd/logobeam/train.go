@@ -267,7 +267,7 @@ func (o *trainFlags) checkOut(cfg train.Config) error {
 
 // lists are the transforms of scoring, which the model keeps, and those of training.
 func (o *trainFlags) lists(net model.Network) (scoring, training transforms.List, err error) {
-	mean, std := normalisation(net.Arch)
+	mean, std := model.Normalisation(net.Arch)
 	size := net.Input.H
 	switch o.scoring {
 	case "crop":
