@@ -94,8 +94,9 @@ func ownTemporaryFolder() (remove func(), err error) {
 type running struct {
 	ctx  context.Context
 	show func(Progress)
+	rows int64 // of the listing
 
-	rows, done, rejected atomic.Int64
+	done, rejected atomic.Int64
 
 	mutex sync.Mutex
 	err   error // the first of a DoFn
@@ -120,8 +121,7 @@ func (cfg ScoreConfig) execute(ctx context.Context, rows int64, build func(id st
 		return err
 	}
 	defer remove()
-	r := &running{ctx: ctx, show: cfg.Progress}
-	r.rows.Store(rows)
+	r := &running{ctx: ctx, show: cfg.Progress, rows: rows}
 	id := strconv.FormatInt(lastRun.Add(1), 10)
 	runs.Store(id, r)
 
@@ -163,7 +163,7 @@ func (r *running) add(rows, rejected int64) {
 	if r == nil {
 		return
 	}
-	p := Progress{Rows: r.rows.Load(), Done: r.done.Add(rows), Rejected: r.rejected.Add(rejected)}
+	p := Progress{Rows: r.rows, Done: r.done.Add(rows), Rejected: r.rejected.Add(rejected)}
 	if r.show != nil {
 		r.show(p)
 	}
