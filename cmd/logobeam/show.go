@@ -11,6 +11,7 @@ import (
 
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/pipelines/classifier"
+	"github.com/logobeam/logobeam/pipelines/corpus"
 	"github.com/logobeam/logobeam/pipelines/fetch"
 	"github.com/logobeam/logobeam/pipelines/listing"
 	"github.com/logobeam/logobeam/pipelines/report"
@@ -107,7 +108,7 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 				label = "not scored"
 			}
 		}
-		picture, err := o.picture(ctx, fetcher, list, image)
+		picture, err := o.picture(ctx, fetcher, list, corpus.Row{Image: image, Label: row[1]})
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -162,14 +163,14 @@ func reason(err error) string {
 }
 
 // picture is a photograph after the transforms.
-func (o *showFlags) picture(ctx context.Context, f *fetch.Fetcher, list transforms.List, image string) (*transforms.Image, error) {
-	data, err := f.Fetch(ctx, image)
+func (o *showFlags) picture(ctx context.Context, f *fetch.Fetcher, list transforms.List, row corpus.Row) (*transforms.Image, error) {
+	data, err := f.Fetch(ctx, row.Image)
 	if err != nil {
 		return nil, err
 	}
-	m, err := list.Picture(data, transforms.Key{Seed: o.seed, Epoch: o.epoch, Image: image}, transforms.DefaultLimits())
+	m, err := list.Picture(data, transforms.Key{Seed: o.seed, Epoch: o.epoch, Image: row.Key()}, transforms.DefaultLimits())
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", fetch.Redact(image), err)
+		return nil, fmt.Errorf("%s: %w", fetch.Redact(row.Image), err)
 	}
 	return m, nil
 }

@@ -124,7 +124,7 @@ func (d *Dataset) Load(i, epoch int, image []float32) error {
 	}
 	data, err := readFile(file, d.opts.Limits.Bytes)
 	if err == nil {
-		err = list.Tensor(data, transforms.Key{Seed: d.opts.Seed, Epoch: epoch, Image: d.name(i)}, d.opts.Limits, image)
+		err = list.Tensor(data, transforms.Key{Seed: d.opts.Seed, Epoch: epoch, Image: d.rows[i].Key()}, d.opts.Limits, image)
 	}
 	if err != nil {
 		return fmt.Errorf("corpus: %s: %w", d.rows[i].Image, err)
@@ -132,9 +132,9 @@ func (d *Dataset) Load(i, epoch int, image []float32) error {
 	return nil
 }
 
-// name is what random transforms and ID know an image by: label and file name, not where it lies, so that moving the
-// images changes nothing.
-func (d *Dataset) name(i int) string { return d.rows[i].Label + "/" + path.Base(d.rows[i].Image) }
+// Key is what random transforms and ID know an image by: label and file name, not where it lies, so that moving the
+// images changes nothing: the Image of a transforms.Key.
+func (r Row) Key() string { return r.Label + "/" + path.Base(r.Image) }
 
 // ID tells datasets apart that training would see differently: it is a hash of the names and labels of the images in their
 // order, of classes, transforms, limits and seed. What the images hold is not part of it.
@@ -153,7 +153,7 @@ func (d *Dataset) identify() (string, error) {
 	}
 	put(string(how))
 	for i, r := range d.rows {
-		put(d.name(i))
+		put(d.rows[i].Key())
 		put(r.Label)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
