@@ -59,11 +59,11 @@ func Conv(dst, src []float32, n int, w *Packed, bias []float32, s Shape, act Act
 		return
 	}
 	if s.flat() {
-		multiply(dst, src, n*s.H*s.W, w.conv, bias, act)
+		multiply(dst, src, n*s.H*s.W, s.pitch(), w.conv, bias, act)
 		return
 	}
 	v := view{kernel: s.Kernel, run: s.run(), stride: s.Stride, h: s.H, w: s.W, c: s.C, outH: s.OutH, outW: s.OutW,
-		yStep: s.OutW * s.OutC, xStep: s.OutC, imageStep: s.out()}
+		yStep: s.OutW * s.pitch(), xStep: s.pitch(), imageStep: s.OutH * s.OutW * s.pitch()}
 	inside := s.inside()
 	var b border
 	if !inside {
@@ -73,7 +73,7 @@ func Conv(dst, src []float32, n int, w *Packed, bias []float32, s Shape, act Act
 	group := together(v.h, v.w, v.c)
 	for i := 0; i < n; i += group {
 		v.images = min(group, n-i)
-		t := tile{a: src[i*s.in():][:v.images*s.in()], c: dst[i*s.out():][:v.images*s.out()]}
+		t := tile{a: src[i*s.in():][:v.images*s.in()], c: dst[i*v.imageStep:]}
 		if !inside {
 			b.fill(t.a, v.images, s.H, s.W)
 			t.a = b.data
@@ -82,16 +82,16 @@ func Conv(dst, src []float32, n int, w *Packed, bias []float32, s Shape, act Act
 	}
 }
 
-// multiply computes dst[rows][p.n] = act(bias + src[rows][p.k] * p).
-func multiply(dst, src []float32, rows int, p panels, bias []float32, act Act) {
-	t := tile{a: src, b: p.data, c: dst, as: p.k, ak: 1, runs: 1, run: p.k, cs: p.n}
+// multiply computes dst[rows][p.n] = act(bias + src[rows][p.k] * p), rows of dst being pitch values apart.
+func multiply(dst, src []float32, rows, pitch int, p panels, bias []float32, act Act) {
+	t := tile{a: src, b: p.data, c: dst, as: p.k, ak: 1, runs: 1, run: p.k, cs: pitch}
 	t.act(act)
 	block := max(l2/p.k, 48)
 	for i := 0; i < rows; i += block {
 		t.a0, t.m = i*p.k, min(block, rows-i)
 		for j := 0; j < p.n; j += p.width {
 			t.b0, t.cols, t.bk = p.strip(j)
-			t.c0 = i*p.n + j
+			t.c0 = i*pitch + j
 			if bias != nil {
 				t.bias = bias[j:]
 			}

@@ -51,7 +51,7 @@ func ConvGradInput(dsrc, ddst, w []float32, n int, s Shape, scratch []float32) {
 		}
 	}
 	if s.flat() {
-		multiply(dsrc, ddst, n*s.H*s.W, newPanels(packed, s.OutC, s.C), nil, Linear)
+		multiply(dsrc, ddst, n*s.H*s.W, s.C, newPanels(packed, s.OutC, s.C), nil, Linear)
 		return
 	}
 	h, width, before := s.spread()

@@ -37,14 +37,25 @@ const (
 // Shape describes a convolution or a pool of one image: an H x W x C input, an OutH x OutW x OutC output, and square
 // windows, the first of which begins PadTop rows above and PadLeft columns left of the input. Windows may hang over
 // the bottom and right edges. For depthwise convolutions and pools OutC is C.
+//
+// Pitch is how many values lie between an output pixel and the next; 0 stands for OutC. A larger one lets Conv write its
+// channels into a stripe of a wider tensor, which spares networks that join layers a copy: dst begins at the stripe, and
+// what lies between stays as it is. Only Conv looks at it.
 type Shape struct {
 	H, W, C, OutH, OutW, OutC int
 	Kernel, Stride            int
 	PadTop, PadLeft           int
+	Pitch                     int
 }
 
 func (s Shape) in() int  { return s.H * s.W * s.C }
 func (s Shape) out() int { return s.OutH * s.OutW * s.OutC }
+func (s Shape) pitch() int {
+	if s.Pitch == 0 {
+		return s.OutC
+	}
+	return s.Pitch
+}
 func (s Shape) run() int { return s.Kernel * s.C } // values of one row of a window, contiguous in the input
 
 // flat reports whether the layer is a product of matrices: every pixel by itself.

@@ -45,6 +45,30 @@ func TestConv(t *testing.T) {
 	}
 }
 
+// A stripe of a wider tensor holds what a tensor of its own would, and its neighbours are left alone.
+func TestConvIntoStripe(t *testing.T) {
+	for _, tt := range convShapes {
+		const n, left, right = 2, 5, 3
+		c := newConvCase(rand.New(rand.NewPCG(1, 2)), n, tt.s)
+		forLevels(t, func(t *testing.T) {
+			packed := PackConv(c.w, tt.s)
+			alone := dirty(n * tt.s.out())
+			Conv(alone, c.src, n, packed, c.bias, tt.s, ReLU, dirty(ConvScratch(tt.s)))
+			wide := tt.s
+			wide.Pitch = left + tt.s.OutC + right
+			dst := make([]float32, n*tt.s.OutH*tt.s.OutW*wide.Pitch)
+			Conv(dst[left:], c.src, n, packed, c.bias, wide, ReLU, dirty(ConvScratch(wide)))
+			want := make([]float32, len(dst))
+			for i := range n * tt.s.OutH * tt.s.OutW {
+				copy(want[i*wide.Pitch+left:], alone[i*tt.s.OutC:][:tt.s.OutC])
+			}
+			if !slices.Equal(dst, want) {
+				t.Errorf("%s: the stripe differs from a tensor of its own, or something beside it was written", tt.why)
+			}
+		})
+	}
+}
+
 // The reference's own gradients, by differences: sum(ddst * dst) is linear in each value, so a step of 1 is exact.
 func TestReferenceGradients(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
