@@ -25,6 +25,12 @@ func channelsAVX2(t *tile)
 func channelsAVX512(t *tile)
 
 //go:noescape
+func maximaAVX2(t *tile)
+
+//go:noescape
+func maximaAVX512(t *tile)
+
+//go:noescape
 func dotsAVX2(dst, src, w *float32, rows, out, k, stride int)
 
 //go:noescape
@@ -76,40 +82,55 @@ func detect() int {
 	return generic
 }
 
-func (t *tile) product() {
-	t.check(1)
-	switch level {
+func (t *tile) productLevel() {
+	if level == generic {
+		t.productGeneric()
+		return
+	}
+	n, cols := lanes(), t.cols
+	if whole := t.cols / n * n; t.cols > 2*n && t.cols > whole && t.padded == 0 {
+		// Wide pieces read whole vectors only: the columns that are left go by themselves.
+		rest := *t
+		rest.b0, rest.c0, rest.cols = t.b0+whole, t.c0+whole, t.cols-whole
+		if t.bias != nil {
+			rest.bias = t.bias[whole:]
+		}
+		rest.productLevel()
+		t.cols = whole
+	}
+	switch nv := (t.cols + n - 1) / n; level {
 	case avx512:
-		t.split(12)
+		t.split([...]int{12, 12, 9, 6}[nv-1])
 		productAVX512(t)
 	case avx2:
-		t.split(avx2Rows(t.cols))
+		t.split([...]int{12, 6}[nv-1])
 		productAVX2(t)
-	default:
-		t.productGeneric()
 	}
+	t.cols = cols
 }
 
-func (t *tile) channels() {
-	t.check(t.cols)
+func (t *tile) channelsLevel() {
+	t.split(12)
 	switch level {
 	case avx512:
-		t.split(12)
 		channelsAVX512(t)
 	case avx2:
-		t.split(avx2Rows(t.cols))
 		channelsAVX2(t)
 	default:
 		t.channelsGeneric()
 	}
 }
 
-// avx2Rows is how many rows the sixteen registers of AVX2 have room for.
-func avx2Rows(cols int) int {
-	if cols > 8 {
-		return 6
+func (t *tile) maximaLevel() {
+	t.split(12)
+	switch level {
+	case avx512:
+		maximaAVX512(t)
+	case avx2:
+		maximaAVX2(t)
+	default:
+		t.maximaGeneric()
 	}
-	return 12
 }
 
 func dots(dst, src, w []float32, rows, out, k, stride int) {

@@ -84,7 +84,7 @@ func Conv(dst, src []float32, n int, w *Packed, bias []float32, s Shape, act Act
 
 // multiply computes dst[rows][p.n] = act(bias + src[rows][p.k] * p), rows of dst being pitch values apart.
 func multiply(dst, src []float32, rows, pitch int, p panels, bias []float32, act Act) {
-	t := tile{a: src, b: p.data, c: dst, as: p.k, ak: 1, runs: 1, run: p.k, cs: pitch}
+	t := tile{a: src, b: p.data, c: dst, as: p.k, ak: 1, runs: 1, run: p.k, cs: pitch, padded: 1}
 	t.act(act)
 	block := max(l2/p.k, 48)
 	for i := 0; i < rows; i += block {
@@ -114,7 +114,7 @@ type view struct {
 // convolve computes the outputs at t.c from t.c0 on for the windows in t.a from t.a0 on.
 func (v view) convolve(t tile, p panels, bias []float32, act Act) {
 	a0, c0 := t.a0, t.c0
-	t.b = p.data
+	t.b, t.padded = p.data, 1
 	t.as, t.ar, t.ak = v.stride*v.c, v.w*v.c, 1
 	t.run = v.run
 	t.m, t.cs = v.outW, v.xStep

@@ -21,9 +21,8 @@ func (s Shape) alike(x int) int {
 // Depthwise computes n images dst[OutH][OutW][C] from src[H][W][C], each channel by itself: dst = act(bias + src * w)
 // with weights w[Kernel][Kernel][C]. bias may be nil.
 func Depthwise(dst, src []float32, n int, w, bias []float32, s Shape, act Act) {
-	t := tile{a: src, b: w, c: dst, as: s.Stride * s.C, ar: s.W * s.C, ak: s.C, br: s.Kernel * s.C, bk: s.C, cs: s.C}
+	t := tile{a: src, b: w, c: dst, as: s.Stride * s.C, ar: s.W * s.C, ak: s.C, br: s.Kernel * s.C, bk: s.C, cs: s.C, cols: s.C, bias: bias}
 	t.act(act)
-	width := 2 * lanes()
 	for i := range n {
 		for y := range s.OutH {
 			ky, kyEnd := s.clip(y, s.PadTop, s.H)
@@ -33,16 +32,10 @@ func Depthwise(dst, src []float32, n int, w, bias []float32, s Shape, act Act) {
 				t.m = s.alike(x)
 				kx, kxEnd := s.clip(x, s.PadLeft, s.W)
 				t.run = max(kxEnd-kx, 0)
-				for c := 0; c < s.C; c += width {
-					t.cols = min(width, s.C-c)
-					if bias != nil {
-						t.bias = bias[c:]
-					}
-					t.a0 = (top*s.W+x*s.Stride-s.PadLeft+kx)*s.C + c
-					t.b0 = (ky*s.Kernel+kx)*s.C + c
-					t.c0 = ((i*s.OutH+y)*s.OutW+x)*s.C + c
-					t.channels()
-				}
+				t.a0 = (top*s.W + x*s.Stride - s.PadLeft + kx) * s.C
+				t.b0 = (ky*s.Kernel + kx) * s.C
+				t.c0 = ((i*s.OutH+y)*s.OutW + x) * s.C
+				t.channels()
 			}
 		}
 	}

@@ -88,7 +88,12 @@ func choose(best int, wish string) int {
 // Features names the assembly in use: "avx512", "avx2+fma" or "generic".
 func Features() string { return names[level] }
 
-// lanes is the number of float32 in a vector register of the level. A tile is up to two registers wide.
+// lanes is the number of float32 in a vector register of the level.
 func lanes() int {
 	return [...]int{generic: 4, avx2: 8, avx512: 16}[level]
+}
+
+// widest is how many registers wide a tile can be.
+func widest() int {
+	return [...]int{generic: 2, avx2: 2, avx512: 4}[level]
 }

@@ -4,15 +4,9 @@ package kernel
 
 func detect() int { return generic }
 
-func (t *tile) product() {
-	t.check(1)
-	t.productGeneric()
-}
-
-func (t *tile) channels() {
-	t.check(t.cols)
-	t.channelsGeneric()
-}
+func (t *tile) productLevel()  { t.productGeneric() }
+func (t *tile) channelsLevel() { t.channelsGeneric() }
+func (t *tile) maximaLevel()   { t.maximaGeneric() }
 
 func dots(dst, src, w []float32, rows, out, k, stride int) {
 	dotsGeneric(dst, src, w, rows, out, k, stride)

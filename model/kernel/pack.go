@@ -11,7 +11,7 @@ type Packed struct {
 }
 
 // panels are a matrix of k rows cut into strips of columns: [n/width][k][width], each strip padded with zeros to whole
-// registers. Only the last strip can be narrower than width.
+// registers. Only the last strip can be narrower than width, which is such that it is not much narrower.
 type panels struct {
 	data     []float32
 	k, n     int
@@ -22,7 +22,9 @@ type panels struct {
 func panelsSize(k, n int) int { return k * roundUp(n, lanes()) }
 
 func newPanels(data []float32, k, n int) panels {
-	return panels{data[:panelsSize(k, n)], k, n, 2 * lanes(), lanes()}
+	vectors := (n + lanes() - 1) / lanes()
+	strips := (vectors + widest() - 1) / widest()
+	return panels{data[:panelsSize(k, n)], k, n, (vectors + strips - 1) / strips * lanes(), lanes()}
 }
 
 // strip is where the strip from column j begins, how many columns it has, and how far apart its rows are.

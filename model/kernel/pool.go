@@ -3,25 +3,22 @@ package kernel
 // MaxPool computes n images dst[OutH][OutW][C] from src[H][W][C]: the largest value of each window. Padding never wins;
 // nor does NaN, unless the window begins with it.
 func MaxPool(dst, src []float32, n int, s Shape) {
+	t := tile{a: src, c: dst, as: s.Stride * s.C, ar: s.W * s.C, ak: s.C, cs: s.C, cols: s.C}
 	for i := range n {
-		image := src[i*s.in():][:s.in()]
 		for y := range s.OutH {
 			ky, kyEnd := s.clip(y, s.PadTop, s.H)
-			for x := range s.OutW {
+			t.runs = kyEnd - ky
+			top := i*s.H + y*s.Stride - s.PadTop + ky
+			for x := 0; x < s.OutW; x += t.m {
+				t.m = s.alike(x)
 				kx, kxEnd := s.clip(x, s.PadLeft, s.W)
-				d := dst[((i*s.OutH+y)*s.OutW+x)*s.C:][:s.C]
-				if kyEnd <= ky || kxEnd <= kx {
-					clear(d)
-					continue
-				}
-				at := ((y*s.Stride-s.PadTop+ky)*s.W + x*s.Stride - s.PadLeft + kx) * s.C
-				copy(d, image[at:])
-				for r := range kyEnd - ky {
-					for k := range kxEnd - kx {
-						if r|k != 0 {
-							maxTo(d, image[at+(r*s.W+k)*s.C:][:s.C])
-						}
-					}
+				t.run = kxEnd - kx
+				t.a0 = (top*s.W + x*s.Stride - s.PadLeft + kx) * s.C
+				t.c0 = ((i*s.OutH+y)*s.OutW + x) * s.C
+				if t.runs > 0 && t.run > 0 {
+					t.maxima()
+				} else {
+					clear(dst[t.c0:][:s.C])
 				}
 			}
 		}

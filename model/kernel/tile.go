@@ -9,7 +9,8 @@ import "fmt"
 //	c[c0+i*cs+j] = act(start + sum over r < runs, k < run of a[a0+i*as+r*ar+k*ak] * b[b0+r*br+k*bk+j])
 //
 // and channels the same with j added to the index of a as well. start is the old value of c if add is set, else
-// bias[j], or 0 without bias. All strides are in values; those of a and b may be negative.
+// bias[j], or 0 without bias. maxima is the largest a that channels would read; b, add, bias and the activation are
+// nothing to it. All strides are in values; those of a and b may be negative.
 //
 // The assembly reads the fields by their offsets, taken from this struct by the generator's copy: keep both alike.
 type tile struct {
@@ -20,8 +21,9 @@ type tile struct {
 	cs             int
 	m, cols        int
 	runs, run      int
-	rows           int // height of the tiles the assembly cuts m into, so that none is much smaller than the others
+	rows           int // height of the pieces the assembly cuts m into, so that none is much smaller than the others
 	add, low, high int // 1: start from c; replace values below 0; replace values above 6
+	padded         int // 1: product may read b up to the next whole vector
 }
 
 // Flags of tile.
@@ -35,17 +37,39 @@ func (t *tile) act(a Act) {
 	}
 }
 
-// check panics when a tile would leave its slices, which keeps assembly as safe as Go. aw is how many values of a one
-// product needs: 1, or cols for channels.
-func (t *tile) check(aw int) {
+// check panics when a tile would leave its slices, which keeps assembly as safe as Go. aw and bw are how many values of a
+// and b one product needs.
+func (t *tile) check(aw, bw int) {
 	if t.bias != nil {
 		_ = t.bias[t.cols-1]
 	}
 	if t.runs > 0 && t.run > 0 {
 		reach(t.a, t.a0, aw, (t.m-1)*t.as, (t.runs-1)*t.ar, (t.run-1)*t.ak)
-		reach(t.b, t.b0, t.cols, (t.runs-1)*t.br, (t.run-1)*t.bk, 0)
+		if bw > 0 {
+			reach(t.b, t.b0, bw, (t.runs-1)*t.br, (t.run-1)*t.bk, 0)
+		}
 	}
 	reach(t.c, t.c0, t.cols, (t.m-1)*t.cs, 0, 0)
+}
+
+// product and its siblings run the twin of the level in use.
+func (t *tile) product() {
+	width := t.cols
+	if t.padded != 0 {
+		width = roundUp(width, lanes())
+	}
+	t.check(1, width)
+	t.productLevel()
+}
+
+func (t *tile) channels() {
+	t.check(t.cols, t.cols)
+	t.channelsLevel()
+}
+
+func (t *tile) maxima() {
+	t.check(t.cols, 0)
+	t.maximaLevel()
 }
 
 // reach panics unless s holds width values at from moved by any of the distances.
@@ -171,6 +195,19 @@ func (t *tile) product2x4(i, j int) {
 	t.end(i+1, j+1, u1)
 	t.end(i+1, j+2, u2)
 	t.end(i+1, j+3, u3)
+}
+
+// maximaGeneric is maxima in Go.
+func (t *tile) maximaGeneric() {
+	for i := range t.m {
+		a, c := t.a0+i*t.as, t.c0+i*t.cs
+		copy(t.c[c:c+t.cols], t.a[a:])
+		for r := range t.runs {
+			for k := range t.run {
+				maxToGeneric(t.c[c:c+t.cols], t.a[a+r*t.ar+k*t.ak:][:t.cols])
+			}
+		}
+	}
 }
 
 // channelsGeneric is channels in Go.
