@@ -124,6 +124,9 @@ func TestCompileRefuses(t *testing.T) {
 	}
 }
 
+// align is how many float32 there are in a cache line.
+const align = line / 4
+
 // checkBuffers fails unless all that are alive at the same time lie apart and within memory.
 func checkBuffers(t interface{ Fatalf(string, ...any) }, buffers []buffer, memory int) {
 	for i, a := range buffers {
@@ -149,7 +152,7 @@ func TestArrange(t *testing.T) {
 			buffers[i] = buffer{size: rapid.IntRange(1, 100).Draw(t, "size"), first: first, last: first + rapid.IntRange(0, 10).Draw(t, "life")}
 			sum += buffers[i].size + align
 		}
-		memory := arrange(buffers)
+		memory := arrange(buffers, align)
 		checkBuffers(t, buffers, memory)
 		for at := -1; at <= 40; at++ {
 			alive := 0
@@ -176,29 +179,46 @@ func TestPlannedBuffers(t *testing.T) {
 		}
 		plan := compile(t, n, randomParams(t, n, 1))
 		checkBuffers(t, plan.buffers, plan.memory)
-		content := make([]string, len(plan.buffers)) // whose output a buffer holds
-		content[plan.in] = model.Input
+		content := make([]map[int]string, len(plan.buffers)) // whose output lies in a buffer, by the first channel
+		content[plan.in] = map[int]string{0: model.Input}
 		before := model.Input
+		shapes, err := n.Shapes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		channels := map[string]int{model.Input: n.Input.C}
 		for i, l := range n.Layers {
+			channels[l.Name] = shapes[i].C
 			from := l.From
 			if len(from) == 0 {
 				from = []string{before}
 			}
 			s := plan.steps[i]
+			if b := plan.buffers[s.dst]; i < b.first || i > b.last {
+				t.Errorf("%s: layer %s writes outside its life %+v", arch, l.Name, b)
+			}
+			channel := 0
 			for j, name := range from {
-				if content[s.src[j]] != name {
-					t.Errorf("%s: layer %s reads %s where %s lies", arch, l.Name, name, content[s.src[j]])
+				at := 0
+				if l.Op == model.Concat && s.src[j] == s.dst { // it is there already
+					at = channel
+				} else if l.Op == model.Concat && !slices.Contains(s.copies, copying{s.src[j], channels[name], channel}) {
+					t.Errorf("%s: %s neither lies in its stripe of %s nor is copied there", arch, name, l.Name)
+				}
+				if content[s.src[j]][at] != name {
+					t.Errorf("%s: layer %s reads %s where %v lie", arch, l.Name, name, content[s.src[j]])
 				}
 				if b := plan.buffers[s.src[j]]; i < b.first || i > b.last {
 					t.Errorf("%s: layer %s reads %s outside its life %+v", arch, l.Name, name, b)
 				}
+				channel += channels[name]
 			}
-			if b := plan.buffers[s.dst]; i < b.first || i > b.last {
-				t.Errorf("%s: layer %s writes outside its life %+v", arch, l.Name, b)
+			if s.shape.Pitch == 0 || content[s.dst] == nil {
+				content[s.dst] = map[int]string{}
 			}
-			content[s.dst], before = l.Name, l.Name
+			content[s.dst][s.to], before = l.Name, l.Name
 		}
-		if b := plan.buffers[plan.out]; b.first > -1 || b.last < len(n.Layers) || content[plan.out] != before {
+		if b := plan.buffers[plan.out]; b.first > -1 || b.last < len(n.Layers) || content[plan.out][0] != before {
 			t.Errorf("%s: the logits %+v do not last until the next run", arch, b)
 		}
 	}
@@ -269,6 +289,64 @@ func TestRunAllocatesNothing(t *testing.T) {
 			t.Errorf("%s: %v allocations a run", arch, got)
 		}
 	}
+}
+
+// Squeezenet's joined convolutions are the ones that this is for.
+func TestConvolutionsWriteIntoStripes(t *testing.T) {
+	n := reduced(t, "squeezenet", 5)
+	for i, s := range compile(t, n, randomParams(t, n, 1)).steps {
+		if name := n.Layers[i].Name; len(s.copies) > 0 || strings.Contains(name, "expand") != (s.shape.Pitch > 0) {
+			t.Errorf("%s: %d copies, %d values from pixel to pixel", name, len(s.copies), s.shape.Pitch)
+		}
+	}
+}
+
+// Goroutines that share an image give it the logits that one gives it.
+func TestSpreadChangesNothing(t *testing.T) {
+	for _, arch := range append(model.Architectures(), "wide") {
+		n := wide()
+		if arch != "wide" {
+			n = reduced(t, arch, 5)
+		}
+		plan := compile(t, n, randomParams(t, n, 1))
+		alone := plan.NewArena(3)
+		for _, cores := range []int{1, 2, 3, 16} {
+			spread := plan.NewArena(3).Spread(cores)
+			for run := range 2 {
+				for i := range 3 {
+					image := randomImage(n, uint64(run*3+i))
+					copy(alone.Input(i), image)
+					copy(spread.Input(i), image)
+				}
+				if want, got := alone.Run(3-run), spread.Run(3-run); !slices.Equal(want, got) {
+					t.Errorf("%s on %d cores: %v; on one %v", arch, cores, got, want)
+				}
+			}
+			parts := 0
+			for _, p := range spread.parts {
+				parts = max(parts, len(p))
+			}
+			if arch == "wide" && parts != cores {
+				t.Errorf("%d cores work on up to %d parts", cores, parts)
+			}
+		}
+	}
+}
+
+// wide is a network of layers that are each worth several goroutines, with every kind of window.
+func wide() model.Network {
+	return model.Network{Arch: "wide", Input: model.Shape{H: 49, W: 50, C: 8}, Layers: []model.Layer{
+		{Name: "a", Op: model.Conv, Out: 40, Kernel: 5, Pad: 2, Act: model.ReLU},
+		{Name: "b", Op: model.Conv, From: []string{"a"}, Out: 40, Kernel: 3, Padding: model.Same, Stride: 2, Act: model.ReLU6},
+		{Name: "c", Op: model.Conv, From: []string{"a"}, Out: 200, Kernel: 1, Stride: 2},
+		{Name: "d", Op: model.Concat, From: []string{"b", "c"}},
+		{Name: "e", Op: model.Depthwise, Kernel: 5, Pad: 2, Act: model.ReLU6},
+		{Name: "f", Op: model.Depthwise, Kernel: 3, Stride: 2, Padding: model.Same},
+		{Name: "g", Op: model.MaxPool, From: []string{"d"}, Kernel: 9, Stride: 1, Pad: 3, Padding: model.CeilMode},
+		{Name: "h", Op: model.Conv, From: []string{"g"}, Out: 16, Kernel: 1, Act: model.ReLU},
+		{Name: "i", Op: model.Dense, Out: 600, Act: model.ReLU},
+		{Name: "j", Op: model.Dense, Out: 5},
+	}}
 }
 
 func TestLogitsStayWhileInputsAreWritten(t *testing.T) {
