@@ -28,7 +28,8 @@ type Model struct {
 	Params  Params
 }
 
-// Card is what model.json says of a model beside its network. Only Classes and Transforms change what it answers.
+// Card is what model.json says of a model beside its network. Only Classes, Transforms and Quantization's ranges change
+// what it answers.
 type Card struct {
 	// Classes are the names of the network's outputs, in their order.
 	Classes []string `json:"classes"`
@@ -38,6 +39,9 @@ type Card struct {
 	Precision string `json:"precision"`
 	// Weights is the SHA-256 of model.safetensors in hexadecimal. Save sets it and Load compares it.
 	Weights string `json:"weights_sha256"`
+
+	// Quantization is there if the model can be run in int8. Its ranges change what int8 answers.
+	Quantization *Quantization `json:"quantization,omitempty"`
 
 	Description string    `json:"description,omitempty"`
 	Sources     []string  `json:"sources,omitempty"` // weights and photographs it was made from, and their licences
@@ -117,11 +121,14 @@ func (m *Model) describe() error {
 	if err := json.Unmarshal(m.Card.Transforms, &steps); err != nil || steps == nil {
 		return fmt.Errorf("model: transforms are %.40q; want a JSON list of steps", m.Card.Transforms)
 	}
+	if m.Card.Quantization != nil {
+		return m.Card.Quantization.Check(m.Network)
+	}
 	return nil
 }
 
-// Hash is the SHA-256, in hexadecimal, of everything that changes what m answers: classes, network, transforms and
-// weights. How the transforms are indented does not matter, nor what else the card says.
+// Hash is the SHA-256, in hexadecimal, of everything that changes what m answers: classes, network, transforms,
+// weights, and the ranges of its quantization if it has one. How the transforms are indented does not matter, nor what else the card says.
 func (m *Model) Hash() string {
 	h := sha256.New()
 	var transforms any
@@ -132,6 +139,9 @@ func (m *Model) Hash() string {
 	}
 	// Encoding strings, numbers and what Decode gave cannot fail.
 	json.NewEncoder(h).Encode([]any{"logobeam model", format, m.Card.Classes, transforms, m.Network})
+	if q := m.Card.Quantization; q != nil {
+		json.NewEncoder(h).Encode(q.Ranges)
+	}
 	all, err := m.Network.Parameters()
 	if err != nil {
 		return hex.EncodeToString(h.Sum(nil))

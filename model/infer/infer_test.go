@@ -249,6 +249,12 @@ func TestMemoryIsReused(t *testing.T) {
 	}
 }
 
+// both compiles a network in every precision.
+func both(t testing.TB, n model.Network, p model.Params) []*Plan {
+	t.Helper()
+	return []*Plan{compile(t, n, p), compileInt8(t, n, p)}
+}
+
 // An image's logits are the same bits alone, in any place of a batch, and among any others.
 func TestBatchChangesNothing(t *testing.T) {
 	for _, arch := range append(model.Architectures(), "mixed") {
@@ -256,21 +262,22 @@ func TestBatchChangesNothing(t *testing.T) {
 		if arch != "mixed" {
 			n = reduced(t, arch, 5)
 		}
-		plan := compile(t, n, randomParams(t, n, 1))
-		alone, batch := plan.NewArena(1), plan.NewArena(5)
-		var want [5][]float32
-		for i := range want {
-			copy(alone.Input(0), randomImage(n, uint64(i)))
-			want[i] = slices.Clone(alone.Run(1))
-		}
-		for _, order := range [][]int{{0, 1, 2, 3, 4}, {4, 2, 0}, {3, 3}, {}} {
-			for place, i := range order {
-				copy(batch.Input(place), randomImage(n, uint64(i)))
+		for _, plan := range both(t, n, randomParams(t, n, 1)) {
+			alone, batch := plan.NewArena(1), plan.NewArena(5)
+			var want [5][]float32
+			for i := range want {
+				copy(alone.Input(0), randomImage(n, uint64(i)))
+				want[i] = slices.Clone(alone.Run(1))
 			}
-			got := batch.Run(len(order))
-			for place, i := range order {
-				if row := got[place*plan.Classes():][:plan.Classes()]; !slices.Equal(row, want[i]) {
-					t.Errorf("%s: image %d at %d of %d: %v; alone %v", arch, i, place, len(order), row, want[i])
+			for _, order := range [][]int{{0, 1, 2, 3, 4}, {4, 2, 0}, {3, 3}, {}} {
+				for place, i := range order {
+					copy(batch.Input(place), randomImage(n, uint64(i)))
+				}
+				got := batch.Run(len(order))
+				for place, i := range order {
+					if row := got[place*plan.Classes():][:plan.Classes()]; !slices.Equal(row, want[i]) {
+						t.Errorf("%s, %s: image %d at %d of %d: %v; alone %v", arch, plan.Precision(), i, place, len(order), row, want[i])
+					}
 				}
 			}
 		}
@@ -283,10 +290,11 @@ func TestRunAllocatesNothing(t *testing.T) {
 		if arch != "mixed" {
 			n = reduced(t, arch, 5)
 		}
-		plan := compile(t, n, randomParams(t, n, 1))
-		arena := plan.NewArena(2)
-		if got := testing.AllocsPerRun(2, func() { Softmax(arena.Run(2), plan.Classes()) }); got != 0 {
-			t.Errorf("%s: %v allocations a run", arch, got)
+		for _, plan := range both(t, n, randomParams(t, n, 1)) {
+			arena := plan.NewArena(2)
+			if got := testing.AllocsPerRun(2, func() { Softmax(arena.Run(2), plan.Classes()) }); got != 0 {
+				t.Errorf("%s, %s: %v allocations a run", arch, plan.Precision(), got)
+			}
 		}
 	}
 }
@@ -303,31 +311,28 @@ func TestConvolutionsWriteIntoStripes(t *testing.T) {
 
 // Goroutines that share an image give it the logits that one gives it.
 func TestSpreadChangesNothing(t *testing.T) {
-	for _, arch := range append(model.Architectures(), "wide") {
-		n := wide()
-		if arch != "wide" {
-			n = reduced(t, arch, 5)
-		}
-		plan := compile(t, n, randomParams(t, n, 1))
-		alone := plan.NewArena(3)
-		for _, cores := range []int{1, 2, 3, 16} {
-			spread := plan.NewArena(3).Spread(cores)
-			for run := range 2 {
-				for i := range 3 {
-					image := randomImage(n, uint64(run*3+i))
-					copy(alone.Input(i), image)
-					copy(spread.Input(i), image)
+	for _, n := range []model.Network{wide(), mixed()} {
+		for _, plan := range both(t, n, randomParams(t, n, 1)) {
+			alone := plan.NewArena(3)
+			for _, cores := range []int{1, 2, 3, 16} {
+				spread := plan.NewArena(3).Spread(cores)
+				for run := range 2 {
+					for i := range 3 {
+						image := randomImage(n, uint64(run*3+i))
+						copy(alone.Input(i), image)
+						copy(spread.Input(i), image)
+					}
+					if want, got := alone.Run(3-run), spread.Run(3-run); !slices.Equal(want, got) {
+						t.Errorf("%s, %s on %d cores: %v; on one %v", n.Arch, plan.Precision(), cores, got, want)
+					}
 				}
-				if want, got := alone.Run(3-run), spread.Run(3-run); !slices.Equal(want, got) {
-					t.Errorf("%s on %d cores: %v; on one %v", arch, cores, got, want)
+				parts := 0
+				for _, p := range spread.parts {
+					parts = max(parts, len(p))
 				}
-			}
-			parts := 0
-			for _, p := range spread.parts {
-				parts = max(parts, len(p))
-			}
-			if arch == "wide" && parts != cores {
-				t.Errorf("%d cores work on up to %d parts", cores, parts)
+				if n.Arch == "wide" && parts != cores {
+					t.Errorf("%d cores work on up to %d parts", cores, parts)
+				}
 			}
 		}
 	}
@@ -351,16 +356,17 @@ func wide() model.Network {
 
 func TestLogitsStayWhileInputsAreWritten(t *testing.T) {
 	n := mixed()
-	plan := compile(t, n, randomParams(t, n, 1))
-	arena := plan.NewArena(2)
-	copy(arena.Input(0), randomImage(n, 1))
-	copy(arena.Input(1), randomImage(n, 2))
-	logits := arena.Run(2)
-	before := slices.Clone(logits)
-	clear(arena.Input(0))
-	clear(arena.Input(1))
-	if !slices.Equal(before, logits) {
-		t.Error("writing the next inputs changed the logits")
+	for _, plan := range both(t, n, randomParams(t, n, 1)) {
+		arena := plan.NewArena(2)
+		copy(arena.Input(0), randomImage(n, 1))
+		copy(arena.Input(1), randomImage(n, 2))
+		logits := arena.Run(2)
+		before := slices.Clone(logits)
+		clear(arena.Input(0))
+		clear(arena.Input(1))
+		if !slices.Equal(before, logits) {
+			t.Errorf("%s: writing the next inputs changed the logits", plan.Precision())
+		}
 	}
 }
 
@@ -385,11 +391,13 @@ func TestSoftmax(t *testing.T) {
 
 func TestPredict(t *testing.T) {
 	n := reduced(t, "mlp", 3)
-	plan := compile(t, n, randomParams(t, n, 1))
-	load := func(i int, image []float32) error {
-		copy(image, randomImage(n, uint64(i)))
-		return nil
+	for _, plan := range both(t, n, randomParams(t, n, 1)) {
+		testPredict(t, n, plan)
 	}
+}
+
+func testPredict(t *testing.T, n model.Network, plan *Plan) {
+	load := images(n)
 	const count = 23
 	arena := plan.NewArena(1)
 	var want []float32

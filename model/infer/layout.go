@@ -12,9 +12,10 @@ type step struct {
 	op    model.Op
 	act   kernel.Act
 	shape kernel.Shape
-	// weight and bias are the network's own; packed is the weights as the kernels read them.
+	// weight and bias are the network's own; packed, or quantized where that is there, is how the kernels read them.
 	weight, bias []float32
 	packed       *kernel.Packed
+	quantized    *quantized
 
 	dst int   // buffer that the output goes to, or lies in a stripe of
 	src []int // buffers of the inputs

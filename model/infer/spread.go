@@ -22,11 +22,20 @@ func (a *Arena) Spread(cores int) *Arena {
 			scratch = max(scratch, part.scratch())
 		}
 	}
-	a.scratch = make([][]float32, max(cores, 1))
-	for i := range a.scratch {
-		a.scratch[i] = make([]float32, scratch)
+	if a.plan.precision == model.Int8 {
+		a.bytes.scratch = rows[uint8](max(cores, 1), scratch)
+	} else {
+		a.floats.scratch = rows[float32](max(cores, 1), scratch)
 	}
 	return a
+}
+
+func rows[T any](n, length int) [][]T {
+	all := make([][]T, n)
+	for i := range all {
+		all[i] = make([]T, length)
+	}
+	return all
 }
 
 // together runs the parts of a step side by side.
@@ -34,18 +43,18 @@ func (a *Arena) together(parts []step, n int) {
 	var all sync.WaitGroup
 	for i := range parts[1:] {
 		all.Add(1)
-		go a.alone(&parts[1+i], n, a.scratch[1+i], &all)
+		go a.alone(&parts[1+i], n, 1+i, &all)
 	}
 	all.Add(1)
-	a.alone(&parts[0], n, a.scratch[0], &all)
+	a.alone(&parts[0], n, 0, &all)
 	all.Wait()
 }
 
 // alone runs one part for one image after another, since only whole images lie side by side.
-func (a *Arena) alone(part *step, n int, scratch []float32, all *sync.WaitGroup) {
+func (a *Arena) alone(part *step, n, goroutine int, all *sync.WaitGroup) {
 	defer all.Done()
 	for i := range n {
-		a.step(part, i, 1, scratch)
+		a.step(part, i, 1, goroutine)
 	}
 }
 
@@ -95,6 +104,10 @@ func (s *step) outputs(from, to int) step {
 	part.shape.OutC = to - from
 	part.weight, part.bias = s.weight[from*in:to*in], s.bias[from:to]
 	part.to += from
+	if s.quantized != nil {
+		q := *s.quantized
+		part.quantized = &q
+	}
 	part.pack()
 	return part
 }

@@ -1,0 +1,93 @@
+package model
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// Precision is the arithmetic that a network is run in.
+type Precision string
+
+// The precisions.
+const (
+	FP32 Precision = "fp32" // float32 throughout
+	Int8 Precision = "int8" // int8 weights, uint8 activations, exact sums
+)
+
+// Precisions lists the names that can be asked for.
+func Precisions() []Precision { return []Precision{FP32, Int8} }
+
+// Range is the least and the largest value that int8 has to stand for; what lies beyond is clipped.
+type Range [2]float32
+
+// Quantization is what a model needs, beside its weights, to be run in int8: the range of every activation, found with
+// photographs (Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
+// 2018). The weights' own scales follow from the weights, so a quantised model keeps them as they were and can be run in
+// fp32 as well.
+type Quantization struct {
+	// Ranges are by the name of the layer whose output they are of, and Input.
+	Ranges map[string]Range `json:"ranges"`
+	Method string           `json:"method"` // by which the ranges were chosen
+	Images int              `json:"images"` // that they were found with
+	// Metrics are the figures of each split in both precisions, named as `logobeam evaluate --json` names them. They are
+	// what int8 costs.
+	Metrics map[string]map[Precision]map[string]float64 `json:"metrics,omitempty"`
+}
+
+// WorthInt8 is how much macro-F1 int8 may cost and still be what a model is run in by default.
+const WorthInt8 = 0.003
+
+// Cost is how much macro-F1 int8 loses on a split. It is below 0 where int8 does better. Not ok says that nobody measured.
+func (q *Quantization) Cost(split string) (cost float64, ok bool) {
+	fp32, ok := q.Metrics[split][FP32]["macro_f1"]
+	if !ok {
+		return 0, false
+	}
+	int8, ok := q.Metrics[split][Int8]["macro_f1"]
+	return fp32 - int8, ok
+}
+
+// DefaultPrecision is what a model is run in unless something else is asked for: int8 where the card says that it costs at
+// most WorthInt8 on the validation split, or on every split if there is none of that name, and fp32 otherwise.
+func (c Card) DefaultPrecision() Precision {
+	if c.Quantization == nil {
+		return FP32
+	}
+	splits := slices.Collect(maps.Keys(c.Quantization.Metrics))
+	if slices.Contains(splits, "validation") {
+		splits = []string{"validation"}
+	}
+	for _, split := range splits {
+		if cost, ok := c.Quantization.Cost(split); !ok || cost > WorthInt8 {
+			return FP32
+		}
+	}
+	if len(splits) == 0 {
+		return FP32
+	}
+	return Int8
+}
+
+// Check says what keeps q from quantising n: a range that is missing, of no layer, infinite or upside down.
+func (q *Quantization) Check(n Network) error {
+	names := []string{Input}
+	for _, l := range n.Layers {
+		names = append(names, l.Name)
+	}
+	for _, name := range names {
+		r, ok := q.Ranges[name]
+		if !ok {
+			return fmt.Errorf("model: quantization: the range of layer %s is missing", name)
+		}
+		if _, ok := finite(r[:]); !ok || r[0] > r[1] {
+			return fmt.Errorf("model: quantization: layer %s has the range %g to %g", name, r[0], r[1])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(q.Ranges)) {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("model: quantization: the network has no layer %s", name)
+		}
+	}
+	return nil
+}
