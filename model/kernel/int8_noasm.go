@@ -1,3 +1,5 @@
+//go:build !amd64 || noasm
+
 package kernel
 
 func (t *tileInt8) product() {
@@ -6,7 +8,7 @@ func (t *tileInt8) product() {
 }
 
 func (t *tileInt8) channels() {
-	t.check(4 * t.cols)
+	t.check(4 * roundUp(t.cols, stripInt8/2))
 	t.channelsGeneric()
 }
 
