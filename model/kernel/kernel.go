@@ -17,12 +17,20 @@
 // Slices that are too short panic. Sizes must be positive, n and rows may be 0. Nothing is checked beyond that:
 // shapes come from package model, which does check them.
 //
-// The Go code is the specification. On amd64 the inner loops (tile.go, vector.go) have twins in assembly, made by
-// the generator in _gen and chosen at start by what the processor has. LOGOBEAM_KERNEL=generic, avx2 or avx512 asks
-// for a lesser one; the build tag noasm leaves them out.
+// The Go code is the specification. The inner loops (tile.go, vector.go) have twins in assembly, made by the generators in
+// _gen and chosen at start by what the processor has: AVX-512 and AVX2 with FMA on amd64, NEON on arm64, where they are
+// tested in an emulator and their speed has not been measured. LOGOBEAM_KERNEL=generic, avx2, avx512 or neon asks for one
+// of them; what the processor lacks is not followed (CheckEnvironment). The build tag noasm leaves them out.
 package kernel
 
-import "os"
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+//go:generate go run -C _gen ./arm64 -out ../kernels_arm64.s
 
 // Act is the activation that ends a layer.
 type Act uint8
@@ -63,37 +71,66 @@ func (s Shape) flat() bool {
 	return s.Kernel == 1 && s.Stride == 1 && s.PadTop == 0 && s.PadLeft == 0 && s.OutH == s.H && s.OutW == s.W
 }
 
-// Levels of assembly, in rising order.
+// Levels of assembly.
 const (
 	generic = iota
 	avx2
 	avx512
+	neon
 )
 
-var names = [...]string{generic: "generic", avx2: "avx2+fma", avx512: "avx512"}
+var names = [...]string{generic: "generic", avx2: "avx2+fma", avx512: "avx512", neon: "neon"}
+
+// wishes are the values of LOGOBEAM_KERNEL.
+var wishes = [...]string{generic: "generic", avx2: "avx2", avx512: "avx512", neon: "neon"}
 
 // level is what runs. Tests lower it; nothing else writes it.
-var level = choose(detect(), os.Getenv("LOGOBEAM_KERNEL"))
+var level, honoured = choose(detect(), os.Getenv("LOGOBEAM_KERNEL"))
 
-func choose(best int, wish string) int {
-	switch wish {
-	case "generic":
-		return generic
-	case "avx2":
-		return min(best, avx2)
+// levels are those that run on a processor whose best level is given, the best one last.
+func levels(best int) []int {
+	switch best {
+	case generic:
+		return []int{generic}
+	case avx512:
+		return []int{generic, avx2, avx512}
 	}
-	return best
+	return []int{generic, best}
 }
 
-// Features names the assembly in use: "avx512", "avx2+fma" or "generic".
+// choose gives the level to run, and whether it is the one that was wished for, if any was.
+func choose(best int, wish string) (level int, honoured bool) {
+	for _, l := range levels(best) {
+		if wishes[l] == wish {
+			return l, true
+		}
+	}
+	return best, wish == ""
+}
+
+// Features names the assembly in use: "avx512", "avx2+fma", "neon" or "generic".
 func Features() string { return names[level] }
+
+// CheckEnvironment tells of a value of LOGOBEAM_KERNEL that is unknown or more than the processor has, and that was
+// therefore not followed.
+func CheckEnvironment() error {
+	if honoured {
+		return nil
+	}
+	var have []string
+	for _, l := range levels(detect()) {
+		have = append(have, wishes[l])
+	}
+	return fmt.Errorf("LOGOBEAM_KERNEL=%s is not among what this program has for this processor (%s): kernels are %s",
+		strconv.Quote(os.Getenv("LOGOBEAM_KERNEL")), strings.Join(have, ", "), Features())
+}
 
 // lanes is the number of float32 in a vector register of the level.
 func lanes() int {
-	return [...]int{generic: 4, avx2: 8, avx512: 16}[level]
+	return [...]int{generic: 4, avx2: 8, avx512: 16, neon: 4}[level]
 }
 
 // widest is how many registers wide a tile can be.
 func widest() int {
-	return [...]int{generic: 2, avx2: 2, avx512: 4}[level]
+	return [...]int{generic: 2, avx2: 2, avx512: 4, neon: 3}[level]
 }

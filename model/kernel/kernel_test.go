@@ -338,7 +338,7 @@ func TestLevelsAgree(t *testing.T) {
 			t.Skip()
 		}
 		want := all(generic)
-		for l := generic + 1; l <= best; l++ {
+		for _, l := range levels(best)[1:] {
 			for i, got := range all(l) {
 				for j, v := range got {
 					w := float64(want[i][j])
@@ -459,20 +459,28 @@ func TestAllocations(t *testing.T) {
 
 func TestChoose(t *testing.T) {
 	for _, tt := range []struct {
-		best       int
-		wish       string
-		want       int
-		wantReason string
+		best     int
+		wish     string
+		want     int
+		honoured bool
+		why      string
 	}{
-		{avx512, "", avx512, "no wish"},
-		{avx512, "avx2", avx2, "less than possible"},
-		{avx512, "generic", generic, "nothing"},
-		{avx2, "avx512", avx2, "more than possible"},
-		{generic, "avx2", generic, "more than possible"},
-		{avx2, "abacus", avx2, "unknown wishes are no wishes"},
+		{avx512, "", avx512, true, "no wish"},
+		{avx512, "avx512", avx512, true, "what there is"},
+		{avx512, "avx2", avx2, true, "less than possible"},
+		{avx512, "generic", generic, true, "nothing"},
+		{avx2, "avx512", avx2, false, "more than possible"},
+		{generic, "avx2", generic, false, "more than possible"},
+		{avx2, "abacus", avx2, false, "unknown"},
+		{avx2, "AVX2", avx2, false, "unknown"},
+		{neon, "", neon, true, "no wish"},
+		{neon, "neon", neon, true, "what there is"},
+		{neon, "generic", generic, true, "nothing"},
+		{neon, "avx2", neon, false, "another processor's"},
+		{avx512, "neon", avx512, false, "another processor's"},
 	} {
-		if got := choose(tt.best, tt.wish); got != tt.want {
-			t.Errorf("%s: choose(%s, %q) is %s; want %s", tt.wantReason, names[tt.best], tt.wish, names[got], names[tt.want])
+		if got, honoured := choose(tt.best, tt.wish); got != tt.want || honoured != tt.honoured {
+			t.Errorf("%s: choose(%s, %q) is %s, %v; want %s, %v", tt.why, names[tt.best], tt.wish, names[got], honoured, names[tt.want], tt.honoured)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 func forLevels(t *testing.T, f func(t *testing.T)) {
 	best := level
 	defer func() { level = best }()
-	for l := generic; l <= best; l++ {
+	for _, l := range levels(best) {
 		level = l
 		t.Run(names[l], f)
 	}
