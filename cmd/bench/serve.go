@@ -1,0 +1,128 @@
+package main
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/logobeam/logobeam/model"
+)
+
+// request is a line that --serve reads: one measurement, for a program that compares several systems in turns.
+type request struct {
+	Do        string          `json:"do"` // forward, train, logits, save, quantize, peak or idle
+	Arch      string          `json:"arch"`
+	Precision model.Precision `json:"precision"`
+	Threads   int             `json:"threads"`
+	Batch     int             `json:"batch"`
+	Seconds   float64         `json:"seconds"`  // at least, of forward and train
+	Steps     int             `json:"steps"`    // at least, of train, after the first
+	Momentum  float64         `json:"momentum"` // of train
+	Model     string          `json:"model"`    // folder, for weights other than random ones
+	Images    string          `json:"images"`   // of logits and quantize: a file of float32 in H, W, C order
+	Out       string          `json:"out"`      // of logits: the file to write; of save: the folder
+}
+
+// answer is the line that it writes for each.
+type answer struct {
+	Rate    float64            `json:"rate,omitempty"`  // images a second
+	Peaks   map[string]float64 `json:"peaks,omitempty"` // GOP/s by precision
+	PeakRSS int64              `json:"peak_rss,omitempty"`
+	Error   string             `json:"error,omitempty"`
+}
+
+// serve answers requests until the input ends. What a network needs is made at the first request that asks for it, so the
+// first measurement of each kind is to be thrown away.
+func serve(r io.Reader, w io.Writer) error {
+	in, out := json.NewDecoder(r), json.NewEncoder(w)
+	networks := map[request]*forward{}
+	for {
+		var q request
+		if err := in.Decode(&q); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		a, err := q.answer(networks)
+		if err != nil {
+			a.Error = err.Error()
+		}
+		a.PeakRSS = peakRSS()
+		if err := out.Encode(a); err != nil {
+			return err
+		}
+	}
+}
+
+func (q request) answer(networks map[request]*forward) (a answer, err error) {
+	switch q.Do {
+	case "idle":
+		return a, nil
+	case "peak":
+		a.Peaks = map[string]float64{}
+		for _, p := range peaks {
+			if p.has {
+				a.Peaks[p.precision] = max(a.Peaks[p.precision], p.rate(q.Threads, q.Seconds))
+			}
+		}
+		return a, nil
+	case "save":
+		return a, save(q.Arch, q.Out)
+	case "quantize":
+		return a, quantize(q.Model, q.Images)
+	case "train":
+		a.Rate, err = steps(q.Arch, q.Threads, q.Batch, q.Steps, q.Seconds, q.Momentum)
+		return a, err
+	case "forward":
+		key := q
+		key.Seconds = 0
+		f, ok := networks[key]
+		if !ok {
+			_, plan, err := compile(q.Arch, q.Model, q.Precision)
+			if err != nil {
+				return a, err
+			}
+			f = newForward(plan, q.Threads, q.Batch)
+			networks[key] = f
+			f.measure(0)
+		}
+		a.Rate = f.measure(q.Seconds)
+		return a, nil
+	case "logits":
+		return a, q.logits()
+	}
+	return a, fmt.Errorf("no request %q", q.Do)
+}
+
+// logits runs the images of a file and writes what comes out, as little-endian float32 both.
+func (q request) logits() error {
+	net, plan, err := compile(q.Arch, q.Model, q.Precision)
+	if err != nil {
+		return err
+	}
+	in, err := os.Open(q.Images)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(q.Out)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	a, image := plan.NewArena(1), make([]float32, net.Input.Size())
+	for {
+		if err := binary.Read(in, binary.LittleEndian, image); errors.Is(err, io.EOF) {
+			return out.Close()
+		} else if err != nil {
+			return fmt.Errorf("%s: %w", q.Images, err)
+		}
+		copy(a.Input(0), image)
+		if err := binary.Write(out, binary.LittleEndian, a.Run(1)); err != nil {
+			return err
+		}
+	}
+}
