@@ -34,6 +34,7 @@ type copying struct {
 type buffer struct {
 	offset, size int // in values; of one image
 	first, last  int
+	single       bool // holds one image at a time
 }
 
 // overlaps reports whether two buffers are alive at the same time.
@@ -120,8 +121,40 @@ func lay(n model.Network, p model.Params, width int) (*Plan, error) {
 	// The logits stay readable while the inputs of the next batch are written.
 	plan.out = place[end]
 	plan.buffers[plan.out].first, plan.buffers[plan.out].last = -1, end+1
-	plan.memory = arrange(plan.buffers, line/width)
+	plan.imagewise = imagewise(plan)
+	var single, batched []*buffer
+	for i := range plan.buffers {
+		b := &plan.buffers[i]
+		if b.single = b.last < plan.imagewise && (b.first >= 0 || width == 1 && i == plan.in); b.single {
+			single = append(single, b)
+			continue
+		}
+		if b.first < plan.imagewise { // other images' values may have to wait there until all have come so far
+			b.first, b.last = -1, max(b.last, plan.imagewise-1)
+		}
+		batched = append(batched, b)
+	}
+	plan.single, plan.batched = arrange(single, line/width), arrange(batched, line/width)
 	return plan, nil
+}
+
+// imagewise is how many steps from the first on had better be done for one image after another: as long as activations are
+// larger than weights, it pays to read them while they are in the cache, and later to read the weights once for many
+// images. A batch is taken to be of 8.
+func imagewise(p *Plan) (steps int) {
+	const batch = 8
+	var cost, best int // in values that come from beyond the cache, against none of the steps being done so
+	for i := range p.steps {
+		s := &p.steps[i]
+		moved := s.shape.OutH * s.shape.OutW * s.shape.OutC
+		for _, b := range s.src {
+			moved += p.buffers[b].size
+		}
+		if cost += len(s.weight) - len(s.weight)/batch - moved; cost < best {
+			best, steps = cost, i+1
+		}
+	}
+	return steps
 }
 
 // stripe is a place in a concatenation.
@@ -173,15 +206,11 @@ func activation(a model.Activation) kernel.Act {
 // arrange gives every buffer its offset such that no two that are alive at the same time share memory, and tells how
 // much they take together: the largest first, each at the lowest offset that is free for its whole life (Pisarchyk and
 // Lee, Efficient Memory Management for Deep Neural Net Inference, 2020). Offsets are multiples of align.
-func arrange(buffers []buffer, align int) (memory int) {
-	order := make([]int, len(buffers))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return buffers[b].size - buffers[a].size })
+func arrange(buffers []*buffer, align int) (memory int) {
+	order := slices.Clone(buffers)
+	slices.SortStableFunc(order, func(a, b *buffer) int { return b.size - a.size })
 	var placed []*buffer // by offset
-	for _, i := range order {
-		b := &buffers[i]
+	for _, b := range order {
 		b.offset = 0
 		for _, other := range placed {
 			if !b.overlaps(*other) {

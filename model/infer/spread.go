@@ -38,23 +38,23 @@ func rows[T any](n, length int) [][]T {
 	return all
 }
 
-// together runs the parts of a step side by side.
-func (a *Arena) together(parts []step, n int) {
+// together runs the parts of a step side by side, for n images from first on.
+func (a *Arena) together(parts []step, first, n int) {
 	var all sync.WaitGroup
 	for i := range parts[1:] {
 		all.Add(1)
-		go a.alone(&parts[1+i], n, 1+i, &all)
+		go a.alone(&parts[1+i], first, n, 1+i, &all)
 	}
 	all.Add(1)
-	a.alone(&parts[0], n, 0, &all)
+	a.alone(&parts[0], first, n, 0, &all)
 	all.Wait()
 }
 
 // alone runs one part for one image after another, since only whole images lie side by side.
-func (a *Arena) alone(part *step, n, goroutine int, all *sync.WaitGroup) {
+func (a *Arena) alone(part *step, first, n, goroutine int, all *sync.WaitGroup) {
 	defer all.Done()
 	for i := range n {
-		a.step(part, i, 1, goroutine)
+		a.step(part, first+i, 1, goroutine)
 	}
 }
 

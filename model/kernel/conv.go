@@ -3,6 +3,9 @@ package kernel
 // l2 is how many values a block of work may touch so that it stays in the second-level cache.
 const l2 = 96 << 10
 
+// l2Weights is likewise for the part of a strip of weights that is read again and again.
+const l2Weights = 160 << 10
+
 // padded is the input of one image with a border of zeros: what the windows of s read, h x w pixels.
 func (s Shape) padded() (h, w int) {
 	return (s.OutH-1)*s.Stride + s.Kernel, (s.OutW-1)*s.Stride + s.Kernel
@@ -84,20 +87,40 @@ func Conv(dst, src []float32, n int, w *Packed, bias []float32, s Shape, act Act
 
 // multiply computes dst[rows][p.n] = act(bias + src[rows][p.k] * p), rows of dst being pitch values apart.
 func multiply(dst, src []float32, rows, pitch int, p panels, bias []float32, act Act) {
-	t := tile{a: src, b: p.data, c: dst, as: p.k, ak: 1, runs: 1, run: p.k, cs: pitch, padded: 1}
-	t.act(act)
+	t := tile{a: src, b: p.data, c: dst, as: p.k, ak: 1, runs: 1, cs: pitch, padded: 1}
 	block := max(l2/p.k, 48)
 	for i := 0; i < rows; i += block {
-		t.a0, t.m = i*p.k, min(block, rows-i)
+		t.m = min(block, rows-i)
 		for j := 0; j < p.n; j += p.width {
-			t.b0, t.cols, t.bk = p.strip(j)
+			var b0 int
+			b0, t.cols, t.bk = p.strip(j)
 			t.c0 = i*pitch + j
-			if bias != nil {
-				t.bias = bias[j:]
+			t.begin(bias, j)
+			for k := 0; k < p.k; k += t.run {
+				t.run = p.share(p.k - k)
+				t.a0, t.b0 = i*p.k+k, b0+k*t.bk
+				t.end(k+t.run == p.k, act)
+				t.product()
+				t.add = 1
 			}
-			t.product()
 		}
 	}
+}
+
+// begin makes the sums of the columns from j on start with the bias.
+func (t *tile) begin(bias []float32, j int) {
+	t.add, t.bias = 0, nil
+	if bias != nil {
+		t.bias = bias[j:]
+	}
+}
+
+// end sets the activation of the last of the products that make a sum.
+func (t *tile) end(last bool, act Act) {
+	if !last {
+		act = Linear
+	}
+	t.act(act)
 }
 
 // view is where the windows of some images lie.
@@ -119,34 +142,31 @@ func (v view) convolve(t tile, p panels, bias []float32, act Act) {
 	t.run = v.run
 	t.m, t.cs = v.outW, v.xStep
 	block := max(l2/(v.stride*v.w*v.c), 1)
-	rows := 1 // of the kernel at a time, so that their weights stay in the cache
-	if v.run > 0 {
-		rows = max(l2/2/(v.run*p.width), 1)
-	}
 	for y0 := 0; y0 < v.outH; y0 += block {
 		for j := 0; j < p.n; j += p.width {
 			var b0 int
 			b0, t.cols, t.bk = p.strip(j)
 			t.br = v.run * t.bk
-			t.add, t.bias = 0, nil
-			if bias != nil {
-				t.bias = bias[j:]
-			}
-			for ky := 0; ky == 0 || ky < v.kernel; ky += rows {
-				t.runs = min(rows, v.kernel-ky)
-				t.b0 = b0 + ky*t.br
-				t.act(Linear)
-				if ky+rows >= v.kernel {
-					t.act(act)
+			t.begin(bias, j)
+			// So many weights at a time that they stay in the cache: some rows of the kernel, or some values of one.
+			for ky, k := 0, 0; ky == 0 || ky < v.kernel; {
+				t.runs, t.run = 1, p.share(v.run-k)
+				if t.run == v.run && v.run > 0 {
+					t.runs = min(max(p.share(v.run*v.kernel)/v.run, 1), v.kernel-ky)
 				}
+				t.b0 = b0 + ky*t.br + k*t.bk
+				t.end(ky+t.runs >= v.kernel && k+t.run == v.run, act)
 				for i := range v.images {
 					for y := y0; y < min(y0+block, v.outH); y++ {
-						t.a0 = a0 + ((i*v.h+y*v.stride+ky)*v.w)*v.c
+						t.a0 = a0 + ((i*v.h+y*v.stride+ky)*v.w)*v.c + k
 						t.c0 = c0 + i*v.imageStep + y*v.yStep + j
 						t.product()
 					}
 				}
 				t.add = 1
+				if k += t.run; k >= v.run {
+					k, ky = 0, ky+max(t.runs, 1)
+				}
 			}
 		}
 	}

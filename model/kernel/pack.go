@@ -33,6 +33,12 @@ func (p panels) strip(j int) (at, cols, stride int) {
 	return j * p.k, cols, roundUp(cols, p.register)
 }
 
+// share is how many of the next k rows of a strip to read at a time so that they stay in the cache: an even part.
+func (p panels) share(k int) int {
+	parts := (k*p.width + l2Weights - 1) / l2Weights
+	return (k + max(parts, 1) - 1) / max(parts, 1)
+}
+
 func roundUp(n, m int) int { return (n + m - 1) / m * m }
 
 // aligned gives n values that begin at the border of a cache line: loads of vectors that cross one take twice as long.

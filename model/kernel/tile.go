@@ -97,7 +97,7 @@ func (t *tile) start(i, j int) float32 {
 	return 0
 }
 
-func (t *tile) end(i, j int, v float32) {
+func (t *tile) store(i, j int, v float32) {
 	if t.low != 0 && v < 0 {
 		v = 0
 	}
@@ -134,7 +134,7 @@ func (t *tile) productGeneric() {
 						b += t.bk
 					}
 				}
-				t.end(i, j, v)
+				t.store(i, j, v)
 			}
 		}
 		i = last - 1
@@ -157,10 +157,10 @@ func (t *tile) product1x4(i, j int) {
 			b += t.bk
 		}
 	}
-	t.end(i, j, v0)
-	t.end(i, j+1, v1)
-	t.end(i, j+2, v2)
-	t.end(i, j+3, v3)
+	t.store(i, j, v0)
+	t.store(i, j+1, v1)
+	t.store(i, j+2, v2)
+	t.store(i, j+3, v3)
 }
 
 func (t *tile) product2x4(i, j int) {
@@ -187,14 +187,14 @@ func (t *tile) product2x4(i, j int) {
 			b += bk
 		}
 	}
-	t.end(i, j, v0)
-	t.end(i, j+1, v1)
-	t.end(i, j+2, v2)
-	t.end(i, j+3, v3)
-	t.end(i+1, j, u0)
-	t.end(i+1, j+1, u1)
-	t.end(i+1, j+2, u2)
-	t.end(i+1, j+3, u3)
+	t.store(i, j, v0)
+	t.store(i, j+1, v1)
+	t.store(i, j+2, v2)
+	t.store(i, j+3, v3)
+	t.store(i+1, j, u0)
+	t.store(i+1, j+1, u1)
+	t.store(i+1, j+2, u2)
+	t.store(i+1, j+3, u3)
 }
 
 // maximaGeneric is maxima in Go.
@@ -228,10 +228,10 @@ func (t *tile) channelsGeneric() {
 					b += t.bk
 				}
 			}
-			t.end(i, j, v0)
-			t.end(i, j+1, v1)
-			t.end(i, j+2, v2)
-			t.end(i, j+3, v3)
+			t.store(i, j, v0)
+			t.store(i, j+1, v1)
+			t.store(i, j+2, v2)
+			t.store(i, j+3, v3)
 		}
 		for ; j < t.cols; j++ {
 			v := t.start(i, j)
@@ -243,7 +243,7 @@ func (t *tile) channelsGeneric() {
 					b += t.bk
 				}
 			}
-			t.end(i, j, v)
+			t.store(i, j, v)
 		}
 	}
 }
