@@ -98,12 +98,10 @@ func (t *tile) productLevel() {
 		rest.productLevel()
 		t.cols = whole
 	}
-	switch nv := (t.cols + n - 1) / n; level {
-	case avx512:
-		t.split([...]int{12, 12, 9, 6}[nv-1])
+	t.split(mostRows((t.cols + n - 1) / n))
+	if level == avx512 {
 		productAVX512(t)
-	case avx2:
-		t.split([...]int{12, 6}[nv-1])
+	} else {
 		productAVX2(t)
 	}
 	t.cols = cols

@@ -134,3 +134,8 @@ func lanes() int {
 func widest() int {
 	return [...]int{generic: 2, avx2: 2, avx512: 4, neon: 3}[level]
 }
+
+// mostRows is how many rows a tile of so many registers can have.
+func mostRows(vectors int) int {
+	return [...][4]int{generic: {2, 2}, avx2: {12, 6}, avx512: {12, 12, 9, 6}, neon: {8, 8, 8}}[level][vectors-1]
+}

@@ -27,6 +27,30 @@ func newPanels(data []float32, k, n int) panels {
 	return panels{data[:panelsSize(k, n)], k, n, (vectors + strips - 1) / strips * lanes(), lanes()}
 }
 
+// forRows chooses the width of the strips for products of m rows, where that makes a difference.
+func (p panels) forRows(m int) panels {
+	vectors := (p.n + lanes() - 1) / lanes()
+	least := 0
+	for nv := widest(); nv > 1; nv-- {
+		cost := vectors / nv * productCost(m, nv)
+		if vectors%nv > 0 {
+			cost += productCost(m, vectors%nv)
+		}
+		if least == 0 || cost < least {
+			least, p.width = cost, nv*lanes()
+		}
+	}
+	return p
+}
+
+// productCost says about how long a step along k takes for m rows of nv vectors: a sum each, a load for each row, and
+// for each vector one from the second cache.
+func productCost(m, nv int) int {
+	most := mostRows(nv)
+	pieces := (m + most - 1) / most
+	return m*nv + m + pieces*(2*nv+1)
+}
+
 // strip is where the strip from column j begins, how many columns it has, and how far apart its rows are.
 func (p panels) strip(j int) (at, cols, stride int) {
 	cols = min(p.n-j, p.width)
@@ -54,7 +78,11 @@ const lineValues = 16
 func PackConv(w []float32, s Shape) *Packed {
 	k := s.Kernel * s.run()
 	n := panelsSize(k, s.OutC)
-	p := &Packed{conv: newPanels(aligned(make([]float32, n+lineValues), n), k, s.OutC), in: k, out: s.OutC}
+	rows := s.OutW
+	if s.flat() {
+		rows *= s.OutH
+	}
+	p := &Packed{conv: newPanels(aligned(make([]float32, n+lineValues), n), k, s.OutC).forRows(rows), in: k, out: s.OutC}
 	p.Repack(w)
 	return p
 }
