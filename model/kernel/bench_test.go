@@ -60,7 +60,7 @@ func BenchmarkConv(b *testing.B) {
 		n, s := bb.n, bb.s
 		c := newConvCase(rand.New(rand.NewPCG(1, 2)), n, s)
 		operations := 2 * n * s.OutH * s.OutW * s.weightCount()
-		packed := PackConv(c.w, s)
+		packed, grad := PackConv(c.w, s), PackConvGrad(c.w, s)
 		dst, dsrc, dw, db := make([]float32, len(c.ddst)), make([]float32, len(c.src)), make([]float32, len(c.w)), make([]float32, s.OutC)
 		scratch := make([]float32, max(ConvScratch(s), ConvGradInputScratch(s), ConvGradWeightsScratch(s)))
 		b.Run(bb.name+"/forward", func(b *testing.B) {
@@ -71,7 +71,7 @@ func BenchmarkConv(b *testing.B) {
 		})
 		b.Run(bb.name+"/input", func(b *testing.B) {
 			for b.Loop() {
-				ConvGradInput(dsrc, c.ddst, c.w, n, s, scratch)
+				ConvGradInput(dsrc, c.ddst, n, grad, s, scratch)
 			}
 			rate(b, operations)
 		})

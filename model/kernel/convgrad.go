@@ -26,49 +26,68 @@ func (s Shape) spreadInside() bool {
 	return before == 0 && h <= s.OutH && w <= s.OutW
 }
 
+// PackConvGrad packs the weights [OutC][Kernel][Kernel][C] of a convolution for the gradient of its input: for each phase,
+// panels with a row for each (ky, kx, out).
+func PackConvGrad(w []float32, s Shape) *Packed {
+	n := gradPanels(s)
+	p := &Packed{conv: panels{data: aligned(make([]float32, n+lineValues), n)}, in: s.Kernel * s.run(), out: s.OutC, grad: &s}
+	p.Repack(w)
+	return p
+}
+
+// gradPanels is how many values the panels of all phases hold.
+func gradPanels(s Shape) int { return panelsSize(s.Kernel*s.Kernel*s.OutC, s.C) }
+
+func (p *Packed) repackGrad(w []float32) {
+	at := 0
+	for py := range p.grad.Stride {
+		for px := range p.grad.Stride {
+			at += p.grad.packPhase(p.conv.data[at:], w, py, px)
+		}
+	}
+}
+
 // ConvGradInputScratch is how many values of scratch memory ConvGradInput needs.
 func ConvGradInputScratch(s Shape) int {
-	n := panelsSize(s.Kernel*s.Kernel*s.OutC, s.C) + lineValues
-	if !s.spreadInside() {
-		h, w, _ := s.spread()
-		n += borderSize(h, w, s.OutC)
+	if s.spreadInside() {
+		return 0
 	}
-	return n
+	h, w, _ := s.spread()
+	return borderSize(h, w, s.OutC)
 }
 
 // ConvGradInput computes the gradient dsrc of n inputs of Conv from the gradient ddst of its outputs, taken before the
-// activation. w are the weights [OutC][Kernel][Kernel][C], not packed.
-func ConvGradInput(dsrc, ddst, w []float32, n int, s Shape, scratch []float32) {
+// activation. w is what PackConvGrad made.
+func ConvGradInput(dsrc, ddst []float32, n int, w *Packed, s Shape, scratch []float32) {
+	s.Pitch = 0
+	s.gradInput(dsrc, ddst, n, w.conv.data, scratch)
+}
+
+// gradInput honours Pitch: of ddst.
+func (s Shape) gradInput(dsrc, ddst []float32, n int, packed, scratch []float32) {
 	if n == 0 {
 		return
 	}
-	size := panelsSize(s.Kernel*s.Kernel*s.OutC, s.C)
-	packed := aligned(scratch[:size+lineValues], size)
-	at := 0
-	for py := range s.Stride {
-		for px := range s.Stride {
-			at += s.packPhase(packed[at:], w, py, px)
-		}
-	}
-	if s.flat() {
+	pitch := s.pitch()
+	if s.flat() && pitch == s.OutC {
 		multiply(dsrc, ddst, n*s.H*s.W, s.C, newPanels(packed, s.OutC, s.C), nil, Linear)
 		return
 	}
 	h, width, before := s.spread()
-	inside := s.spreadInside()
+	inside := s.spreadInside() && pitch == s.OutC
 	var b border
 	if inside {
 		h, width = s.OutH, s.OutW
 	} else {
-		b = newBorder(scratch[size+lineValues:], h, width, s.OutC, before, before)
+		b = newBorder(scratch, h, width, s.OutC, before, before)
 	}
 	v := view{stride: 1, h: h, w: width, c: s.OutC, yStep: s.Stride * s.W * s.C, xStep: s.Stride * s.C, imageStep: s.in()}
 	group := together(h, width, s.OutC)
 	for i := 0; i < n; i += group {
 		v.images = min(group, n-i)
-		t := tile{c: dsrc[i*s.in():][:v.images*s.in()], a: ddst[i*s.out():][:v.images*s.out()]}
+		t := tile{c: dsrc[i*s.in():][:v.images*s.in()], a: ddst[i*s.OutH*s.OutW*pitch:][:(v.images*s.OutH*s.OutW-1)*pitch+s.OutC]}
 		if !inside {
-			b.fill(t.a, v.images, s.OutH, s.OutW)
+			b.gather(t.a, v.images, s.OutH, s.OutW, pitch)
 			t.a = b.data
 		}
 		at := 0
@@ -89,6 +108,20 @@ func ConvGradInput(dsrc, ddst, w []float32, n int, s Shape, scratch []float32) {
 				}
 				v.convolve(t, p, nil, Linear)
 			}
+		}
+	}
+}
+
+// gather is fill for pixels that lie pitch values apart.
+func (b border) gather(src []float32, n, h, w, pitch int) {
+	if pitch == b.c {
+		b.fill(src, n, h, w)
+		return
+	}
+	cols := min(w, b.w-b.left)
+	for i := range n {
+		for y := range min(h, b.h-b.top) {
+			copyRows(b.data[((i*b.h+y+b.top)*b.w+b.left)*b.c:], src[(i*h+y)*w*pitch:], cols, b.c, b.c, pitch, false)
 		}
 	}
 }
@@ -124,132 +157,257 @@ func (s Shape) packPhase(dst, w []float32, py, px int) int {
 	return len(p.data)
 }
 
-// The gradient of the weights is a product of matrices, for each kernel row ky: its element (o, (kx, c)) is the sum
-// over pixels of ddst[pixel][o] * src[row of the window][(kx, c)]. Both factors are read in place. Vectors run along
-// (kx, c), or, where fewer lanes are left idle that way, along o; the result is then transposed.
+// The gradient of the weights is a product of matrices, for each kernel row ky: its element (o, (kx, c)) is the sum over
+// pixels of ddst[pixel][o] * src[row of the window][(kx, c)]. One factor gives vectors, the other single values (see
+// outer). Vectors run along c, tap by tap, or, where fewer lanes are left idle that way, along o; the sums are then
+// transposed at the end. Pixels come in blocks. Of a block, the factors are copied into strips and tiles first, so that they
+// are read from one end to the other as often as they are needed: values that lie a power of two apart would drive each
+// other out of the first cache. Copying costs little beside that: there is one copy of each value, not one for each tap.
+
+// gradPixels is about how many pixels a strip and a tile may have so that both fit the first cache.
+const gradPixels = 192
 
 // byOut reports whether vectors run along o.
 func (s Shape) byOut() bool {
-	return 10*s.run()*cost(s.OutC) < 9*s.OutC*cost(s.run())
+	return s.C < lanes() || idle(s.OutC)*s.C < idle(s.C)*s.OutC
 }
 
-// cost is about how long a row of n outputs takes, in vectors. Half a tile takes more than half a tile's time.
-func cost(n int) int {
-	full, rest := n/(2*lanes()), n%(2*lanes())
-	switch {
-	case rest == 0:
-		return 4 * full
-	case rest <= lanes():
-		return 4*full + 3
-	}
-	return 4*full + 4
+// idle is how many lanes n values take, single vectors being a little dear.
+func idle(n int) int {
+	vectors := (n + lanes() - 1) / lanes()
+	return (8*vectors + vectors%2) * lanes()
 }
+
+// gradWeights sums the gradients of weights.
+type gradWeights struct {
+	s     Shape
+	byOut bool
+	sum   []float32 // [OutC][k], or [k][OutC] if byOut
+	more  bool      // sum holds something
+	// Blocks are of so many images and rows of outputs; those of flat layers of one row of cols pixels, whatever image they
+	// are in.
+	images, rows, cols int
+	border             []float32 // byOut: memory for images with zeros around them
+	strips             []float32 // of the factor that gives vectors: [strip][pixel][lanes]
+	tiles              []float32 // of the other, unless it is read where it is: [tile][pixel][height]
+	h, w, step         int       // of an image in border or strips: pixels, and pixels from one window to the next
+	copied             bool      // single values come from tiles
+}
+
+// planWeights works out how the sums are made, and how much memory border, strips and tiles take.
+func (s Shape) planWeights() (g gradWeights, border, strips, tiles int) {
+	g = gradWeights{s: s, byOut: s.byOut(), images: 1, rows: s.OutH, cols: s.OutW, step: s.Stride}
+	g.h, g.w = s.padded()
+	if s.flat() {
+		g.rows, g.cols = 1, min(max(l2/(s.C+s.OutC), gradPixels), 2048)
+		g.h, g.w = 1, g.cols
+	} else if g.images = together(g.h, g.w, s.C); g.images == 1 {
+		g.rows = min(max(l2/(s.Stride*g.w*s.C+s.OutW*s.OutC), 1), s.OutH)
+	}
+	pixels := g.images * g.rows * g.cols
+	if g.byOut {
+		if s.inside() {
+			g.h, g.w = s.H, s.W
+		} else {
+			border = borderSize(g.h, g.w, s.C)
+		}
+		return g, border, stripsSize(s.OutC, pixels), 0
+	}
+	if s.Kernel == 1 && s.inside() {
+		g.step, g.w = 1, g.cols // pixels that no window reads are left out
+	}
+	if g.copied = !s.flat() || s.OutC%64 == 0; g.copied {
+		tiles = roundUp(s.OutC, even(s.OutC, tallest()))*pixels + lineValues
+	}
+	return g, 0, stripsSize(s.C, g.images*g.high(g.rows)*g.w), tiles
+}
+
+// high is how many rows of input so many rows of outputs read.
+func (g *gradWeights) high(rows int) int { return (rows-1)*g.step + g.s.Kernel }
+
+func stripsSize(n, pixels int) int { return roundUp(n, lanes())*pixels + lineValues }
 
 // ConvGradWeightsScratch is how many values of scratch memory ConvGradWeights needs.
 func ConvGradWeightsScratch(s Shape) int {
-	n := ConvScratch(s)
-	if s.byOut() {
-		n += s.Kernel*s.run()*s.OutC + lineValues
+	g, border, strips, tiles := s.planWeights()
+	if g.byOut {
+		border += s.Kernel*s.run()*s.OutC + lineValues
 	}
-	return n
+	return border + strips + tiles
 }
 
 // ConvGradWeights computes the gradients dw[OutC][Kernel][Kernel][C] and db[OutC] of Conv's weights and bias, summed
 // over n images, from the gradient ddst of its outputs, taken before the activation. db may be nil.
 func ConvGradWeights(dw, db, ddst, src []float32, n int, s Shape, scratch []float32) {
-	k := s.Kernel * s.run()
-	dw = dw[:s.OutC*k]
+	s.Pitch = 0
 	if db != nil {
 		db = db[:s.OutC]
 		clear(db)
+		gradRows(ddst, nil, db, n*s.OutH*s.OutW, s.OutC, s.OutC, Linear)
 	}
-	if n == 0 {
-		clear(dw)
+	g := s.newGradWeights(dw, scratch)
+	g.add(ddst, src, n)
+	g.finish(dw)
+}
+
+func (s Shape) newGradWeights(dw, scratch []float32) gradWeights {
+	g, border, strips, tiles := s.planWeights()
+	k := s.Kernel * s.run() * s.OutC
+	g.sum = dw[:k]
+	take := func(n int) []float32 {
+		if n == 0 {
+			return nil
+		}
+		out := scratch[:n:n]
+		scratch = scratch[n:]
+		return out
+	}
+	if g.byOut {
+		g.sum = aligned(take(k+lineValues), k)
+	}
+	g.border = take(border)
+	g.strips = aligned(take(strips), strips-lineValues)
+	if tiles > 0 {
+		g.tiles = aligned(take(tiles), tiles-lineValues)
+	}
+	return g
+}
+
+// finish gives what has been added. The sums are dw itself unless byOut.
+func (g *gradWeights) finish(dw []float32) {
+	k := g.s.Kernel * g.s.run()
+	if !g.more {
+		clear(dw[:k*g.s.OutC])
 		return
 	}
-	g := gradWeights{dw: dw, db: db, s: s, h: s.H, w: s.W, byOut: s.byOut()}
 	if g.byOut {
-		g.dw = aligned(scratch[:k*s.OutC+lineValues], k*s.OutC)
-		scratch = scratch[k*s.OutC+lineValues:]
-	}
-	if s.flat() {
-		// Pixels are alike, whatever row or image they are in.
-		pixels := n * s.H * s.W
-		block := max(2*l2/(s.C+s.OutC), 64)
-		for p := 0; p < pixels; p += block {
-			g.block(ddst[p*s.OutC:], src[p*s.C:], 1, 0, 1, min(block, pixels-p))
-		}
-	} else {
-		inside := s.inside()
-		var b border
-		if !inside {
-			g.h, g.w = s.padded()
-			b = newBorder(scratch, g.h, g.w, s.C, s.PadTop, s.PadLeft)
-		}
-		block := max(2*l2/(s.Stride*g.w*s.C+s.OutW*s.OutC), 1)
-		group := together(g.h, g.w, s.C)
-		for i := 0; i < n; i += group {
-			images := min(group, n-i)
-			x := src[i*s.in():][:images*s.in()]
-			if !inside {
-				b.fill(x, images, s.H, s.W)
-				x = b.data
-			}
-			for y := 0; y < s.OutH; y += block {
-				g.block(ddst[i*s.out():], x, images, y, min(block, s.OutH-y), s.OutW)
-			}
-		}
-	}
-	if g.byOut {
-		transpose(dw, g.dw, k, s.OutC)
+		transpose(dw[:k*g.s.OutC], g.sum, k, g.s.OutC)
 	}
 }
 
-// gradWeights accumulates the gradients of weights and bias.
-type gradWeights struct {
-	dw    []float32 // [OutC][k], or [k][OutC] if byOut
-	db    []float32
-	s     Shape
-	h, w  int // pixels of an image in src
-	byOut bool
-	more  bool // dw holds something
+// add adds the gradients of n images. It honours Pitch: of ddst.
+func (g *gradWeights) add(ddst, src []float32, n int) {
+	s, pitch := g.s, g.s.pitch()
+	if s.flat() {
+		for p, pixels := 0, n*s.H*s.W; p < pixels; p += g.cols {
+			g.block(ddst[p*pitch:], src[p*s.C:], 1, 0, 1, min(g.cols, pixels-p))
+		}
+		return
+	}
+	for i := 0; i < n; i += g.images {
+		images := min(g.images, n-i)
+		x := src[i*s.in():][:images*s.in()]
+		if g.byOut && !s.inside() {
+			b := newBorder(g.border, g.h, g.w, s.C, s.PadTop, s.PadLeft)
+			b.fill(x, images, s.H, s.W)
+			x = b.data
+		}
+		for y := 0; y < s.OutH; y += g.rows {
+			g.block(ddst[i*s.OutH*s.OutW*pitch:], x, images, y, min(g.rows, s.OutH-y), s.OutW)
+		}
+	}
 }
 
 // block adds, of each image, ny rows of nx outputs from row y on.
 func (g *gradWeights) block(ddst, src []float32, images, y, ny, nx int) {
-	s := g.s
-	if g.db != nil {
+	s, pitch, k := g.s, g.s.pitch(), g.s.Kernel*g.s.run()
+	pixels, width, line := ny*nx, outerWidth(), s.OutW*pitch
+	ddst = ddst[y*line:]
+	t := outer{a: ddst, b: g.strips, c: g.sum, aStep: pitch, aRow: line, aImage: s.OutH * line}
+	if g.byOut {
+		for j := 0; j < s.OutC; j += width {
+			cols := min(width, s.OutC-j)
+			for i := range images {
+				copyRows(g.strips[(j*images+i*roundUp(cols, lanes()))*pixels:], ddst[i*s.OutH*line+j:], pixels, cols, roundUp(cols, lanes()), pitch, true)
+			}
+		}
+		t.a, t.aStep, t.aRow, t.aImage = src[y*s.Stride*g.w*s.C:], s.Stride*s.C, s.Stride*g.w*s.C, g.h*g.w*s.C
+		t.m, t.cs = s.run(), s.OutC
+		t.height = even(t.m, tallest())
+		t.at = t.height
+		g.sums(t, images, ny, nx, s.OutC, strip{pixels, nx, 1}, tap{cols: 1, aRow: g.w * s.C, cRow: s.run() * s.OutC})
+		return
+	}
+	h := g.high(ny)
+	for j := 0; j < s.C; j += width {
+		cols := min(width, s.C-j)
 		for i := range images {
-			addRows(g.db, ddst[i*s.out()+y*nx*s.OutC:], ny*nx)
+			g.fill(g.strips[(j*images+i*roundUp(cols, lanes()))*h*g.w:], src[i*s.in()+j:], y, h, nx, cols)
 		}
 	}
-	t := tile{c: g.dw, runs: ny, run: nx, as: 1}
-	t.a, t.ar, t.ak, t.m = ddst, nx*s.OutC, s.OutC, s.OutC
-	t.b, t.br, t.bk, t.cs = src, s.Stride*g.w*s.C, s.Stride*s.C, s.Kernel*s.run()
-	n, cStep := s.run(), s.run() // columns of each product; from one kernel row's to the next one's
-	if g.byOut {
-		t.a, t.b, t.ar, t.br, t.ak, t.bk = t.b, t.a, t.br, t.ar, t.bk, t.ak
-		t.m, n, t.cs, cStep = s.run(), s.OutC, s.OutC, s.run()*s.OutC
-	}
-	width := 2 * lanes()
-	for ky := range s.Kernel {
-		for j := 0; j < n; j += width {
-			t.cols = min(width, n-j)
-			t.c0 = ky*cStep + j
-			t.add = 0
-			if g.more {
-				t.add = 1
-			}
+	t.m, t.cs, t.height = s.OutC, k, even(s.OutC, tallest())
+	t.at = t.height
+	if g.copied {
+		for o := 0; o < s.OutC; o += t.height {
 			for i := range images {
-				d := i*s.out() + y*nx*s.OutC
-				x := ((i*g.h + y*s.Stride + ky) * g.w) * s.C
-				if g.byOut {
-					t.a0, t.b0 = x, d+j
-				} else {
-					t.a0, t.b0 = d, x+j
-				}
-				t.product()
+				copyRows(g.tiles[(o*images+i*t.height)*pixels:], ddst[i*s.OutH*line+o:], pixels, min(t.height, s.OutC-o), t.height, pitch, false)
+			}
+		}
+		t.a, t.at, t.aStep, t.aRow, t.aImage = g.tiles, images*pixels*t.height, t.height, nx*t.height, pixels*t.height
+	}
+	g.sums(t, images, ny, nx, s.C, strip{h * g.w, g.step * g.w, g.step}, tap{cols: s.Kernel, bRow: g.w, bCol: 1, cRow: s.run(), cCol: s.C})
+}
+
+// fill copies cols channels of the h rows of an image that outputs from row y on read, with the zeros around them.
+func (g *gradWeights) fill(dst, src []float32, y, h, nx, cols int) {
+	s, width := g.s, roundUp(cols, lanes())
+	if s.flat() {
+		copyRows(dst, src, nx, cols, width, s.C, true)
+		return
+	}
+	from, left, row := 0, s.PadLeft, min(s.W, g.w-s.PadLeft)
+	if g.step != s.Stride {
+		from, left, row = s.PadLeft, 0, g.w
+	}
+	for r := range h {
+		d := dst[r*g.w*width:][:g.w*width]
+		at := y*s.Stride - s.PadTop + r*s.Stride/g.step
+		if at < 0 || at >= s.H {
+			clear(d)
+			continue
+		}
+		clear(d[:left*width])
+		copyRows(d[left*width:], src[(at*s.W+from)*s.C:], row, cols, width, s.Stride/g.step*s.C, true)
+		clear(d[(left+row)*width:])
+	}
+}
+
+// strip says how many pixels of an image a strip has, and how many lie between the rows and the pixels of the sums.
+type strip struct{ size, row, step int }
+
+// tap says how many taps a row of the kernel has, and how far each row and each column of it moves a and c, in values, and
+// b, in pixels.
+type tap struct{ cols, aRow, bRow, bCol, cRow, cCol int }
+
+// sums adds the products of a block of n columns. Each strip goes through the pixels a part at a time, and through the taps
+// for each part.
+func (g *gradWeights) sums(t outer, images, ny, nx, n int, b strip, k tap) {
+	part := even(ny, max(gradPixels/nx, 1))
+	some := 1
+	if part == ny {
+		some = even(images, max(gradPixels/(nx*ny), 1))
+	}
+	t.run = nx
+	for j := 0; j < n; j += outerWidth() {
+		t.cols = min(outerWidth(), n-j)
+		lane := roundUp(t.cols, lanes())
+		t.bStep, t.bRow, t.bImage = b.step*lane, b.row*lane, b.size*lane
+		for i := 0; i < images; i += some {
+			t.images = min(some, images-i)
+			for y := 0; y < ny; y += part {
+				t.rows = min(part, ny-y)
 				t.add = 1
+				if !g.more && i == 0 && y == 0 {
+					t.add = 0
+				}
+				for ky := range g.s.Kernel {
+					for kx := range k.cols {
+						t.a0 = i*t.aImage + y*t.aRow + ky*k.aRow
+						t.b0 = j*images*b.size + i*t.bImage + y*t.bRow + (ky*k.bRow+kx*k.bCol)*lane
+						t.c0 = j + ky*k.cRow + kx*k.cCol
+						t.sum()
+					}
+				}
 			}
 		}
 	}

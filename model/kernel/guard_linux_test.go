@@ -60,7 +60,7 @@ func TestNothingBeyondSlices(t *testing.T) {
 				// Whatever the allocator leaves between panels and the end of its block must not matter either.
 				packed.conv.data = f.copy(packed.conv.data)
 				Conv(dst, src, n, packed, bias, s, ReLU6, values(max(ConvScratch(s), 1)))
-				ConvGradInput(dsrc, ddst, w, n, s, values(ConvGradInputScratch(s)))
+				ConvGradInput(dsrc, ddst, n, PackConvGrad(w, s), s, values(ConvGradInputScratch(s)))
 				ConvGradWeights(dw, db, ddst, src, n, s, values(max(ConvGradWeightsScratch(s), 1)))
 
 				d := s

@@ -34,7 +34,7 @@ func TestConv(t *testing.T) {
 				}
 				ref := refs[Linear]
 				dsrc := dirty(n * tt.s.in())
-				ConvGradInput(dsrc, c.ddst, c.w, n, tt.s, dirty(ConvGradInputScratch(tt.s)))
+				ConvGradInput(dsrc, c.ddst, n, PackConvGrad(c.w, tt.s), tt.s, dirty(ConvGradInputScratch(tt.s)))
 				near(t, "dsrc", dsrc, ref.dsrc)
 				dw, db := dirty(len(c.w)), dirty(tt.s.OutC)
 				ConvGradWeights(dw, db, c.ddst, c.src, n, tt.s, dirty(ConvGradWeightsScratch(tt.s)))
@@ -319,7 +319,7 @@ func TestLevelsAgree(t *testing.T) {
 				dirty(n * s.OutC),
 			}
 			Conv(out[0], c.src, n, PackConv(c.w, s), c.bias, s, act, dirty(ConvScratch(s)))
-			ConvGradInput(out[1], c.ddst, c.w, n, s, dirty(ConvGradInputScratch(s)))
+			ConvGradInput(out[1], c.ddst, n, PackConvGrad(c.w, s), s, dirty(ConvGradInputScratch(s)))
 			ConvGradWeights(out[2], out[3], c.ddst, c.src, n, s, dirty(ConvGradWeightsScratch(s)))
 			Depthwise(out[4], c.src, n, c.w[:d.Kernel*d.run()], nil, d, act)
 			DepthwiseGradInput(out[5], dd, c.w[:d.Kernel*d.run()], n, d)
@@ -373,7 +373,7 @@ func TestBatchesDoNotMatter(t *testing.T) {
 				out := [][]float32{dirty(n * s.out()), dirty(n * s.in()), dirty(n * d.out()), dirty(n * d.in()), dirty(n * s.OutC), dirty(n * s.Kernel * s.run())}
 				src := c.src[from*s.in() : to*s.in()]
 				Conv(out[0], src, n, packed, c.bias, s, ReLU, dirty(ConvScratch(s)))
-				ConvGradInput(out[1], c.ddst[from*s.out():to*s.out()], c.w, n, s, dirty(ConvGradInputScratch(s)))
+				ConvGradInput(out[1], c.ddst[from*s.out():to*s.out()], n, PackConvGrad(c.w, s), s, dirty(ConvGradInputScratch(s)))
 				Depthwise(out[2], src, n, dw, nil, d, Linear)
 				DepthwiseGradInput(out[3], ddDepth[from*d.out():to*d.out()], dw, n, d)
 				Dense(out[4], rows[from*dense.in:to*dense.in], n, dense, c.bias, Linear)
@@ -431,13 +431,14 @@ func TestAllocations(t *testing.T) {
 		r := rand.New(rand.NewPCG(15, 16))
 		s := same(9, 9, 5, 5, 3, 2)
 		c := newConvCase(r, 2, s)
-		packed, dense := PackConv(c.w, s), PackDense(c.w, s.OutC, s.Kernel*s.run())
+		packed, grad, dense := PackConv(c.w, s), PackConvGrad(c.w, s), PackDense(c.w, s.OutC, s.Kernel*s.run())
 		dst, dsrc, dw, db := dirty(len(c.ddst)), dirty(len(c.src)), dirty(len(c.w)), dirty(s.OutC)
 		scratch := dirty(max(ConvScratch(s), ConvGradInputScratch(s), ConvGradWeightsScratch(s)))
 		if n := testing.AllocsPerRun(5, func() {
 			packed.Repack(c.w)
 			Conv(dst, c.src, 2, packed, c.bias, s, ReLU6, scratch)
-			ConvGradInput(dsrc, c.ddst, c.w, 2, s, scratch)
+			grad.Repack(c.w)
+			ConvGradInput(dsrc, c.ddst, 2, grad, s, scratch)
 			ConvGradWeights(dw, db, c.ddst, c.src, 2, s, scratch)
 			Depthwise(dst, c.src, 2, c.w, c.bias, s, ReLU)
 			DepthwiseGradInput(dsrc, c.ddst, c.w, 2, s)
@@ -501,7 +502,7 @@ func TestShortSlicesPanic(t *testing.T) {
 			},
 			"scratch": func() { Conv(make([]float32, s.out()), c.src, 1, PackConv(c.w, s), c.bias, s, Linear, nil) },
 			"ddst": func() {
-				ConvGradInput(make([]float32, s.in()), slices.Clip(c.ddst[:len(c.ddst)-1]), c.w, 1, s, dirty(ConvGradInputScratch(s)))
+				ConvGradInput(make([]float32, s.in()), slices.Clip(c.ddst[:len(c.ddst)-1]), 1, PackConvGrad(c.w, s), s, dirty(ConvGradInputScratch(s)))
 			},
 			"dense": func() { Dense(make([]float32, 5), slices.Clip(c.src[:26]), 1, PackDense(c.w, 5, 27), nil, Linear) },
 			"add":   func() { Add(make([]float32, 3), c.src[:2:2], c.src, Linear) },

@@ -8,6 +8,7 @@ type Packed struct {
 	w    []float32 // dense: as given
 	in   int
 	out  int
+	grad *Shape // of PackConvGrad
 }
 
 // panels are a matrix of k rows cut into strips of columns: [n/width][k][width], each strip padded with zeros to whole
@@ -95,8 +96,12 @@ func PackDense(w []float32, out, in int) *Packed {
 
 // Repack replaces the weights by others of the same shape, without allocating. Nobody may be using p meanwhile.
 func (p *Packed) Repack(w []float32) {
-	if p.w != nil {
+	switch {
+	case p.w != nil:
 		p.w = w[:p.out*p.in]
+		return
+	case p.grad != nil:
+		p.repackGrad(w)
 		return
 	}
 	p.conv.transpose(w[:p.out*p.in])

@@ -42,6 +42,7 @@ type layer struct {
 	trained  bool // the parameters get gradients
 	needs    bool // something up to and including this layer is trained, so the gradient goes through it
 	packed   *kernel.Packed
+	back     *kernel.Packed // conv: for the gradient of the input, if that is wanted
 }
 
 // newPlan works the network out. frozen tells the layers whose parameters stay as they are.
@@ -114,11 +115,14 @@ func (p *plan) shape(i int) model.Shape {
 func (p *plan) weight(i int) []float32 { return p.params[p.layers[i].Name+".weight"] }
 func (p *plan) bias(i int) []float32   { return p.params[p.layers[i].Name+".bias"] }
 
-// pack lays the layer's weights out for the forward kernels, for all workers.
+// pack lays the layer's weights out for the kernels, for all workers.
 func (p *plan) pack(i int) {
 	switch l := &p.layers[i]; l.Op {
 	case model.Conv:
 		l.packed = kernel.PackConv(p.weight(i), l.kernel)
+		if j := p.ins[i][0]; j >= 0 && p.layers[j].needs {
+			l.back = kernel.PackConvGrad(p.weight(i), l.kernel)
+		}
 	case model.Dense:
 		l.packed = kernel.PackDense(p.weight(i), l.out.C, l.in.Size())
 	}
@@ -126,8 +130,10 @@ func (p *plan) pack(i int) {
 
 // repack does so again after the weights have changed.
 func (p *plan) repack(i int) {
-	if l := &p.layers[i]; l.packed != nil {
-		l.packed.Repack(p.weight(i))
+	for _, packed := range []*kernel.Packed{p.layers[i].packed, p.layers[i].back} {
+		if packed != nil {
+			packed.Repack(p.weight(i))
+		}
 	}
 }
 
@@ -458,7 +464,7 @@ func (b *builder) gradParams(i int) func(in gorgonia.Nodes, out, grad *gorgonia.
 			switch l.Op {
 			case model.Conv:
 				scratch := b.workspace(kernel.ConvGradInputScratch(s))
-				dx.run = func(dst []float32, in [][]float32) { kernel.ConvGradInput(dst, in[0], in[1], n, s, scratch()) }
+				dx.run = func(dst []float32, in [][]float32) { kernel.ConvGradInput(dst, in[0], n, l.back, s, scratch()) }
 			case model.Depthwise:
 				dx.run = func(dst []float32, in [][]float32) { kernel.DepthwiseGradInput(dst, in[0], in[1], n, s) }
 			case model.Dense:

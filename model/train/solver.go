@@ -2,6 +2,8 @@ package train
 
 import (
 	"math"
+
+	"github.com/logobeam/logobeam/model/kernel"
 )
 
 // A solver turns gradients into steps. Its moments are lists of values as long as the parameters that are trained, held
@@ -27,40 +29,22 @@ func newSolver(cfg Config) solver {
 //
 // The formulas are those of torch.optim.SGD and torch.optim.AdamW, so that published settings keep their meaning.
 func (s solver) update(w, g []float32, moments [2][]float32, step int, rate, decay float64) {
-	g = g[:len(w)]
 	lr, wd := float32(rate), float32(decay)
-	if s.cfg.Solver == AdamW {
-		m, v := moments[0][:len(w)], moments[1][:len(w)]
-		b1, b2 := float32(s.cfg.Beta1), float32(s.cfg.Beta2)
-		c1, c2 := float32(1-s.cfg.Beta1), float32(1-s.cfg.Beta2)
+	switch {
+	case s.cfg.Solver == AdamW:
 		t := float64(step)
 		// w -= rate m/(1-b1^t) / (sqrt(v/(1-b2^t)) + eps)
-		size := float32(rate / (1 - math.Pow(s.cfg.Beta1, t)))
-		unbias := float32(1 / math.Sqrt(1-math.Pow(s.cfg.Beta2, t)))
-		eps := float32(s.cfg.Epsilon)
-		keep := float32(1 - rate*decay)
-		for i, d := range g {
-			m[i] = b1*m[i] + c1*d
-			v[i] = b2*v[i] + c2*d*d
-			w[i] = keep*w[i] - size*m[i]/(float32(math.Sqrt(float64(v[i])))*unbias+eps)
-		}
-		return
-	}
-	if s.moments == 0 {
-		for i, d := range g {
-			w[i] -= lr * (d + wd*w[i])
-		}
-		return
-	}
-	mu, m := float32(s.cfg.Momentum), moments[0][:len(w)]
-	for i, d := range g {
-		d += wd * w[i]
-		m[i] = mu*m[i] + d
-		if s.cfg.Nesterov {
-			d += mu * m[i]
-		} else {
-			d = m[i]
-		}
-		w[i] -= lr * d
+		kernel.AdamW(w, g, moments[0], moments[1], &kernel.AdamWStep{
+			Beta1: float32(s.cfg.Beta1), Rest1: float32(1 - s.cfg.Beta1),
+			Beta2: float32(s.cfg.Beta2), Rest2: float32(1 - s.cfg.Beta2),
+			Keep:    float32(1 - rate*decay),
+			Rate:    float32(rate / (1 - math.Pow(s.cfg.Beta1, t))),
+			Unbias:  float32(1 / math.Sqrt(1-math.Pow(s.cfg.Beta2, t))),
+			Epsilon: float32(s.cfg.Epsilon),
+		})
+	case s.moments == 0:
+		kernel.SGD(w, g, lr, wd)
+	default:
+		kernel.Momentum(w, g, moments[0], lr, wd, float32(s.cfg.Momentum), s.cfg.Nesterov)
 	}
 }

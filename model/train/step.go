@@ -197,17 +197,10 @@ func (w *worker) give(layer int, dw, db, dy, x, scratch []float32) {
 	} else {
 		w.gradWeights(layer, w.rows, dw, db, dy, x, scratch)
 		g.turn.wait(w.slice)
-		add(g.weight.g, dw)
-		add(g.bias.g, db)
+		kernel.AddTo(g.weight.g, dw)
+		kernel.AddTo(g.bias.g, db)
 	}
 	g.turn.pass()
-}
-
-func add(sum, v []float32) {
-	v = v[:len(sum)]
-	for i := range sum {
-		sum[i] += v[i]
-	}
 }
 
 // handOver copies what a dense layer's gradient is made of to the slice's place in the batch.
