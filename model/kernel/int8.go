@@ -202,6 +202,9 @@ func multiplyInt8(t tileInt8, src []uint8, rows, in int, w *PackedInt8, r *Requa
 	t.a, t.b = src, w.data
 	t.as, t.ak, t.runs, t.run = in, 4, 1, w.depth/4
 	t.requant(r)
+	if len(w.data) > 2*l2Int8 {
+		t.stream = 1
+	}
 	block := max(l2Int8/in, 48)
 	for i := 0; i < rows; i += block {
 		t.a0, t.m = i*in, min(block, rows-i)

@@ -57,6 +57,14 @@ func levelInt8() int {
 	return level
 }
 
+// featuresInt8 is what Features adds.
+func featuresInt8() string {
+	if level == avx512 && vnni {
+		return "+vnni"
+	}
+	return ""
+}
+
 func (t *tileInt8) product() {
 	t.check(4)
 	switch levelInt8() {
@@ -74,20 +82,28 @@ func (t *tileInt8) product() {
 	}
 }
 
+// channels loses t.
 func (t *tileInt8) channels() {
-	t.check(4 * roundUp(t.cols, stripInt8/2))
-	switch levelInt8() {
-	case avx512:
+	t.checkChannels()
+	l := levelInt8()
+	if l == avx512 {
 		t.split(12)
 		channelsInt8VNNI(t)
-	case avx2:
-		for i := range 2 {
-			if u := t.half(i, 2*stripInt8); u.cols > 0 {
-				channelsInt8AVX2(&u)
+		return
+	}
+	for n := t.strips; n > 0; n-- {
+		if l == generic {
+			t.channelsGeneric()
+		} else {
+			for i := range 2 {
+				if u := t.half(i, 2*stripInt8); u.cols > 0 {
+					channelsInt8AVX2(&u)
+				}
 			}
 		}
-	default:
-		t.channelsGeneric()
+		if n > 1 {
+			t.move(1)
+		}
 	}
 }
 

@@ -72,7 +72,7 @@ func twinsAgree(t testing.TB, seed uint64) {
 
 func TestInt8TwinsAgree(t *testing.T) {
 	forLevels(t, func(t *testing.T) {
-		for seed := range uint64(400) {
+		for seed := range uint64(150) {
 			twinsAgree(t, seed)
 		}
 	})

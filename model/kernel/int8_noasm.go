@@ -2,13 +2,19 @@
 
 package kernel
 
+func featuresInt8() string { return "" }
+
 func (t *tileInt8) product() {
 	t.check(4)
 	t.productGeneric()
 }
 
 func (t *tileInt8) channels() {
-	t.check(4 * roundUp(t.cols, stripInt8/2))
+	t.checkChannels()
+	for range t.strips - 1 {
+		t.channelsGeneric()
+		t.move(1)
+	}
 	t.channelsGeneric()
 }
 

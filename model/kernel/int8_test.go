@@ -33,6 +33,9 @@ var int8Shapes = append([]struct {
 	{"25 outputs in a row: one more than two tiles", shape(5, 25, 6, 15, 3, 1, 1)},
 	{"5x5, rows of the image one more than two blocks", shape(9, 9, 33, 33, 5, 1, 2)},
 	{"7x7 depthwise: two groups of rows, two outputs", shape(9, 9, 48, 48, 7, 1, 3)},
+	{"depthwise: several blocks of channels, the last of less than a vector", shape(3, 4, 1900, 2, 3, 1, 1)},
+	{"depthwise: several blocks of columns, padding at both ends", shape(4, 97, 200, 2, 3, 1, 1)},
+	{"depthwise: several blocks of columns, stride 2, hanging", hanging(5, 98, 250, 1, 5, 2, 2)},
 	{"windows that begin in padding alone", Shape{H: 3, W: 3, C: 5, OutH: 5, OutW: 5, OutC: 5, Kernel: 1, Stride: 1, PadTop: 2, PadLeft: 2}},
 }, convShapes...)
 

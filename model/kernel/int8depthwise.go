@@ -30,16 +30,30 @@ func (s Shape) depthwiseWindow() Shape {
 	return s.window()
 }
 
-// depthwiseBlock is how many channels are worked on at a time, so that their interleaved rows stay in the first cache.
-func (s Shape) depthwiseBlock(groups, width int) int {
-	return min(max((24<<10)/(groups*width*4)/stripInt8, 1)*stripInt8, s.C)
+// mixedInt8 is how many bytes of interleaved rows a block has: enough that the ends of blocks cost little, few enough to
+// be read again from a near cache.
+const mixedInt8 = 64 << 10
+
+// depthwiseBlock is how many channels and how many outputs of a row make a block, and how many bytes its
+// interleaved rows take.
+func (s Shape) depthwiseBlock() (channels, outputs, size int) {
+	groups, _ := s.depthwisePlan()
+	of := func(outputs int) int { return groups * 4 * ((outputs-1)*s.Stride + s.Kernel) } // bytes a channel
+	channels = s.C
+	if few := of(min(s.OutW, 7)); few*channels > mixedInt8 {
+		channels = min(max(mixedInt8/few/64, 1)*64, s.C)
+	}
+	outputs = 1
+	for outputs < s.OutW && of(outputs+1)*channels <= mixedInt8 {
+		outputs++
+	}
+	return channels, outputs, of(outputs)*channels + stripInt8*4 // reads of whole strips go beyond the last channel
 }
 
 // DepthwiseInt8Scratch is how many bytes of scratch memory DepthwiseInt8 needs.
 func DepthwiseInt8Scratch(s Shape) int {
-	groups, _ := s.depthwisePlan()
-	_, width := s.padded()
-	return groups*width*s.depthwiseBlock(groups, width)*4 + stripInt8*4 + lineBytes + s.W*s.C + Int8Slack
+	_, _, size := s.depthwiseBlock()
+	return size + lineBytes + s.W*s.C + Int8Slack
 }
 
 // DepthwiseInt8 computes n images dst[OutH][OutW][C] from src[H][W][C], each channel by itself. zero is the input's zero
@@ -49,44 +63,82 @@ func DepthwiseInt8(dst, src []uint8, n int, w *PackedInt8, r *Requant, s Shape, 
 	if n == 0 {
 		return
 	}
-	src, dst = src[:n*s.in()+Int8Slack], dst[:n*s.OutH*s.OutW*s.C]
-	groups, rows := s.depthwisePlan()
-	_, width := s.padded()
-	block := s.depthwiseBlock(groups, width)
-	size := groups*width*block*4 + stripInt8*4 // reads of whole strips go beyond the last channel
-	mixed := alignedBytes(scratch[:size+lineBytes], size)
-	blank := scratch[size+lineBytes:][:s.W*s.C+Int8Slack] // a row of padding
-	fillBytes(blank, zero)
-	t := tileInt8{a: mixed, b: w.data, c: dst, m: s.OutW, runs: groups, run: s.Kernel, cs: s.C}
-	t.requant(r)
-	inner := max(min(s.W, width-s.PadLeft), 0) // pixels of a row that windows read
-	for c := 0; c < s.C; c += block {
-		channels := min(block, s.C-c)
-		fillBytes(mixed, zero)
-		t.as, t.ar, t.ak = s.Stride*channels*4, width*channels*4, channels*4
+	d := depthwiseInt8{Shape: s, src: src[:n*s.in()+Int8Slack], zero: zero, w: w, r: r}
+	var size int
+	d.channels, d.outputs, size = s.depthwiseBlock()
+	d.groups, d.rows = s.depthwisePlan()
+	d.mixed = alignedBytes(scratch[:size+lineBytes], size)
+	d.blank = scratch[size+lineBytes:][:s.W*s.C+Int8Slack]
+	fillBytes(d.blank, zero)
+	d.tile = tileInt8{a: d.mixed, b: w.data, c: dst[:n*s.out()], runs: d.groups, run: s.Kernel, cs: s.C}
+	d.tile.requant(r)
+	for c := 0; c < s.C; c += d.channels {
 		for i := range n {
-			for y := 0; y < s.OutH; y += rows {
-				for g := range groups {
-					var in [4][]uint8
-					for k := range in {
-						in[k] = blank[c:]
-						if at := y*s.Stride - s.PadTop + 4*g + k; at >= 0 && at < s.H {
-							in[k] = src[(i*s.H+at)*s.W*s.C+c:]
-						}
-					}
-					interleave(mixed[(g*width+s.PadLeft)*channels*4:], in, inner, channels, s.C)
-				}
-				for row := range min(rows, s.OutH-y) {
-					for j := 0; j < channels; j += stripInt8 {
-						t.strip(w, r, c+j)
-						t.b0 += row * groups * s.Kernel * t.bk
-						t.br = s.Kernel * t.bk
-						t.a0 = 4 * j
-						t.c0 = ((i*s.OutH+y+row)*s.OutW)*s.C + c + j
-						t.channels()
-					}
+			for y := 0; y < s.OutH; y += d.rows {
+				for x := 0; x < s.OutW; x += d.outputs {
+					d.block(i, y, x, c)
 				}
 			}
+		}
+	}
+}
+
+// depthwiseInt8 is a call of DepthwiseInt8.
+type depthwiseInt8 struct {
+	Shape
+	src, mixed, blank       []uint8 // blank is a row of padding
+	zero                    uint8
+	w                       *PackedInt8
+	r                       *Requant
+	tile                    tileInt8
+	channels, outputs, rows int // of a block
+	groups                  int
+}
+
+// block computes the outputs from row y, column x and channel c of image i on.
+func (d *depthwiseInt8) block(i, y, x, c int) {
+	channels, outputs := min(d.channels, d.C-c), min(d.outputs, d.OutW-x)
+	width := (outputs-1)*d.Stride + d.Kernel
+	// Columns from left to right are in the input, the first of them being column first there.
+	at := x*d.Stride - d.PadLeft
+	left := min(max(-at, 0), width)
+	right := max(min(d.W-at, width), left)
+	first := at + left
+	for g := range d.groups {
+		to := d.mixed[g*width*channels*4:][:width*channels*4]
+		fillBytes(to[:left*channels*4], d.zero)
+		fillBytes(to[right*channels*4:], d.zero)
+		if left == right {
+			continue
+		}
+		var in [4][]uint8
+		for k := range in {
+			in[k] = d.blank[c:]
+			if row := y*d.Stride - d.PadTop + 4*g + k; row >= 0 && row < d.H {
+				in[k] = d.src[((i*d.H+row)*d.W+first)*d.C+c:]
+			}
+		}
+		to = to[left*channels*4:]
+		if channels == d.C {
+			interleave(to, in, 1, (right-left)*channels, 0)
+		} else {
+			interleave(to, in, right-left, channels, d.C)
+		}
+	}
+	for row := range min(d.rows, d.OutH-y) {
+		// Whole strips first: they lie equally far apart.
+		for j := 0; j < channels; {
+			t := d.tile
+			t.m, t.as, t.ar, t.ak = outputs, d.Stride*channels*4, width*channels*4, channels*4
+			t.strip(d.w, d.r, c+j)
+			t.strips, t.bs = max((channels-j)/stripInt8, 1), stripInt8*d.w.depth
+			t.cols = min(stripInt8, channels-j)
+			t.b0 += row * d.groups * d.Kernel * t.bk
+			t.br = d.Kernel * t.bk
+			t.a0 = 4 * j
+			t.c0 = ((i*d.OutH+y+row)*d.OutW+x)*d.C + c + j
+			j += t.strips * stripInt8
+			t.channels()
 		}
 	}
 }

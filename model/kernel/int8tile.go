@@ -27,6 +27,8 @@ type tileInt8 struct {
 	m, cols    int
 	runs, run  int
 	rows       int     // height of the tiles the assembly cuts m into, so that none is much smaller than the others
+	strips, bs int     // channels: how many strips; more than one have stripInt8 columns each and lie bs apart in b
+	stream     int     // 1: the weights come from memory rather than a cache
 	high       float32 // the largest value before zero is added
 	zero       int16
 	low        uint8
@@ -53,6 +55,23 @@ func (t *tileInt8) check(aw int) {
 	} else {
 		reachIn(t.c, t.c0, t.cols, (t.m-1)*t.cs, 0, 0)
 	}
+}
+
+// checkChannels is check for all strips of channels.
+func (t *tileInt8) checkChannels() {
+	last := *t
+	last.move(t.strips - 1)
+	for _, t := range []*tileInt8{t, &last} {
+		t.check(4 * roundUp(t.cols, stripInt8/2))
+	}
+}
+
+// move goes n strips farther in channels.
+func (t *tileInt8) move(n int) {
+	t.a0 += n * 4 * stripInt8
+	t.b0 += n * t.bs
+	t.c0 += n * stripInt8
+	t.bias, t.scale = t.bias[n*stripInt8:], t.scale[n*stripInt8:]
 }
 
 // reachIn is reach for any type of values.
@@ -123,7 +142,7 @@ func (t *tileInt8) productGeneric() {
 	}
 }
 
-// channelsGeneric is channels in Go.
+// channelsGeneric is a strip of channels in Go.
 func (t *tileInt8) channelsGeneric() {
 	for i := range t.m {
 		for j := range t.cols {

@@ -108,8 +108,9 @@ func choose(best int, wish string) (level int, honoured bool) {
 	return best, wish == ""
 }
 
-// Features names the assembly in use: "avx512", "avx2+fma", "neon" or "generic".
-func Features() string { return names[level] }
+// Features names the assembly in use: "avx512+vnni", "avx512", "avx2+fma", "neon" or "generic". Without VNNI, int8 runs on
+// AVX2; on arm64 it runs in Go.
+func Features() string { return names[level] + featuresInt8() }
 
 // CheckEnvironment tells of a value of LOGOBEAM_KERNEL that is unknown or more than the processor has, and that was
 // therefore not followed.

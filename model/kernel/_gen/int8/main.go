@@ -81,6 +81,9 @@ const (
 	tileRuns
 	tileRun
 	tileRows
+	tileStrips
+	tileBS
+	tileStream
 	tileHigh
 	tileZero = tileHigh + 4
 	tileLow  = tileZero + 2
@@ -101,6 +104,8 @@ func mask(k Op) {
 //	DI tile    SI, DX a and b at the beginning of a run    AX, BX, R14 a for rows 0, 5, 10    R12 b
 //	R8, R15 as and 3 as    R9 ak    R10 bk    R11 runs left    CX groups of the run left    R13 c or f
 //
+// channels with VNNI goes through several strips, moving the tile's fields.
+//
 // Masks: K1 the bytes of a row of c, K2 the lanes of its last vector.
 func (s isa) tiles(name string, channels bool) {
 	TEXT(name+"Int8"+s.name, NOSPLIT, "func(t *byte)")
@@ -112,6 +117,7 @@ func (s isa) tiles(name string, channels bool) {
 	LEAQ(Mem{Base: R8, Index: R8, Scale: 2}, R15)
 	MOVQ(field(tileAK), R9)
 	MOVQ(field(tileBK), R10)
+	Label("strip")
 	MOVQ(field(tileA), RAX)
 	ADDQ(field(tileA0), RAX)
 	MOVQ(RAX, t.a)
@@ -172,6 +178,19 @@ func (s isa) tiles(name string, channels bool) {
 		MOVQ(t.left, RAX)
 		TESTQ(RAX, RAX)
 		JG(LabelRef(prefix + "_next"))
+		if channels && s.wide && t.nv == 2 {
+			Comment("The next strip, if there is one.")
+			DECQ(field(tileStrips))
+			JEQ(LabelRef("end"))
+			ADDQ(I32(4*2*s.lanes), field(tileA0))
+			ADDQ(I32(2*s.lanes), field(tileC0))
+			ADDQ(I32(4*2*s.lanes), field(tileBias))
+			ADDQ(I32(4*2*s.lanes), field(tileScale))
+			MOVQ(field(tileBS), RAX)
+			ADDQ(RAX, field(tileB0))
+			JMP(LabelRef("strip"))
+			Label("end")
+		}
 		VZEROUPPER()
 		RET()
 	}
@@ -277,21 +296,29 @@ func (t *tile) write(done string) {
 		const unroll = 4
 		SUBQ(U8(unroll), RCX)
 		JLT(LabelRef(label + "_rest"))
-		Label(label + "_loop")
-		for u := range unroll {
-			t.vnni(u)
+		CMPQ(field(tileStream), U8(0))
+		JNE(LabelRef(label + "_ahead"))
+		for _, ahead := range []bool{false, true} {
+			loop := label + map[bool]string{false: "_loop", true: "_ahead"}[ahead]
+			Label(loop)
+			for u := range unroll {
+				t.vnni(u, ahead)
+			}
+			ADDQ(I32(unroll*t.nv*64), R12)
+			t.bases(func(i int) { ADDQ(U8(4*unroll), t.at(5*i, 0).Base) })
+			SUBQ(U8(unroll), RCX)
+			JGE(LabelRef(loop))
+			if !ahead {
+				JMP(LabelRef(label + "_rest"))
+			}
 		}
-		ADDQ(I32(unroll*t.nv*64), R12)
-		t.bases(func(i int) { ADDQ(U8(4*unroll), t.at(5*i, 0).Base) })
-		SUBQ(U8(unroll), RCX)
-		JGE(LabelRef(label + "_loop"))
 		Label(label + "_rest")
 		ADDQ(U8(unroll), RCX)
 		JEQ(LabelRef(label + "_ran"))
 	}
 	Label(label + "_group")
 	if t.wide {
-		t.vnni(0)
+		t.vnni(0, false)
 	} else {
 		t.words()
 	}
@@ -313,10 +340,14 @@ func (t *tile) write(done string) {
 	JMP(LabelRef(done))
 }
 
-// vnni adds group u from here.
-func (t *tile) vnni(u int) {
+// vnni adds group u from here. ahead fetches weights that will be wanted soon: the processor alone does not get dense
+// layers from memory as fast as memory is.
+func (t *tile) vnni(u int, ahead bool) {
 	b := func(v int) VecPhysical { return t.free(v) }
 	for v := range t.nv {
+		if ahead {
+			PREFETCHT0(Mem{Base: R12, Disp: 4096 + (u*t.nv+v)*64})
+		}
 		VMOVDQU32(Mem{Base: R12, Disp: (u*t.nv + v) * 64}, b(v))
 	}
 	for i := range t.m {
@@ -719,7 +750,15 @@ func interleave(name string, n int, vector func(), tail func()) {
 	Load(Param("channels"), R11)
 	Load(Param("pitch"), R12)
 	if name == "VNNI" {
+		Comment("K1 is for the channels left over at the end, K2 to K5 for 16 of them each.")
 		VMOVDQU32(order, Z31)
+		MOVQ(R11, RCX)
+		ANDQ(U8(63), RCX)
+		mask(K1)
+		KMOVQ(K1, K2)
+		KSHIFTRQ(U8(16), K1, K3)
+		KSHIFTRQ(U8(32), K1, K4)
+		KSHIFTRQ(U8(48), K1, K5)
 	}
 	Label("pixel")
 	XORQ(R13, R13)
@@ -813,22 +852,15 @@ func interleaveVNNI() {
 			VMOVDQU32(z, Mem{Base: RDI, Disp: 64 * i})
 		}
 	}, func() {
-		MOVQ(RCX, RBX)
-		mask(K1)
 		for i, r := range rows {
 			VMOVDQU8_Z(Mem{Base: r, Index: R13, Scale: 1}, K1, zmm[i])
 			VPERMD(zmm[i], Z31, zmm[i])
 		}
 		mix()
-		Comment("16 channels at a time, the last of them through a mask.")
 		for i, z := range out {
-			KMOVW(K1, K2)
-			VMOVDQU32(z, K2, Mem{Base: RDI, Disp: 64 * i})
-			if i < 3 {
-				KSHIFTRQ(U8(16), K1, K1)
-			}
+			VMOVDQU32(z, []Op{K2, K3, K4, K5}[i], Mem{Base: RDI, Disp: 64 * i})
 		}
-		LEAQ(Mem{Base: RDI, Index: RBX, Scale: 4}, RDI)
+		LEAQ(Mem{Base: RDI, Index: RCX, Scale: 4}, RDI)
 	})
 }
 
