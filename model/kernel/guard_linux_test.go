@@ -87,3 +87,22 @@ func TestNothingBeyondSlices(t *testing.T) {
 		}
 	})
 }
+
+// The same for every tail of channels, columns, rows of weights and plain slices.
+func TestNoTailBeyondSlices(t *testing.T) {
+	forLevels(t, func(t *testing.T) {
+		for _, after := range []bool{true, false} {
+			f := &fences{t: t, after: after}
+			for i, d := range seeds() {
+				n, act := int(d.n), Act(d.act)
+				conv, _ := convLayer(d.s, n, act, uint64(i))
+				depthwise, _ := depthwiseLayer(d.s, n, act, uint64(i))
+				dense, _ := denseLayer(1+i%7, d.s.OutC, d.s.C, act, uint64(i))
+				for _, compute := range []computation{conv, depthwise, dense, poolLayer(d.s, n, uint64(i)), vectorLoops(i, act, uint64(i))} {
+					compute(f.copy)
+					f.release()
+				}
+			}
+		}
+	})
+}

@@ -228,6 +228,69 @@ func TestMaxPool(t *testing.T) {
 	}
 }
 
+func TestAvgPool(t *testing.T) {
+	for _, tt := range append(slices.Clone(convShapes), convShape{"windows beyond the input", Shape{H: 3, W: 2, C: 300, OutH: 4, OutW: 4, Kernel: 2, Stride: 2, PadTop: 2, PadLeft: 3}}) {
+		const n = 2
+		s := tt.s
+		s.OutC = s.C
+		r := rand.New(rand.NewPCG(21, 22))
+		src, ddst := random(r, n*s.in()), random(r, n*s.out())
+		want, wantGrad := make([]sum, n*s.out()), make([]sum, n*s.in())
+		for o := range want {
+			c, ox, oy, i := o%s.C, o/s.C%s.OutW, o/s.C/s.OutW%s.OutH, o/s.out()
+			var inside []int
+			for y := oy*s.Stride - s.PadTop; y < oy*s.Stride-s.PadTop+s.Kernel; y++ {
+				for x := ox*s.Stride - s.PadLeft; x < ox*s.Stride-s.PadLeft+s.Kernel; x++ {
+					if y >= 0 && x >= 0 && y < s.H && x < s.W {
+						inside = append(inside, ((i*s.H+y)*s.W+x)*s.C+c)
+					}
+				}
+			}
+			for _, at := range inside {
+				want[o].add(float64(src[at]) / float64(len(inside)))
+				wantGrad[at].add(float64(ddst[o]) / float64(len(inside)))
+			}
+		}
+		t.Run(tt.why, func(t *testing.T) {
+			forLevels(t, func(t *testing.T) {
+				dst, dsrc := dirty(n*s.out()), dirty(n*s.in())
+				AvgPool(dst, src, n, s)
+				near(t, "dst", dst, want)
+				AvgPoolGrad(dsrc, ddst, n, s)
+				near(t, "dsrc", dsrc, wantGrad)
+			})
+		})
+	}
+}
+
+// What PyTorch 2 gives for torch.nn.functional.avg_pool2d(x, 3, 2, 1, count_include_pad=False) of the numbers 1 to 20 in
+// 4 rows, and as gradient of its outputs' sum, each times its number from 1 on.
+func TestAvgPoolGolden(t *testing.T) {
+	s := shape(4, 5, 1, 1, 3, 2, 1)
+	src, ddst := make([]float32, s.in()), make([]float32, s.out())
+	for i := range src {
+		src[i] = float32(i + 1)
+	}
+	for i := range ddst {
+		ddst[i] = float32(i + 1)
+	}
+	dst, dsrc := dirty(s.out()), dirty(s.in())
+	AvgPool(dst, src, 1, s)
+	AvgPoolGrad(dsrc, ddst, 1, s)
+	want := []float32{4, 5.5, 7, 11.5, 13, 14.5}
+	wantGrad := []float32{0.25, 0.583333, 0.333333, 1.083333, 0.75, 0.916667, 1.805556, 0.888889, 2.638889, 1.75, 0.666667, 1.222222, 0.555556, 1.555556, 1, 0.666667, 1.222222, 0.555556, 1.555556, 1}
+	for i, v := range want {
+		if math.Abs(float64(dst[i]-v)) > 1e-5 {
+			t.Errorf("mean %d is %v; want %v", i, dst[i], v)
+		}
+	}
+	for i, v := range wantGrad {
+		if math.Abs(float64(dsrc[i]-v)) > 1e-5 {
+			t.Errorf("gradient %d is %v; want %v", i, dsrc[i], v)
+		}
+	}
+}
+
 func TestGlobalAvgPool(t *testing.T) {
 	forLevels(t, func(t *testing.T) {
 		const n, pixels, c = 3, 49, 37
@@ -448,6 +511,8 @@ func TestAllocations(t *testing.T) {
 			DenseGradWeights(dw, db, c.ddst, c.src, 2, s.OutC, s.Kernel*s.run())
 			MaxPool(dst, c.src, 2, s)
 			MaxPoolGrad(dsrc, c.ddst, c.src, dst, 2, s)
+			AvgPool(dst, c.src, 2, s)
+			AvgPoolGrad(dsrc, c.ddst, 2, s)
 			GlobalAvgPool(db, c.src, 1, 81, 5)
 			GlobalAvgPoolGrad(dsrc, db, 1, 81, 5)
 			Add(dst, dst, dst, ReLU)

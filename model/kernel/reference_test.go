@@ -140,10 +140,12 @@ func hanging(h, w, c, out, kernel, stride, pad int) Shape {
 	return s
 }
 
-var convShapes = []struct {
+type convShape = struct {
 	why string
 	s   Shape
-}{
+}
+
+var convShapes = []convShape{
 	{"one value", shape(1, 1, 1, 1, 1, 1, 0)},
 	{"1x1: a matrix product", shape(5, 7, 16, 24, 1, 1, 0)},
 	{"1x1, odd sizes everywhere", shape(3, 5, 17, 33, 1, 1, 0)},
