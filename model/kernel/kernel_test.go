@@ -433,7 +433,8 @@ func TestBatchesDoNotMatter(t *testing.T) {
 			// Computes images from to to.
 			all := func(from, to int) [][]float32 {
 				n := to - from
-				out := [][]float32{dirty(n * s.out()), dirty(n * s.in()), dirty(n * d.out()), dirty(n * d.in()), dirty(n * s.OutC), dirty(n * s.Kernel * s.run())}
+				out := [][]float32{dirty(n * s.out()), dirty(n * s.in()), dirty(n * d.out()), dirty(n * d.in()), dirty(n * s.OutC), dirty(n * s.Kernel * s.run()),
+					dirty(n * d.out()), dirty(n * d.in()), dirty(n * d.out()), dirty(n * d.in()), dirty(n * d.C), dirty(n * d.in())}
 				src := c.src[from*s.in() : to*s.in()]
 				Conv(out[0], src, n, packed, c.bias, s, ReLU, dirty(ConvScratch(s)))
 				ConvGradInput(out[1], c.ddst[from*s.out():to*s.out()], n, PackConvGrad(c.w, s), s, dirty(ConvGradInputScratch(s)))
@@ -441,6 +442,13 @@ func TestBatchesDoNotMatter(t *testing.T) {
 				DepthwiseGradInput(out[3], ddDepth[from*d.out():to*d.out()], dw, n, d)
 				Dense(out[4], rows[from*dense.in:to*dense.in], n, dense, c.bias, Linear)
 				DenseGradInput(out[5], dRows[from*s.OutC:to*s.OutC], c.w, n, s.OutC, dense.in)
+				ddst := ddDepth[from*d.out() : to*d.out()]
+				MaxPool(out[6], src, n, d)
+				MaxPoolGrad(out[7], ddst, src, out[6], n, d)
+				AvgPool(out[8], src, n, d)
+				AvgPoolGrad(out[9], ddst, n, d)
+				GlobalAvgPool(out[10], src, n, d.H*d.W, d.C)
+				GlobalAvgPoolGrad(out[11], out[10], n, d.H*d.W, d.C)
 				return out
 			}
 			want := all(0, n)
@@ -467,9 +475,18 @@ func TestPlaceDoesNotMatter(t *testing.T) {
 		r := rand.New(rand.NewPCG(13, 14))
 		const size, c, out = 40, 5, 37
 		src, w := random(r, size*size*c), random(r, out*3*3*c)
+		compute := func(src []float32, s Shape) [][]float32 {
+			d := s
+			d.OutC = d.C
+			dst := [][]float32{dirty(s.out()), dirty(d.out()), dirty(d.out()), dirty(d.out())}
+			Conv(dst[0], src, 1, PackConv(w, s), nil, s, Linear, nil)
+			Depthwise(dst[1], src, 1, w[:d.Kernel*d.run()], nil, d, Linear)
+			MaxPool(dst[2], src, 1, d)
+			AvgPool(dst[3], src, 1, d)
+			return dst
+		}
 		whole := shape(size, size, c, out, 3, 1, 0)
-		want := dirty(whole.out())
-		Conv(want, src, 1, PackConv(w, whole), nil, whole, Linear, nil)
+		want := compute(src, whole)
 		for _, side := range []int{3, 4, 9, 14, 15, 27} {
 			for _, at := range []int{0, 1, 5, 13} {
 				s := shape(side, side, c, out, 3, 1, 0)
@@ -477,15 +494,99 @@ func TestPlaceDoesNotMatter(t *testing.T) {
 				for y := range side {
 					cut = append(cut, src[((at+y)*size+at)*c:][:side*c]...)
 				}
-				got := dirty(s.out())
-				Conv(got, cut, 1, PackConv(w, s), nil, s, Linear, nil)
-				for y := range s.OutH {
-					if !equalBits(got[y*s.OutW*out:][:s.OutW*out], want[((at+y)*whole.OutW+at)*out:][:s.OutW*out]) {
-						t.Fatalf("row %d of %d pixels cut out at %d differs", y, side, at)
+				for i, got := range compute(cut, s) {
+					c := len(got) / (s.OutH * s.OutW)
+					for y := range s.OutH {
+						if !equalBits(got[y*s.OutW*c:][:s.OutW*c], want[i][((at+y)*whole.OutW+at)*c:][:s.OutW*c]) {
+							t.Fatalf("output %d: row %d of %d pixels cut out at %d differs", i, y, side, at)
+						}
 					}
 				}
 			}
 		}
+	})
+}
+
+// Nor does it depend on its channel: with the channels turned round, all values are the same, turned round. Sums over
+// what is turned are left out, since their order is another.
+func TestChannelsDoNotMatter(t *testing.T) {
+	forLevels(t, func(t *testing.T) {
+		rapid.Check(t, func(t *rapid.T) {
+			const n = 2
+			s := drawShape(t)
+			d := s
+			d.OutC = d.C
+			r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+			c := newConvCase(r, n, s)
+			depth := convCase{c.src, random(r, d.Kernel*d.run()), random(r, d.C), random(r, n*d.out())}
+			k := s.Kernel * s.run()
+			rows := random(r, n*k)
+			// turned turns the channels of all slices of shape [..][channels][width] by some places.
+			type array struct {
+				values          []float32
+				channels, width int
+			}
+			turned := func(by int, of ...array) [][]float32 {
+				var out [][]float32
+				for _, a := range of {
+					v := make([]float32, len(a.values))
+					for i := range v {
+						block := i / (a.channels * a.width)
+						channel := (i/a.width + by) % a.channels
+						v[(block*a.channels+channel)*a.width+i%a.width] = a.values[i]
+					}
+					out = append(out, v)
+				}
+				return out
+			}
+			check := func(what string, by int, got [][]float32, want ...array) {
+				for i, want := range turned(by, want...) {
+					if !equalBits(got[i], want) {
+						t.Fatalf("%v: %s turned by %d: output %d has other values", s, what, by, i)
+					}
+				}
+			}
+			outputs := func(w, bias, ddst []float32) [][]float32 {
+				dst, dw, db, row := dirty(n*s.out()), dirty(len(w)), dirty(s.OutC), dirty(n*s.OutC)
+				Conv(dst, c.src, n, PackConv(w, s), bias, s, ReLU6, dirty(ConvScratch(s)))
+				ConvGradWeights(dw, db, ddst, c.src, n, s, dirty(ConvGradWeightsScratch(s)))
+				Dense(row, rows, n, PackDense(w, s.OutC, k), bias, ReLU)
+				return [][]float32{dst, dw, db, row}
+			}
+			by := rapid.IntRange(1, s.OutC).Draw(t, "outputs turned by")
+			turn := turned(by, array{c.w, s.OutC, k}, array{c.bias, s.OutC, 1}, array{c.ddst, s.OutC, 1})
+			want := outputs(c.w, c.bias, c.ddst)
+			check("outputs", by, outputs(turn[0], turn[1], turn[2]), array{want[0], s.OutC, 1}, array{want[1], s.OutC, k}, array{want[2], s.OutC, 1}, array{want[3], s.OutC, 1})
+
+			inputs := func(src, w []float32) [][]float32 {
+				dsrc, dw := dirty(n*s.in()), dirty(len(w))
+				ConvGradInput(dsrc, c.ddst, n, PackConvGrad(w, s), s, dirty(ConvGradInputScratch(s)))
+				ConvGradWeights(dw, nil, c.ddst, src, n, s, dirty(ConvGradWeightsScratch(s)))
+				return [][]float32{dsrc, dw}
+			}
+			by = rapid.IntRange(1, s.C).Draw(t, "inputs turned by")
+			turn = turned(by, array{c.src, s.C, 1}, array{c.w, s.C, 1})
+			want = inputs(c.src, c.w)
+			check("inputs", by, inputs(turn[0], turn[1]), array{want[0], s.C, 1}, array{want[1], s.C, 1})
+
+			alone := func(src, w, bias, ddst []float32) [][]float32 {
+				out := [][]float32{dirty(n * d.out()), dirty(n * d.in()), dirty(len(w)), dirty(d.C), dirty(n * d.out()), dirty(n * d.in()), dirty(n * d.out()), dirty(n * d.in())}
+				Depthwise(out[0], src, n, w, bias, d, ReLU)
+				DepthwiseGradInput(out[1], ddst, w, n, d)
+				DepthwiseGradWeights(out[2], out[3], ddst, src, n, d)
+				MaxPool(out[4], src, n, d)
+				MaxPoolGrad(out[5], ddst, src, out[4], n, d)
+				AvgPool(out[6], src, n, d)
+				AvgPoolGrad(out[7], ddst, n, d)
+				return out
+			}
+			turn = turned(by, array{depth.src, d.C, 1}, array{depth.w, d.C, 1}, array{depth.bias, d.C, 1}, array{depth.ddst, d.C, 1})
+			var all []array
+			for _, v := range alone(depth.src, depth.w, depth.bias, depth.ddst) {
+				all = append(all, array{v, d.C, 1})
+			}
+			check("channels by themselves", by, alone(turn[0], turn[1], turn[2], turn[3]), all...)
+		})
 	})
 }
 
