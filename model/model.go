@@ -11,9 +11,11 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -28,8 +30,8 @@ type Model struct {
 	Params  Params
 }
 
-// Card is what model.json says of a model beside its network. Only Classes, Transforms and Quantization's ranges change
-// what it answers.
+// Card is what model.json says of a model beside its network. Only Classes, Transforms, and Quantization's ranges and
+// means change what it answers.
 type Card struct {
 	// Classes are the names of the network's outputs, in their order.
 	Classes []string `json:"classes"`
@@ -40,7 +42,7 @@ type Card struct {
 	// Weights is the SHA-256 of model.safetensors in hexadecimal. Save sets it and Load compares it.
 	Weights string `json:"weights_sha256"`
 
-	// Quantization is there if the model can be run in int8. Its ranges change what int8 answers.
+	// Quantization is there if the model can be run in int8.
 	Quantization *Quantization `json:"quantization,omitempty"`
 
 	Description string    `json:"description,omitempty"`
@@ -96,6 +98,11 @@ func (m *Model) Validate() error {
 	if err := m.describe(); err != nil {
 		return err
 	}
+	if q := m.Card.Quantization; q != nil {
+		if err := q.Check(m.Network); err != nil {
+			return err
+		}
+	}
 	return m.Network.Check(m.Params)
 }
 
@@ -121,14 +128,11 @@ func (m *Model) describe() error {
 	if err := json.Unmarshal(m.Card.Transforms, &steps); err != nil || steps == nil {
 		return fmt.Errorf("model: transforms are %.40q; want a JSON list of steps", m.Card.Transforms)
 	}
-	if m.Card.Quantization != nil {
-		return m.Card.Quantization.Check(m.Network)
-	}
 	return nil
 }
 
 // Hash is the SHA-256, in hexadecimal, of everything that changes what m answers: classes, network, transforms,
-// weights, and the ranges of its quantization if it has one. How the transforms are indented does not matter, nor what else the card says.
+// weights, and its quantization if it has one. How the transforms are indented does not matter, nor what else the card says.
 func (m *Model) Hash() string {
 	h := sha256.New()
 	var transforms any
@@ -141,6 +145,10 @@ func (m *Model) Hash() string {
 	json.NewEncoder(h).Encode([]any{"logobeam model", format, m.Card.Classes, transforms, m.Network})
 	if q := m.Card.Quantization; q != nil {
 		json.NewEncoder(h).Encode(q.Ranges)
+		for _, name := range slices.Sorted(maps.Keys(q.Means)) {
+			fmt.Fprintf(h, "%s %d\n", name, len(q.Means[name]))
+			hashFloats(h, q.Means[name])
+		}
 	}
 	all, err := m.Network.Parameters()
 	if err != nil {
@@ -168,7 +176,7 @@ func hashFloats(h hash.Hash, values []float32) {
 
 // Save writes m as the folder dir: model.safetensors, which other programs read too, and model.json. With half the
 // weights are kept in float16, and m.Params is replaced by what was kept (the former slices are not written to), so
-// that m answers and hashes as Load's does. Card.Precision and Card.Weights are set.
+// that m answers and hashes as Load's does; so are the means of its quantization. Card.Precision and Card.Weights are set.
 //
 // A folder that holds a model already turns into the new one at once: both files are written beside it and synced, then
 // model.json is renamed over the old one, which names the weights by their content. Whoever loads meanwhile, or after a
@@ -177,23 +185,27 @@ func (m *Model) Save(dir string, half bool) error {
 	if err := m.Validate(); err != nil {
 		return err
 	}
-	params, precision := m.Params, "float32"
+	params, quantization, precision := m.Params, m.Card.Quantization, "float32"
 	if half {
-		params, precision = make(Params, len(m.Params)), "float16"
-		for name, values := range m.Params {
-			rounded := make([]float32, len(values))
-			for i, v := range values {
-				rounded[i] = fromHalf(toHalf(v))
-				if math.IsInf(float64(rounded[i]), 0) {
-					return fmt.Errorf("model: parameter %s holds %g, which is too large for float16; save it in float32", name, v)
-				}
-			}
-			params[name] = rounded
+		var err error
+		if params, err = halve(m.Params); err != nil {
+			return err
 		}
+		if quantization != nil {
+			rounded := *quantization
+			if rounded.Means, err = halve(rounded.Means); err != nil {
+				return err
+			}
+			quantization = &rounded
+		}
+		precision = "float16"
 	}
 	tensors, err := m.Network.tensors(params)
 	if err != nil {
 		return err
+	}
+	if quantization != nil {
+		quantization.put(tensors)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("saving the model: %w", err)
@@ -206,7 +218,8 @@ func (m *Model) Save(dir string, half bool) error {
 	defer os.Remove(weights) // does nothing once it is renamed
 
 	saved := file{Format: format, Card: m.Card, Network: m.Network}
-	saved.Precision, saved.Weights = precision, hex.EncodeToString(sum.Sum(nil))
+	saved.Quantization, saved.Precision = quantization, precision
+	saved.Weights = hex.EncodeToString(sum.Sum(nil))
 	card, err := aside(dir, func(w io.Writer) error {
 		e := json.NewEncoder(w)
 		e.SetEscapeHTML(false)
@@ -236,6 +249,22 @@ func (m *Model) Save(dir string, half bool) error {
 	}
 	m.Params, m.Card = params, saved.Card
 	return nil
+}
+
+// halve rounds all values to what float16 can hold, in slices of their own.
+func halve(values map[string][]float32) (map[string][]float32, error) {
+	all := make(map[string][]float32, len(values))
+	for name, from := range values {
+		rounded := make([]float32, len(from))
+		for i, v := range from {
+			rounded[i] = fromHalf(toHalf(v))
+			if math.IsInf(float64(rounded[i]), 0) {
+				return nil, fmt.Errorf("model: parameter %s holds %g, which is too large for float16; save it in float32", name, v)
+			}
+		}
+		all[name] = rounded
+	}
+	return all, nil
 }
 
 // pendingFile is where weights lie between the rename of model.json and their own.
@@ -313,6 +342,12 @@ func load(fsys fs.FS) (*Model, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if q := m.Card.Quantization; q != nil {
+		q.take(tensors)
+		if err := q.Check(m.Network); err != nil {
+			return nil, fmt.Errorf("%s and %s: %w", cardFile, weightsFile, err)
+		}
 	}
 	if m.Params, _, err = m.Network.assemble(tensors, -1); err != nil {
 		return nil, fmt.Errorf("%s: %w", weightsFile, err)

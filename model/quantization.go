@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // Precision is the arithmetic that a network is run in.
@@ -23,13 +24,17 @@ type Range [2]float32
 
 // Quantization is what a model needs, beside its weights, to be run in int8: the range of every activation, found with
 // photographs (Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
-// 2018). The weights' own scales follow from the weights, so a quantised model keeps them as they were and can be run in
-// fp32 as well.
+// 2018), and the means of those that weights are applied to. The weights' own scales follow from the weights, so a quantised
+// model keeps them as they were and can be run in fp32 as well.
 type Quantization struct {
 	// Ranges are by the name of the layer whose output they are of, and Input.
 	Ranges map[string]Range `json:"ranges"`
-	Method string           `json:"method"` // by which the ranges were chosen
-	Images int              `json:"images"` // that they were found with
+	// Means are those of each channel, by the same names, for what a convolution or a dense layer reads. With them the biases
+	// make up for what rounding the weights adds to the mean of an output (Nagel et al., Data-Free Quantization Through Weight
+	// Equalization and Bias Correction, 2019). They lie in model.safetensors, as NAME.mean.
+	Means  map[string][]float32 `json:"-"`
+	Method string               `json:"method"` // by which the ranges were chosen
+	Images int                  `json:"images"` // that they were found with
 	// Metrics are the figures of each split in both precisions, named as `logobeam evaluate --json` names them. They are
 	// what int8 costs.
 	Metrics map[string]map[Precision]map[string]float64 `json:"metrics,omitempty"`
@@ -69,8 +74,57 @@ func (c Card) DefaultPrecision() Precision {
 	return Int8
 }
 
-// Check says what keeps q from quantising n: a range that is missing, of no layer, infinite or upside down.
+// Measured lists the names, with their channels, of what a network's weights are applied to: Quantization has their means.
+func (n Network) Measured() (map[string]int, error) {
+	shapes, err := n.Shapes()
+	if err != nil {
+		return nil, err
+	}
+	ins, err := n.Inputs()
+	if err != nil {
+		return nil, err
+	}
+	channels := map[string]int{}
+	for i, l := range n.Layers {
+		switch j := ins[i][0]; l.Op {
+		case Conv, Depthwise, Dense:
+			if j < 0 {
+				channels[Input] = n.Input.C
+			} else {
+				channels[n.Layers[j].Name] = shapes[j].C
+			}
+		}
+	}
+	return channels, nil
+}
+
+// Check says what keeps q from quantising n: a range or means that are missing, of no layer, infinite, upside down or of
+// another number of channels.
 func (q *Quantization) Check(n Network) error {
+	if err := q.checkRanges(n); err != nil {
+		return err
+	}
+	measured, err := n.Measured()
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(measured)) {
+		if len(q.Means[name]) != measured[name] {
+			return fmt.Errorf("model: quantization: layer %s has the means of %d channels; want %d", name, len(q.Means[name]), measured[name])
+		}
+		if i, ok := finite(q.Means[name]); !ok {
+			return fmt.Errorf("model: quantization: channel %d of layer %s has the mean %g", i, name, q.Means[name][i])
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(q.Means)) {
+		if _, ok := measured[name]; !ok {
+			return fmt.Errorf("model: quantization: no weights read layer %s, whose means are there", name)
+		}
+	}
+	return nil
+}
+
+func (q *Quantization) checkRanges(n Network) error {
 	names := []string{Input}
 	for _, l := range n.Layers {
 		names = append(names, l.Name)
@@ -90,4 +144,25 @@ func (q *Quantization) Check(n Network) error {
 		}
 	}
 	return nil
+}
+
+// meanSuffix ends the names of means in model.safetensors.
+const meanSuffix = ".mean"
+
+// put adds the means to the tensors of a file.
+func (q *Quantization) put(tensors map[string]Tensor) {
+	for name, values := range q.Means {
+		tensors[name+meanSuffix] = Tensor{Shape: []int{len(values)}, Data: values}
+	}
+}
+
+// take moves the means from the tensors of a file to q.
+func (q *Quantization) take(tensors map[string]Tensor) {
+	q.Means = map[string][]float32{}
+	for key, t := range tensors {
+		if name, ok := strings.CutSuffix(key, meanSuffix); ok {
+			q.Means[name] = t.Data
+			delete(tensors, key)
+		}
+	}
 }

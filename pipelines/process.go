@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/infer"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 )
@@ -17,13 +18,19 @@ type shared struct {
 	arenas sync.Pool
 }
 
-var loaded sync.Map // by the model's folder: func() (*shared, error)
+var loaded sync.Map // by wanted: func() (*shared, error)
 
-// share gives the process's classifier of a model's folder, the built-in one for "". The folder is read the first time,
-// and again after forget.
-func share(dir string) (*shared, error) {
-	load, _ := loaded.LoadOrStore(dir, sync.OnceValues(func() (*shared, error) {
-		c, err := classifier.Load(dir)
+// wanted is a model's folder and the precision asked for.
+type wanted struct {
+	dir       string
+	precision model.Precision
+}
+
+// share gives the process's classifier of a model's folder, the built-in one for "", in the precision asked for, the
+// model's own for "". The folder is read the first time, and again after forget.
+func share(dir string, precision model.Precision) (*shared, error) {
+	load, _ := loaded.LoadOrStore(wanted{dir, precision}, sync.OnceValues(func() (*shared, error) {
+		c, err := classifier.Load(dir, precision)
 		if err != nil {
 			return nil, err
 		}
@@ -33,7 +40,7 @@ func share(dir string) (*shared, error) {
 }
 
 // forget lets the next share read the model's folder again. Whoever has the former classifier keeps it.
-func forget(dir string) { loaded.Delete(dir) }
+func forget(dir string, precision model.Precision) { loaded.Delete(wanted{dir, precision}) }
 
 // arena lends a worker its buffers.
 func (s *shared) arena(batch int) *infer.Arena {

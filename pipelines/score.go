@@ -36,8 +36,8 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 		return Summary{}, err
 	}
 	began := time.Now()
-	forget(cfg.Model) // since an earlier run of this process it may have been trained anew
-	c, err := share(cfg.Model)
+	forget(cfg.Model, cfg.Precision) // since an earlier run of this process it may have been trained anew
+	c, err := share(cfg.Model, cfg.Precision)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -45,7 +45,7 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	run := cfg.describe(chunks, c.hash)
+	run := cfg.describe(chunks, c.hash, c.Plan.Precision())
 	out, err := scores.Open(cfg.Out, cfg.Program, run)
 	if err != nil {
 		return Summary{}, err
@@ -75,7 +75,7 @@ func (cfg ScoreConfig) pipeline(id string, chunks []listing.Chunk, run scores.Ru
 	p, s := beam.NewPipelineWithRoot()
 	dealt := beam.Reshuffle(s, beam.CreateList(s, chunks))
 	done := beam.ParDo(s, &ScoreChunkFn{
-		Run: id, Out: cfg.Out, Model: cfg.Model, ModelHash: run.ModelHash, Options: run.Options,
+		Run: id, Out: cfg.Out, Model: cfg.Model, Precision: cfg.Precision, ModelHash: run.ModelHash, Options: run.Options,
 		Images: cfg.Images, Workers: cfg.Workers, Batch: cfg.Batch, Memory: cfg.Memory,
 	}, dealt)
 	beam.ParDo0(s, &CommitFn{Run: id, Out: cfg.Out}, beam.GroupByKey(s, done))

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/infer"
 	"github.com/logobeam/logobeam/model/metrics"
 	"github.com/logobeam/logobeam/pipelines/fetch"
@@ -43,6 +44,7 @@ type ScoreChunkFn struct {
 	Run       string // finds the run in the process that began it
 	Out       string
 	Model     string
+	Precision model.Precision
 	ModelHash string
 	Options   map[string]string // that change results; they are part of a part's name
 	Images    Images
@@ -58,10 +60,10 @@ type ScoreChunkFn struct {
 
 // Setup takes what all chunks of the process share.
 func (f *ScoreChunkFn) Setup() (err error) {
-	if f.shared, err = share(f.Model); err != nil {
+	if f.shared, err = share(f.Model, f.Precision); err != nil {
 		return err
 	}
-	if f.shared.hash != f.ModelHash {
+	if f.shared.hash != f.ModelHash || string(f.shared.Plan.Precision()) != f.Options["precision"] {
 		return fmt.Errorf("the model in %s is not the one that the run began with: score again", f.Model)
 	}
 	f.fetcher, err = fetch.New(fetch.Config{Root: f.Images.Root, MaxBytes: f.Images.MaxBytes, Timeout: f.Images.Timeout, AllowNet: f.Images.AllowNet})

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/pipelines/fetch"
 	"github.com/logobeam/logobeam/pipelines/listing"
 	"github.com/logobeam/logobeam/pipelines/scores"
@@ -22,12 +23,14 @@ type ScoreConfig struct {
 	Options listing.Options // its format, its columns, the rows of a chunk
 	Out     string          // folder for what comes out
 	Model   string          // folder of the model; empty for the built-in one
-	Images  Images          // where photographs come from and what one may cost
-	Workers int             // goroutines that fetch, decode and classify, in the whole process
-	Batch   int             // photographs that a worker classifies at once
-	Memory  int64           // bytes that decoding may take at one time, in the whole process
-	Runner  string          // prism or direct
-	Program string          // name and version for the manifest
+	// Precision is what the model is run in; empty for what its card says is best.
+	Precision model.Precision
+	Images    Images // where photographs come from and what one may cost
+	Workers   int    // goroutines that fetch, decode and classify, in the whole process
+	Batch     int    // photographs that a worker classifies at once
+	Memory    int64  // bytes that decoding may take at one time, in the whole process
+	Runner    string // prism or direct
+	Program   string // name and version for the manifest
 
 	// Progress, if there is one, is called as rows are finished, by several goroutines. Rows that an earlier,
 	// interrupted run has finished count as soon as their chunk is come to.
@@ -91,6 +94,8 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 		return cfg, fmt.Errorf("score: chunks of %d rows: want 1 to %d, or 0 for as many as suit the listing", cfg.Options.ChunkRows, listing.MaxChunkRows)
 	case cfg.Options.Format != "" && !slices.Contains(listing.Formats(), cfg.Options.Format):
 		return cfg, fmt.Errorf("score: listings cannot be read as %q: the formats are %q", cfg.Options.Format, listing.Formats())
+	case cfg.Precision != "" && !slices.Contains(model.Precisions(), cfg.Precision):
+		return cfg, fmt.Errorf("score: no precision %q: want one of %q", cfg.Precision, model.Precisions())
 	case !slices.Contains(Runners(), cfg.Runner):
 		return cfg, fmt.Errorf("score: no runner %q: want one of %v", cfg.Runner, Runners())
 	}
@@ -98,13 +103,10 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 }
 
 // describe is what tells the run from those with other results.
-func (cfg ScoreConfig) describe(chunks []listing.Chunk, modelHash string) scores.Run {
-	model := cfg.Model
-	if model == "" {
-		model = "built-in"
-	}
-	run := scores.Run{Listing: cfg.Listing, ListingHash: listing.Hash(chunks), Model: model, ModelHash: modelHash, Options: map[string]string{
+func (cfg ScoreConfig) describe(chunks []listing.Chunk, modelHash string, precision model.Precision) scores.Run {
+	run := scores.Run{Listing: cfg.Listing, ListingHash: listing.Hash(chunks), Model: cmp.Or(cfg.Model, "built-in"), ModelHash: modelHash, Options: map[string]string{
 		"root":       cfg.Images.Root,
+		"precision":  string(precision),
 		"chunk-rows": strconv.Itoa(cfg.Options.ChunkRows),
 		"max-bytes":  strconv.FormatInt(cfg.Images.MaxBytes, 10),
 		"max-pixels": strconv.FormatInt(cfg.Images.MaxPixels, 10),

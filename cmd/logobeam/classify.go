@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 
 	"github.com/spf13/cobra"
 
+	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/infer"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/fetch"
@@ -25,6 +27,7 @@ type answer struct {
 
 func newClassify() *cobra.Command {
 	var dir string
+	var precision model.Precision
 	var top int
 	var asJSON bool
 	var allow []string
@@ -47,7 +50,7 @@ func newClassify() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := classifier.Load(dir)
+			c, err := classifier.Load(dir, precision)
 			if err != nil {
 				return err
 			}
@@ -58,7 +61,7 @@ func newClassify() *cobra.Command {
 				return err
 			}
 			defer fetcher.Close()
-			arena := c.Plan.NewArena(1)
+			arena := c.Plan.NewArena(1).Spread(runtime.GOMAXPROCS(0))
 			failed := 0
 			for _, image := range args {
 				probs, err := look(cmd.Context(), c, fetcher, arena, image)
@@ -81,6 +84,7 @@ func newClassify() *cobra.Command {
 		},
 	}
 	modelFlag(cmd, &dir)
+	precisionFlag(cmd, &precision)
 	cmd.Flags().IntVar(&top, "top", 1, "how many of the likeliest brands to print")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object an image")
 	allowNetFlag(cmd, &allow)

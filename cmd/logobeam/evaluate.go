@@ -15,6 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/model/infer"
 	"github.com/logobeam/logobeam/model/metrics"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/corpus"
@@ -38,6 +40,7 @@ const evaluateBatch = 8
 
 func newEvaluate() *cobra.Command {
 	var dir, picture string
+	var precision model.Precision
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "evaluate LISTING",
@@ -53,7 +56,7 @@ show a logo, and the false alarms on those that show none.`,
 			if err := checkFolder("--confusion", filepath.Dir(picture)); err != nil {
 				return err
 			}
-			c, err := classifier.Load(dir)
+			c, err := classifier.Load(dir, precision)
 			if err != nil {
 				return err
 			}
@@ -61,7 +64,7 @@ show a logo, and the false alarms on those that show none.`,
 			if err != nil {
 				return err
 			}
-			ev, err := measure(cmd.Context(), cmd.ErrOrStderr(), c, data)
+			ev, err := measure(cmd.Context(), cmd.ErrOrStderr(), c.Plan, data)
 			if err != nil {
 				return err
 			}
@@ -84,15 +87,16 @@ show a logo, and the false alarms on those that show none.`,
 		},
 	}
 	modelFlag(cmd, &dir)
+	precisionFlag(cmd, &precision)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.Flags().StringVar(&picture, "confusion", "", "draw the confusion matrix to this PNG file")
 	return cmd
 }
 
-func measure(ctx context.Context, stderr io.Writer, c *classifier.Classifier, data *corpus.Dataset) (*evaluation, error) {
+func measure(ctx context.Context, stderr io.Writer, plan *infer.Plan, data *corpus.Dataset) (*evaluation, error) {
 	var done atomic.Int64
 	stop := watch(ctx, stderr, "evaluating", func() tick { return tick{done: done.Load(), total: int64(data.Len())} })
-	probs, err := c.Plan.Predict(ctx, data.Len(), runtime.GOMAXPROCS(0), evaluateBatch, func(i int, image []float32) error {
+	probs, err := plan.Predict(ctx, data.Len(), runtime.GOMAXPROCS(0), evaluateBatch, func(i int, image []float32) error {
 		defer done.Add(1)
 		return data.Load(i, -1, image)
 	})
@@ -104,11 +108,11 @@ func measure(ctx context.Context, stderr io.Writer, c *classifier.Classifier, da
 	for i := range truth {
 		truth[i] = data.Label(i)
 	}
-	m := metrics.New(c.Classes())
+	m := metrics.New(data.Classes())
 	m.AddAll(truth, probs)
 	return &evaluation{
 		Summary:   m.Summary(),
-		ECE:       metrics.Figure(metrics.ECE(probs, truth, len(c.Classes()), eceBins)),
+		ECE:       metrics.Figure(metrics.ECE(probs, truth, len(data.Classes()), eceBins)),
 		Classes:   m.PerClass(),
 		Confusion: m,
 	}, nil

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/transforms"
 )
 
@@ -29,6 +31,24 @@ func exactly(names ...string) cobra.PositionalArgs {
 // modelFlag is the flag --model, which every command that needs a model has.
 func modelFlag(cmd *cobra.Command, dir *string) {
 	cmd.Flags().StringVar(dir, "model", "", "folder of a model (default the built-in one)")
+}
+
+// precisionFlag is the flag --precision of the commands that run a model. A value that is none of model.Precisions is
+// wrong usage.
+func precisionFlag(cmd *cobra.Command, precision *model.Precision) {
+	cmd.Flags().Var((*precisionValue)(precision), "precision", "fp32 or int8 (default what the model's card says is best)")
+}
+
+type precisionValue model.Precision
+
+func (p *precisionValue) String() string { return string(*p) }
+func (p *precisionValue) Type() string   { return "string" }
+func (p *precisionValue) Set(s string) error {
+	if !slices.Contains(model.Precisions(), model.Precision(s)) {
+		return fmt.Errorf("want one of %q", model.Precisions())
+	}
+	*p = precisionValue(s)
+	return nil
 }
 
 // checkFolder wants the folder that a flag names to be there, before hours of work turn out to be for nothing. A flag that was

@@ -111,7 +111,7 @@ classifier, too.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newScore(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newVersion())
+	root.AddCommand(newScore(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newQuantize(), newVersion())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

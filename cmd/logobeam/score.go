@@ -96,6 +96,7 @@ or a pattern of such files in quotes. Images are paths or http(s) URLs.
 	f := cmd.Flags()
 	f.StringVar(&cfg.Out, "out", "", "folder to write to")
 	modelFlag(cmd, &cfg.Model)
+	precisionFlag(cmd, &cfg.Precision)
 	f.StringVar(&format, "format", "", "of the listing: csv, jsonl, parquet or text (default by its extension)")
 	f.StringVar(&cfg.Options.PostIDColumn, "post-id-column", listing.DefaultPostIDColumn, "column of the listing that identifies the post")
 	f.StringVar(&cfg.Options.ImageColumn, "image-column", listing.DefaultImageColumn, "column of the listing that holds the image")

@@ -25,7 +25,7 @@ func newVersion() *cobra.Command {
 			fmt.Fprintf(w, "logobeam %s\n", version())
 			fmt.Fprintf(w, "go       %s %s/%s\n", runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			fmt.Fprintf(w, "kernels  %s\n", kernel.Features())
-			fmt.Fprintf(w, "model    built-in, %s, %d classes, %.12s\n", m.Network.Arch, len(m.Card.Classes), m.Hash())
+			fmt.Fprintf(w, "model    built-in, %s, %d classes, %s, %.12s\n", m.Network.Arch, len(m.Card.Classes), m.Card.DefaultPrecision(), m.Hash())
 			return nil
 		},
 	}

@@ -27,7 +27,7 @@ func Methods() []Method { return []Method{MinMax, Percentile, LeastError} }
 
 // Calibrate finds what CompileInt8 needs: it runs the network in fp32 on images 0 to count-1, each of which load writes
 // in the network's input shape, normalised, and looks at every activation. Up to workers goroutines, at least one, call
-// load; the result does not depend on their number. Images are loaded twice unless the method is MinMax.
+// load, twice for each image; the result does not depend on their number.
 //
 // Images that cannot be loaded are left out; Images of the result says how many were not. None at all is an error, and so is
 // an activation that is infinite or not a number. When ctx ends, the error is ctx's.
@@ -56,18 +56,27 @@ func Calibrate(ctx context.Context, n model.Network, p model.Params, method Meth
 	if images == 0 {
 		return nil, fmt.Errorf("infer: none of the %d images to calibrate with could be read; the first: %w", count, c.unread[0])
 	}
-	if method != MinMax {
-		all, err := c.histograms(ctx, ranges)
-		if err != nil {
-			return nil, err
-		}
-		for i, h := range all[1:] {
-			ranges[i+1] = h.clip(method)
-		}
+	seen, err := c.histograms(ctx, ranges)
+	if err != nil {
+		return nil, err
 	}
-	q := &model.Quantization{Ranges: map[string]model.Range{model.Input: ranges[0]}, Method: string(method), Images: images}
-	for i, l := range n.Layers {
-		q.Ranges[l.Name] = ranges[i+1]
+	measured, err := n.Measured()
+	if err != nil {
+		return nil, err
+	}
+	q := &model.Quantization{Ranges: map[string]model.Range{}, Means: map[string][]float32{}, Method: string(method), Images: images}
+	for i, h := range seen {
+		name := model.Input
+		if i > 0 {
+			name = n.Layers[i-1].Name
+		}
+		q.Ranges[name] = ranges[i]
+		if i > 0 && method != MinMax {
+			q.Ranges[name] = h.clip(method)
+		}
+		if _, ok := measured[name]; ok {
+			q.Means[name] = h.means()
+		}
 	}
 	return q, nil
 }
@@ -80,9 +89,9 @@ type calibration struct {
 	unread  []error // by image: why it is left out
 }
 
-// each runs the network on every image that can be read, and shows all tensors to see, which several goroutines call at
-// the same time, each with its own number.
-func (c *calibration) each(ctx context.Context, see func(goroutine, image, tensor int, values []float32)) error {
+// each runs the network on every image that can be read, and shows all pixels of all tensors to see, which several
+// goroutines call at the same time, each with its own number.
+func (c *calibration) each(ctx context.Context, see func(goroutine, image, tensor int, pixel []float32)) error {
 	var all sync.WaitGroup
 	var next atomic.Int64
 	for g := range c.workers {
@@ -99,7 +108,9 @@ func (c *calibration) each(ctx context.Context, see func(goroutine, image, tenso
 				if c.unread[i] != nil {
 					continue
 				}
-				see(g, i, 0, a.Input(0))
+				for pixel := range slices.Chunk(a.Input(0), c.plan.input.C) {
+					see(g, i, 0, pixel)
+				}
 				for k := range c.plan.steps {
 					s := &c.plan.steps[k]
 					a.step(s, 0, 1, 0)
@@ -126,10 +137,10 @@ func (c *calibration) extremes(ctx context.Context, n model.Network) ([]model.Ra
 		seen[g] = slices.Repeat([]model.Range{{math.MaxFloat32, -math.MaxFloat32}}, tensors)
 		faults[g].image = len(c.unread)
 	}
-	err := c.each(ctx, func(g, image, tensor int, values []float32) {
+	err := c.each(ctx, func(g, image, tensor int, pixel []float32) {
 		r := &seen[g][tensor]
 		low, high, bad := r[0], r[1], float32(0)
-		for _, v := range values {
+		for _, v := range pixel {
 			low, high = min(low, v), max(high, v)
 			bad += v - v // 0, or no number if v is infinite or none
 		}
@@ -164,33 +175,67 @@ func (c *calibration) extremes(ctx context.Context, n model.Network) ([]model.Ra
 // bins is how finely a tensor's values are told apart: 16 times as finely as 8 bits do.
 const bins = 4096
 
-// histogram counts values in bins of equal width. Zeros, which are exact in any scale, are left out.
+// histogram counts a tensor's values in bins of equal width. Zeros, which are exact in any scale, are left out. All that it
+// gathers are integers, whose sums do not depend on an order.
 type histogram struct {
 	low, width float64
 	counts     []int64 // one bin more than bins, for the largest value
+	sums       []int64 // of each channel, in units
+	pixels     int64
+	unit       float64
+}
+
+func newHistogram(r model.Range, channels int) histogram {
+	low, high := float64(r[0]), float64(r[1])
+	return histogram{low: low, width: max((high-low)/bins, leastScale), counts: make([]int64, bins+1),
+		sums: make([]int64, channels), unit: max(-low, high, leastScale) / (1 << 30)}
+}
+
+func (h *histogram) add(pixel []float32) {
+	low, per, units := h.low, 1/h.width, 1/h.unit
+	for i, v := range pixel {
+		if v != 0 {
+			h.counts[int((float64(v)-low)*per)]++
+			h.sums[i] += int64(math.RoundToEven(float64(v) * units))
+		}
+	}
+	h.pixels++
+}
+
+func (h *histogram) merge(other histogram) {
+	for b, n := range other.counts {
+		h.counts[b] += n
+	}
+	for c, sum := range other.sums {
+		h.sums[c] += sum
+	}
+	h.pixels += other.pixels
+}
+
+// means are those of the channels.
+func (h histogram) means() []float32 {
+	all := make([]float32, len(h.sums))
+	for c, sum := range h.sums {
+		all[c] = float32(float64(sum) * h.unit / float64(h.pixels))
+	}
+	return all
 }
 
 func (c *calibration) histograms(ctx context.Context, ranges []model.Range) ([]histogram, error) {
 	seen := make([][]histogram, c.workers)
 	for g := range seen {
-		for _, r := range ranges {
-			seen[g] = append(seen[g], histogram{float64(r[0]), max((float64(r[1])-float64(r[0]))/bins, leastScale), make([]int64, bins+1)})
+		for i, r := range ranges {
+			channels := c.plan.input.C
+			if i > 0 {
+				channels = c.plan.steps[i-1].shape.OutC
+			}
+			seen[g] = append(seen[g], newHistogram(r, channels))
 		}
 	}
-	err := c.each(ctx, func(g, _, tensor int, values []float32) {
-		h := &seen[g][tensor]
-		low, per := h.low, 1/h.width
-		for _, v := range values {
-			if v != 0 {
-				h.counts[int((float64(v)-low)*per)]++
-			}
-		}
-	})
+	err := c.each(ctx, func(g, _, tensor int, pixel []float32) { seen[g][tensor].add(pixel) })
 	for _, other := range seen[1:] {
-		for i, h := range other {
-			for b, n := range h.counts {
-				seen[0][i].counts[b] += n
-			}
+		for i := range other {
+			seen[0][i].merge(other[i])
 		}
 	}
 	return seen[0], err

@@ -9,7 +9,7 @@ import (
 )
 
 // CompileInt8 works a network out in int8: weights with a scale for each output channel, activations with a scale and a
-// zero point for each tensor, by the ranges of q. Layers that are joined share one scale, and so do a maximum pool and
+// zero point for each tensor, by the ranges of q, and biases that keep the means of the outputs. Layers that are joined share one scale, and so do a maximum pool and
 // what it reads, so that neither has anything to compute. The logits are float32 again. They are the same bytes on
 // every processor, since sums are exact.
 //
@@ -36,6 +36,11 @@ func CompileInt8(n model.Network, p model.Params, q *model.Quantization) (*Plan,
 		s.quantized = &quantized{out: scales[i+1], logits: i == len(plan.steps)-1}
 		for _, j := range ins[i] {
 			s.quantized.in = append(s.quantized.in, scales[j+1])
+		}
+		if from := ins[i][0]; from < 0 {
+			s.quantized.means = q.Means[model.Input]
+		} else {
+			s.quantized.means = q.Means[n.Layers[from].Name]
 		}
 		s.pack()
 		plan.scratch = max(plan.scratch, s.scratch())
@@ -95,7 +100,8 @@ func tensorScales(n model.Network, ins [][]int, ranges map[string]model.Range) [
 type quantized struct {
 	in     []scale
 	out    scale
-	logits bool // the output is wanted in float32
+	means  []float32 // of the input's channels
+	logits bool      // the output is wanted in float32
 
 	packed  *kernel.PackedInt8
 	requant kernel.Requant
@@ -163,7 +169,8 @@ const (
 )
 
 // weights quantises the step's weights, each output channel's by themselves: symmetric, to the nearest of -127 to 127 times
-// a scale. It sets what the sums of products are completed with.
+// a scale. It sets what the sums of products are completed with. What rounding the weights adds to the mean of an output
+// is taken from its bias.
 func (q *quantized) weights(s *step, inputs int) []int8 {
 	channel, next := inputs, 1 // how far apart channels are, and a channel's weights
 	if s.op == model.Depthwise {
@@ -183,12 +190,18 @@ func (q *quantized) weights(s *step, inputs int) []int8 {
 		if size == 0 {
 			size = 1 // of a channel that is always zero
 		}
-		sum := 0
+		sum, added := 0, 0.0
 		for i := range inputs {
 			at := o*channel + i*next
 			w[at] = int8(math.RoundToEven(float64(s.weight[at]) / size))
 			sum += int(w[at])
+			mean := q.means[i%len(q.means)]
+			if s.op == model.Depthwise {
+				mean = q.means[o]
+			}
+			added += (size*float64(w[at]) - float64(s.weight[at])) * float64(mean)
 		}
+		bias = min(max(bias-added, -in.size*size*maxBias), in.size*size*maxBias)
 		q.requant.Bias[o] = int32(int(math.RoundToEven(bias/(in.size*size))) - sum*int(in.zero))
 		q.requant.Scale[o] = multiplier(in.size*size, q.out.size)
 		q.real[o] = multiplier(in.size*size, 1)

@@ -142,6 +142,9 @@ func TestInt8AgainstONNXRuntime(t *testing.T) {
 		}
 		q.Ranges[name] = model.Range{want[0], want[1]}
 	}
+	for _, means := range q.Means { // onnxruntime does not correct biases
+		clear(means)
+	}
 	int8, err := CompileInt8(n, p, q)
 	if err != nil {
 		t.Fatal(err)
@@ -160,6 +163,67 @@ func TestInt8AgainstONNXRuntime(t *testing.T) {
 				t.Errorf("%s, logit %d: %v; onnxruntime's is %v", c.want, i, got, want)
 			}
 		}
+	}
+}
+
+// What the biases make up for: without it, the mean of each output over many images is off by what rounding its weights has
+// added; with it, by a part of that.
+func TestInt8KeepsMeans(t *testing.T) {
+	n := model.Network{Arch: "t", Input: model.Shape{H: 13, W: 13, C: 4}, Layers: []model.Layer{
+		{Name: "a", Op: model.Conv, Out: 12, Kernel: 3, Stride: 2, Act: model.ReLU},
+		{Name: "b", Op: model.Depthwise, Kernel: 4},
+		{Name: "c", Op: model.Dense, Out: 7}}}
+	p := randomParams(t, n, 3)
+	for _, name := range []string{"a.weight", "b.weight", "c.weight"} { // rounded coarsely by one large weight a channel
+		for i := range p[name] {
+			p[name][i] = float32(math.Abs(float64(p[name][i]))) / 20
+		}
+	}
+	for o := range 12 {
+		p["a.weight"][o*36] = 5
+		p["b.weight"][o] = 5
+	}
+	for o := range 7 {
+		p["c.weight"][o*6*6] = 5 // reads a 3x3 output of 12 channels
+	}
+	const count = 64
+	load := func(i int, image []float32) error {
+		copy(image, randomImage(n, uint64(i)))
+		for j := range image {
+			image[j] += 1
+		}
+		return nil
+	}
+	q, err := Calibrate(context.Background(), n, p, MinMax, count, 2, load)
+	if err != nil {
+		t.Fatal(err)
+	}
+	off := func() (all float64) {
+		plan, err := CompileInt8(n, p, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, y := compile(t, n, p).NewArena(count), plan.NewArena(count)
+		for i := range count {
+			load(i, x.Input(i))
+			load(i, y.Input(i))
+		}
+		want, got := x.Run(count), y.Run(count)
+		for o := range 7 {
+			sum := 0.0
+			for i := range count {
+				sum += float64(got[i*7+o]-want[i*7+o]) / count
+			}
+			all += math.Abs(sum) / 7
+		}
+		return all
+	}
+	with := off()
+	for _, means := range q.Means {
+		clear(means)
+	}
+	if without := off(); with > 0.1*without {
+		t.Errorf("mean outputs are off by %.3g with corrected biases, and by %.3g without", with, without)
 	}
 }
 
@@ -327,6 +391,18 @@ func TestCompileInt8Refuses(t *testing.T) {
 			t.Errorf("%v; want an error with %q", err, want)
 		}
 	}
+	for want, change := range map[string]func(map[string][]float32){
+		"layer fc1 has the means of 0 channels; want 128": func(m map[string][]float32) { delete(m, "fc1") },
+		"layer fc2 has the means of 63 channels; want 64": func(m map[string][]float32) { m["fc2"] = m["fc2"][1:] },
+		"channel 2 of layer fc1 has the mean NaN":         func(m map[string][]float32) { m["fc1"][2] = float32(math.NaN()) },
+		"no weights read layer fc3":                       func(m map[string][]float32) { m["fc3"] = make([]float32, 3) },
+	} {
+		q := calibrate(t, n, p, MinMax, 1)
+		change(q.Means)
+		if _, err := CompileInt8(n, p, q); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want an error with %q", err, want)
+		}
+	}
 	if _, err := CompileInt8(n, p, nil); err == nil || !strings.Contains(err.Error(), "quantize") {
 		t.Errorf("no quantization: %v", err)
 	}
@@ -362,9 +438,9 @@ func TestScale(t *testing.T) {
 
 func TestHistogramClips(t *testing.T) {
 	fill := func(values []float64) histogram {
-		h := histogram{slices.Min(values), (slices.Max(values) - slices.Min(values)) / bins, make([]int64, bins+1)}
+		h := newHistogram(model.Range{float32(slices.Min(values)), float32(slices.Max(values))}, 1)
 		for _, v := range values {
-			h.counts[int((v-h.low)/h.width)]++
+			h.add([]float32{float32(v)})
 		}
 		return h
 	}
@@ -397,14 +473,13 @@ func TestHistogramClips(t *testing.T) {
 			t.Errorf("%s: %v; want %v within %g", c.name, got, c.want, c.within)
 		}
 	}
-	one := histogram{5, leastScale, make([]int64, bins+1)}
-	one.counts[0] = 10
+	one := fill([]float64{5, 5, 5})
 	for _, m := range Methods()[1:] {
 		if r := one.clip(m); !(r[1] >= 4.99 && r[1] <= 5.01) {
 			t.Errorf("%s: all values are 5, and the range %v", m, r)
 		}
 	}
-	none := histogram{0, leastScale, make([]int64, bins+1)}
+	none := fill([]float64{0})
 	for _, m := range Methods()[1:] {
 		if r := none.clip(m); !(math.Abs(float64(r[0])) < 1e-6 && math.Abs(float64(r[1])) < 1e-6 && r[0] <= r[1]) {
 			t.Errorf("%s: all values are 0, and the range %v", m, r)

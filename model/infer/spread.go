@@ -79,7 +79,13 @@ func (s *step) cut(cores int) []step {
 		if s.op == model.Dense {
 			parts = append(parts, s.outputs(from, to))
 		} else {
-			parts = append(parts, s.rows(from, to))
+			// Kernels may work on two rows at a time: from an even one on they do it alike.
+			if from, to = from&^1, to&^1; i == n-1 {
+				to = size
+			}
+			if from < to {
+				parts = append(parts, s.rows(from, to))
+			}
 		}
 	}
 	return parts

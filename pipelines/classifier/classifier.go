@@ -1,7 +1,7 @@
 // Package classifier makes a model ready to look at photographs: its transforms parsed, its network compiled, both
 // checked to fit.
 //
-//	c, err := classifier.Load("my-model") // or "" for the built-in one
+//	c, err := classifier.Load("my-model", "") // or "" for the built-in one, and model.FP32 or model.Int8
 //	arena := c.Plan.NewArena(1)
 //	err = c.Steps.Tensor(bytes, transforms.Key{Epoch: -1}, transforms.DefaultLimits(), arena.Input(0))
 //	logits := arena.Run(1)
@@ -10,6 +10,8 @@
 package classifier
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 
 	"github.com/logobeam/logobeam/model"
@@ -36,8 +38,9 @@ func Read(dir string) (*model.Model, error) {
 	return model.Load(dir)
 }
 
-// Load reads the model in dir, or the built-in one for "", and makes it ready.
-func Load(dir string) (*Classifier, error) {
+// Load reads the model in dir, or the built-in one for "", and makes it ready to run in a precision, or for "" in the one
+// that its card says is best.
+func Load(dir string, precision model.Precision) (*Classifier, error) {
 	m, err := Read(dir)
 	if err != nil {
 		return nil, err
@@ -49,7 +52,7 @@ func Load(dir string) (*Classifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the model's transforms: %w", err)
 	}
-	plan, err := infer.Compile(m.Network, m.Params)
+	plan, err := compile(m, cmp.Or(precision, m.Card.DefaultPrecision()))
 	if err != nil {
 		return nil, err
 	}
@@ -57,4 +60,17 @@ func Load(dir string) (*Classifier, error) {
 		return nil, fmt.Errorf("the model's transforms make pictures of %d x %d, and its network takes %v", w, h, plan.Input())
 	}
 	return &Classifier{m, steps, plan}, nil
+}
+
+func compile(m *model.Model, precision model.Precision) (*infer.Plan, error) {
+	switch precision {
+	case model.FP32:
+		return infer.Compile(m.Network, m.Params)
+	case model.Int8:
+		if m.Card.Quantization == nil {
+			return nil, errors.New("the model was never quantized: run it in fp32, or make one for int8 with logobeam quantize")
+		}
+		return infer.CompileInt8(m.Network, m.Params, m.Card.Quantization)
+	}
+	return nil, fmt.Errorf("no precision %q: want one of %q", precision, model.Precisions())
 }
