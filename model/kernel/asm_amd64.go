@@ -4,6 +4,7 @@ package kernel
 
 import (
 	"math"
+	"unsafe"
 
 	"golang.org/x/sys/cpu"
 )
@@ -72,6 +73,18 @@ func firstEqualAVX2(grad, d, image, max *float32, channels, rows, cols, stride i
 //go:noescape
 func firstEqualAVX512(grad, d, image, max *float32, channels, rows, cols, stride int)
 
+//go:noescape
+func tilesInAVX2(dst, src *float32, tiles, c, row, plane int)
+
+//go:noescape
+func tilesInAVX512(dst, src *float32, tiles, c, row, plane int)
+
+//go:noescape
+func tilesOutAVX2(dst, m, bias *float32, tiles, channels, plane, row, pixel, down, across int, low, high float32)
+
+//go:noescape
+func tilesOutAVX512(dst, m, bias *float32, tiles, channels, plane, row, pixel, down, across int, low, high float32)
+
 func detect() int {
 	switch {
 	case cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasFMA:
@@ -128,6 +141,32 @@ func (t *tile) maximaLevel() {
 		maximaAVX2(t)
 	default:
 		t.maximaGeneric()
+	}
+}
+
+func tilesInLevel(dst, src []float32, tiles, c, row, plane int) {
+	switch level {
+	case avx512:
+		tilesInAVX512(&dst[0], &src[0], tiles, c, row, plane)
+	case avx2:
+		tilesInAVX2(&dst[0], &src[0], tiles, c, row, plane)
+	default:
+		tilesInGeneric(dst, src, tiles, c, row, plane)
+	}
+}
+
+func (o tilesOf) writeLevel(dst, m, bias []float32, tiles int, act Act) {
+	low := float32(math.NaN())
+	if act != Linear {
+		low = 0
+	}
+	switch level {
+	case avx512:
+		tilesOutAVX512(&dst[0], &m[0], unsafe.SliceData(bias), tiles, o.channels, o.plane, o.row, o.pixel, o.down, o.across, low, high(act))
+	case avx2:
+		tilesOutAVX2(&dst[0], &m[0], unsafe.SliceData(bias), tiles, o.channels, o.plane, o.row, o.pixel, o.down, o.across, low, high(act))
+	default:
+		o.writeGeneric(dst, m, bias, tiles, act)
 	}
 }
 

@@ -36,6 +36,14 @@ func actGradNEON(d, y *float32, n int, high float32)
 
 func detect() int { return neon }
 
+func tilesInLevel(dst, src []float32, tiles, c, row, plane int) {
+	tilesInGeneric(dst, src, tiles, c, row, plane)
+}
+
+func (o tilesOf) writeLevel(dst, m, bias []float32, tiles int, act Act) {
+	o.writeGeneric(dst, m, bias, tiles, act)
+}
+
 func (t *tile) productLevel() {
 	if level == generic {
 		t.productGeneric()

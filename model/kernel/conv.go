@@ -49,6 +49,9 @@ func (b border) fill(src []float32, n, h, w int) {
 
 // ConvScratch is how many values of scratch memory Conv needs.
 func ConvScratch(s Shape) int {
+	if s.winograd() {
+		return winogradScratch(s)
+	}
 	if s.inside() {
 		return 0
 	}
@@ -59,6 +62,10 @@ func ConvScratch(s Shape) int {
 // Conv computes n images dst[OutH][OutW][OutC] from src[H][W][C]: dst = act(bias + src * w). bias may be nil.
 func Conv(dst, src []float32, n int, w *Packed, bias []float32, s Shape, act Act, scratch []float32) {
 	if n == 0 {
+		return
+	}
+	if w.place > 0 {
+		convWinograd(dst, src, n, w, bias, s, act, scratch)
 		return
 	}
 	if s.flat() {

@@ -8934,6 +8934,454 @@ found:
 	VZEROUPPER
 	RET
 
+// func tilesInAVX2(dst *float32, src *float32, tiles int, c int, row int, plane int)
+// Requires: AVX
+TEXT ·tilesInAVX2(SB), NOSPLIT, $0-48
+	MOVQ    c+24(FP), CX
+	ANDQ    $+7, CX
+	LEAQ    masks<>+32(SB), AX
+	SHLQ    $0x02, CX
+	SUBQ    CX, AX
+	VMOVUPS (AX), Y15
+	MOVQ    dst+0(FP), DI
+	MOVQ    src+8(FP), SI
+	MOVQ    row+32(FP), R8
+	SHLQ    $0x02, R8
+	LEAQ    (R8)(R8*2), R9
+	MOVQ    plane+40(FP), R10
+	SHLQ    $0x02, R10
+	LEAQ    (R10)(R10*2), R11
+	MOVQ    c+24(FP), R12
+	SHLQ    $0x02, R12
+	MOVQ    tiles+16(FP), CX
+
+tile:
+	MOVQ SI, AX
+	LEAQ (AX)(R12*1), BX
+	LEAQ (BX)(R12*1), R13
+	LEAQ (R13)(R12*1), R14
+	LEAQ (SI)(R12*2), SI
+	MOVQ c+24(FP), R15
+	SUBQ $0x08, R15
+	JLT  tail
+
+vector:
+	MOVQ    DI, DX
+	VMOVUPS (AX), Y0
+	VSUBPS  (AX)(R8*2), Y0, Y0
+	VMOVUPS (BX), Y1
+	VSUBPS  (BX)(R8*2), Y1, Y1
+	VMOVUPS (R13), Y2
+	VSUBPS  (R13)(R8*2), Y2, Y2
+	VMOVUPS (R14), Y3
+	VSUBPS  (R14)(R8*2), Y3, Y3
+	VSUBPS  Y2, Y0, Y4
+	VMOVUPS Y4, (DX)
+	VADDPS  Y2, Y1, Y4
+	VMOVUPS Y4, (DX)(R10*1)
+	VSUBPS  Y1, Y2, Y4
+	VMOVUPS Y4, (DX)(R10*2)
+	VSUBPS  Y3, Y1, Y4
+	VMOVUPS Y4, (DX)(R11*1)
+	LEAQ    (DX)(R10*4), DX
+	VMOVUPS (AX)(R8*1), Y0
+	VADDPS  (AX)(R8*2), Y0, Y0
+	VMOVUPS (BX)(R8*1), Y1
+	VADDPS  (BX)(R8*2), Y1, Y1
+	VMOVUPS (R13)(R8*1), Y2
+	VADDPS  (R13)(R8*2), Y2, Y2
+	VMOVUPS (R14)(R8*1), Y3
+	VADDPS  (R14)(R8*2), Y3, Y3
+	VSUBPS  Y2, Y0, Y4
+	VMOVUPS Y4, (DX)
+	VADDPS  Y2, Y1, Y4
+	VMOVUPS Y4, (DX)(R10*1)
+	VSUBPS  Y1, Y2, Y4
+	VMOVUPS Y4, (DX)(R10*2)
+	VSUBPS  Y3, Y1, Y4
+	VMOVUPS Y4, (DX)(R11*1)
+	LEAQ    (DX)(R10*4), DX
+	VMOVUPS (AX)(R8*2), Y0
+	VSUBPS  (AX)(R8*1), Y0, Y0
+	VMOVUPS (BX)(R8*2), Y1
+	VSUBPS  (BX)(R8*1), Y1, Y1
+	VMOVUPS (R13)(R8*2), Y2
+	VSUBPS  (R13)(R8*1), Y2, Y2
+	VMOVUPS (R14)(R8*2), Y3
+	VSUBPS  (R14)(R8*1), Y3, Y3
+	VSUBPS  Y2, Y0, Y4
+	VMOVUPS Y4, (DX)
+	VADDPS  Y2, Y1, Y4
+	VMOVUPS Y4, (DX)(R10*1)
+	VSUBPS  Y1, Y2, Y4
+	VMOVUPS Y4, (DX)(R10*2)
+	VSUBPS  Y3, Y1, Y4
+	VMOVUPS Y4, (DX)(R11*1)
+	LEAQ    (DX)(R10*4), DX
+	VMOVUPS (AX)(R8*1), Y0
+	VSUBPS  (AX)(R9*1), Y0, Y0
+	VMOVUPS (BX)(R8*1), Y1
+	VSUBPS  (BX)(R9*1), Y1, Y1
+	VMOVUPS (R13)(R8*1), Y2
+	VSUBPS  (R13)(R9*1), Y2, Y2
+	VMOVUPS (R14)(R8*1), Y3
+	VSUBPS  (R14)(R9*1), Y3, Y3
+	VSUBPS  Y2, Y0, Y4
+	VMOVUPS Y4, (DX)
+	VADDPS  Y2, Y1, Y4
+	VMOVUPS Y4, (DX)(R10*1)
+	VSUBPS  Y1, Y2, Y4
+	VMOVUPS Y4, (DX)(R10*2)
+	VSUBPS  Y3, Y1, Y4
+	VMOVUPS Y4, (DX)(R11*1)
+	ADDQ    $0x20, AX
+	ADDQ    $0x20, BX
+	ADDQ    $0x20, R13
+	ADDQ    $0x20, R14
+	ADDQ    $0x20, DI
+	SUBQ    $0x08, R15
+	JGE     vector
+
+tail:
+	ADDQ       $0x08, R15
+	JEQ        end
+	MOVQ       DI, DX
+	VMASKMOVPS (AX), Y15, Y0
+	VMASKMOVPS (AX)(R8*2), Y15, Y5
+	VSUBPS     Y5, Y0, Y0
+	VMASKMOVPS (BX), Y15, Y1
+	VMASKMOVPS (BX)(R8*2), Y15, Y5
+	VSUBPS     Y5, Y1, Y1
+	VMASKMOVPS (R13), Y15, Y2
+	VMASKMOVPS (R13)(R8*2), Y15, Y5
+	VSUBPS     Y5, Y2, Y2
+	VMASKMOVPS (R14), Y15, Y3
+	VMASKMOVPS (R14)(R8*2), Y15, Y5
+	VSUBPS     Y5, Y3, Y3
+	VSUBPS     Y2, Y0, Y4
+	VMASKMOVPS Y4, Y15, (DX)
+	VADDPS     Y2, Y1, Y4
+	VMASKMOVPS Y4, Y15, (DX)(R10*1)
+	VSUBPS     Y1, Y2, Y4
+	VMASKMOVPS Y4, Y15, (DX)(R10*2)
+	VSUBPS     Y3, Y1, Y4
+	VMASKMOVPS Y4, Y15, (DX)(R11*1)
+	LEAQ       (DX)(R10*4), DX
+	VMASKMOVPS (AX)(R8*1), Y15, Y0
+	VMASKMOVPS (AX)(R8*2), Y15, Y5
+	VADDPS     Y5, Y0, Y0
+	VMASKMOVPS (BX)(R8*1), Y15, Y1
+	VMASKMOVPS (BX)(R8*2), Y15, Y5
+	VADDPS     Y5, Y1, Y1
+	VMASKMOVPS (R13)(R8*1), Y15, Y2
+	VMASKMOVPS (R13)(R8*2), Y15, Y5
+	VADDPS     Y5, Y2, Y2
+	VMASKMOVPS (R14)(R8*1), Y15, Y3
+	VMASKMOVPS (R14)(R8*2), Y15, Y5
+	VADDPS     Y5, Y3, Y3
+	VSUBPS     Y2, Y0, Y4
+	VMASKMOVPS Y4, Y15, (DX)
+	VADDPS     Y2, Y1, Y4
+	VMASKMOVPS Y4, Y15, (DX)(R10*1)
+	VSUBPS     Y1, Y2, Y4
+	VMASKMOVPS Y4, Y15, (DX)(R10*2)
+	VSUBPS     Y3, Y1, Y4
+	VMASKMOVPS Y4, Y15, (DX)(R11*1)
+	LEAQ       (DX)(R10*4), DX
+	VMASKMOVPS (AX)(R8*2), Y15, Y0
+	VMASKMOVPS (AX)(R8*1), Y15, Y5
+	VSUBPS     Y5, Y0, Y0
+	VMASKMOVPS (BX)(R8*2), Y15, Y1
+	VMASKMOVPS (BX)(R8*1), Y15, Y5
+	VSUBPS     Y5, Y1, Y1
+	VMASKMOVPS (R13)(R8*2), Y15, Y2
+	VMASKMOVPS (R13)(R8*1), Y15, Y5
+	VSUBPS     Y5, Y2, Y2
+	VMASKMOVPS (R14)(R8*2), Y15, Y3
+	VMASKMOVPS (R14)(R8*1), Y15, Y5
+	VSUBPS     Y5, Y3, Y3
+	VSUBPS     Y2, Y0, Y4
+	VMASKMOVPS Y4, Y15, (DX)
+	VADDPS     Y2, Y1, Y4
+	VMASKMOVPS Y4, Y15, (DX)(R10*1)
+	VSUBPS     Y1, Y2, Y4
+	VMASKMOVPS Y4, Y15, (DX)(R10*2)
+	VSUBPS     Y3, Y1, Y4
+	VMASKMOVPS Y4, Y15, (DX)(R11*1)
+	LEAQ       (DX)(R10*4), DX
+	VMASKMOVPS (AX)(R8*1), Y15, Y0
+	VMASKMOVPS (AX)(R9*1), Y15, Y5
+	VSUBPS     Y5, Y0, Y0
+	VMASKMOVPS (BX)(R8*1), Y15, Y1
+	VMASKMOVPS (BX)(R9*1), Y15, Y5
+	VSUBPS     Y5, Y1, Y1
+	VMASKMOVPS (R13)(R8*1), Y15, Y2
+	VMASKMOVPS (R13)(R9*1), Y15, Y5
+	VSUBPS     Y5, Y2, Y2
+	VMASKMOVPS (R14)(R8*1), Y15, Y3
+	VMASKMOVPS (R14)(R9*1), Y15, Y5
+	VSUBPS     Y5, Y3, Y3
+	VSUBPS     Y2, Y0, Y4
+	VMASKMOVPS Y4, Y15, (DX)
+	VADDPS     Y2, Y1, Y4
+	VMASKMOVPS Y4, Y15, (DX)(R10*1)
+	VSUBPS     Y1, Y2, Y4
+	VMASKMOVPS Y4, Y15, (DX)(R10*2)
+	VSUBPS     Y3, Y1, Y4
+	VMASKMOVPS Y4, Y15, (DX)(R11*1)
+	LEAQ       (AX)(R15*4), AX
+	LEAQ       (BX)(R15*4), BX
+	LEAQ       (R13)(R15*4), R13
+	LEAQ       (R14)(R15*4), R14
+	LEAQ       (DI)(R15*4), DI
+
+end:
+	DECQ CX
+	JNE  tile
+	VZEROUPPER
+	RET
+
+// func tilesOutAVX2(dst *float32, m *float32, bias *float32, tiles int, channels int, plane int, row int, pixel int, down int, across int, low float32, high float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·tilesOutAVX2(SB), NOSPLIT, $8-88
+	MOVQ         channels+32(FP), CX
+	ANDQ         $+7, CX
+	LEAQ         masks<>+32(SB), AX
+	SHLQ         $0x02, CX
+	SUBQ         CX, AX
+	VMOVUPS      (AX), Y15
+	MOVSS        low+80(FP), X6
+	VBROADCASTSS X6, Y6
+	MOVSS        high+84(FP), X7
+	VBROADCASTSS X7, Y7
+	MOVQ         tiles+24(FP), AX
+	MOVQ         AX, (SP)
+	MOVQ         dst+0(FP), DI
+	MOVQ         plane+40(FP), R8
+	SHLQ         $0x02, R8
+	LEAQ         (R8)(R8*2), R9
+	MOVQ         row+48(FP), R10
+	SHLQ         $0x02, R10
+	MOVQ         pixel+56(FP), R11
+	SHLQ         $0x02, R11
+	MOVQ         m+8(FP), AX
+	LEAQ         (AX)(R8*4), BX
+	LEAQ         (BX)(R8*4), R13
+	LEAQ         (R13)(R8*4), R14
+
+tile:
+	MOVQ DI, R12
+	LEAQ (DI)(R10*1), DX
+	LEAQ (DI)(R11*2), DI
+	MOVQ bias+16(FP), SI
+	MOVQ channels+32(FP), R15
+	SUBQ $0x08, R15
+	JLT  tail
+
+vector:
+	VMOVUPS (AX), Y0
+	VADDPS  (BX), Y0, Y0
+	VADDPS  (R13), Y0, Y0
+	VMOVUPS (AX)(R8*1), Y1
+	VADDPS  (BX)(R8*1), Y1, Y1
+	VADDPS  (R13)(R8*1), Y1, Y1
+	VMOVUPS (AX)(R8*2), Y2
+	VADDPS  (BX)(R8*2), Y2, Y2
+	VADDPS  (R13)(R8*2), Y2, Y2
+	VMOVUPS (AX)(R9*1), Y3
+	VADDPS  (BX)(R9*1), Y3, Y3
+	VADDPS  (R13)(R9*1), Y3, Y3
+	VADDPS  Y1, Y0, Y4
+	VADDPS  Y2, Y4, Y4
+	TESTQ   SI, SI
+	JEQ     upper_vector_left
+	VADDPS  (SI), Y4, Y4
+
+upper_vector_left:
+	VMAXPS  Y4, Y6, Y4
+	VMINPS  Y4, Y7, Y4
+	VMOVUPS Y4, (R12)
+	CMPQ    across+72(FP), $0x02
+	JLT     upper_vector_done
+	VSUBPS  Y2, Y1, Y4
+	VSUBPS  Y3, Y4, Y4
+	TESTQ   SI, SI
+	JEQ     upper_vector_right
+	VADDPS  (SI), Y4, Y4
+
+upper_vector_right:
+	VMAXPS  Y4, Y6, Y4
+	VMINPS  Y4, Y7, Y4
+	VMOVUPS Y4, (R12)(R11*1)
+
+upper_vector_done:
+	CMPQ    down+64(FP), $0x02
+	JLT     lower_vector_done
+	VMOVUPS (BX), Y0
+	VSUBPS  (R13), Y0, Y0
+	VSUBPS  (R14), Y0, Y0
+	VMOVUPS (BX)(R8*1), Y1
+	VSUBPS  (R13)(R8*1), Y1, Y1
+	VSUBPS  (R14)(R8*1), Y1, Y1
+	VMOVUPS (BX)(R8*2), Y2
+	VSUBPS  (R13)(R8*2), Y2, Y2
+	VSUBPS  (R14)(R8*2), Y2, Y2
+	VMOVUPS (BX)(R9*1), Y3
+	VSUBPS  (R13)(R9*1), Y3, Y3
+	VSUBPS  (R14)(R9*1), Y3, Y3
+	VADDPS  Y1, Y0, Y4
+	VADDPS  Y2, Y4, Y4
+	TESTQ   SI, SI
+	JEQ     lower_vector_left
+	VADDPS  (SI), Y4, Y4
+
+lower_vector_left:
+	VMAXPS  Y4, Y6, Y4
+	VMINPS  Y4, Y7, Y4
+	VMOVUPS Y4, (DX)
+	CMPQ    across+72(FP), $0x02
+	JLT     lower_vector_done
+	VSUBPS  Y2, Y1, Y4
+	VSUBPS  Y3, Y4, Y4
+	TESTQ   SI, SI
+	JEQ     lower_vector_right
+	VADDPS  (SI), Y4, Y4
+
+lower_vector_right:
+	VMAXPS  Y4, Y6, Y4
+	VMINPS  Y4, Y7, Y4
+	VMOVUPS Y4, (DX)(R11*1)
+
+lower_vector_done:
+	TESTQ SI, SI
+	JEQ   nobias_vector
+	ADDQ  $0x20, SI
+
+nobias_vector:
+	ADDQ $0x20, AX
+	ADDQ $0x20, BX
+	ADDQ $0x20, R13
+	ADDQ $0x20, R14
+	ADDQ $0x20, R12
+	ADDQ $0x20, DX
+	SUBQ $0x08, R15
+	JGE  vector
+
+tail:
+	ADDQ       $0x08, R15
+	JEQ        end
+	VMASKMOVPS (AX), Y15, Y0
+	VMASKMOVPS (BX), Y15, Y5
+	VADDPS     Y5, Y0, Y0
+	VMASKMOVPS (R13), Y15, Y5
+	VADDPS     Y5, Y0, Y0
+	VMASKMOVPS (AX)(R8*1), Y15, Y1
+	VMASKMOVPS (BX)(R8*1), Y15, Y5
+	VADDPS     Y5, Y1, Y1
+	VMASKMOVPS (R13)(R8*1), Y15, Y5
+	VADDPS     Y5, Y1, Y1
+	VMASKMOVPS (AX)(R8*2), Y15, Y2
+	VMASKMOVPS (BX)(R8*2), Y15, Y5
+	VADDPS     Y5, Y2, Y2
+	VMASKMOVPS (R13)(R8*2), Y15, Y5
+	VADDPS     Y5, Y2, Y2
+	VMASKMOVPS (AX)(R9*1), Y15, Y3
+	VMASKMOVPS (BX)(R9*1), Y15, Y5
+	VADDPS     Y5, Y3, Y3
+	VMASKMOVPS (R13)(R9*1), Y15, Y5
+	VADDPS     Y5, Y3, Y3
+	VADDPS     Y1, Y0, Y4
+	VADDPS     Y2, Y4, Y4
+	TESTQ      SI, SI
+	JEQ        upper_tail_left
+	VMASKMOVPS (SI), Y15, Y5
+	VADDPS     Y5, Y4, Y4
+
+upper_tail_left:
+	VMAXPS     Y4, Y6, Y4
+	VMINPS     Y4, Y7, Y4
+	VMASKMOVPS Y4, Y15, (R12)
+	CMPQ       across+72(FP), $0x02
+	JLT        upper_tail_done
+	VSUBPS     Y2, Y1, Y4
+	VSUBPS     Y3, Y4, Y4
+	TESTQ      SI, SI
+	JEQ        upper_tail_right
+	VMASKMOVPS (SI), Y15, Y5
+	VADDPS     Y5, Y4, Y4
+
+upper_tail_right:
+	VMAXPS     Y4, Y6, Y4
+	VMINPS     Y4, Y7, Y4
+	VMASKMOVPS Y4, Y15, (R12)(R11*1)
+
+upper_tail_done:
+	CMPQ       down+64(FP), $0x02
+	JLT        lower_tail_done
+	VMASKMOVPS (BX), Y15, Y0
+	VMASKMOVPS (R13), Y15, Y5
+	VSUBPS     Y5, Y0, Y0
+	VMASKMOVPS (R14), Y15, Y5
+	VSUBPS     Y5, Y0, Y0
+	VMASKMOVPS (BX)(R8*1), Y15, Y1
+	VMASKMOVPS (R13)(R8*1), Y15, Y5
+	VSUBPS     Y5, Y1, Y1
+	VMASKMOVPS (R14)(R8*1), Y15, Y5
+	VSUBPS     Y5, Y1, Y1
+	VMASKMOVPS (BX)(R8*2), Y15, Y2
+	VMASKMOVPS (R13)(R8*2), Y15, Y5
+	VSUBPS     Y5, Y2, Y2
+	VMASKMOVPS (R14)(R8*2), Y15, Y5
+	VSUBPS     Y5, Y2, Y2
+	VMASKMOVPS (BX)(R9*1), Y15, Y3
+	VMASKMOVPS (R13)(R9*1), Y15, Y5
+	VSUBPS     Y5, Y3, Y3
+	VMASKMOVPS (R14)(R9*1), Y15, Y5
+	VSUBPS     Y5, Y3, Y3
+	VADDPS     Y1, Y0, Y4
+	VADDPS     Y2, Y4, Y4
+	TESTQ      SI, SI
+	JEQ        lower_tail_left
+	VMASKMOVPS (SI), Y15, Y5
+	VADDPS     Y5, Y4, Y4
+
+lower_tail_left:
+	VMAXPS     Y4, Y6, Y4
+	VMINPS     Y4, Y7, Y4
+	VMASKMOVPS Y4, Y15, (DX)
+	CMPQ       across+72(FP), $0x02
+	JLT        lower_tail_done
+	VSUBPS     Y2, Y1, Y4
+	VSUBPS     Y3, Y4, Y4
+	TESTQ      SI, SI
+	JEQ        lower_tail_right
+	VMASKMOVPS (SI), Y15, Y5
+	VADDPS     Y5, Y4, Y4
+
+lower_tail_right:
+	VMAXPS     Y4, Y6, Y4
+	VMINPS     Y4, Y7, Y4
+	VMASKMOVPS Y4, Y15, (DX)(R11*1)
+
+lower_tail_done:
+	TESTQ SI, SI
+	JEQ   nobias_tail
+	ADDQ  $0x20, SI
+
+nobias_tail:
+	LEAQ (AX)(R15*4), AX
+	LEAQ (BX)(R15*4), BX
+	LEAQ (R13)(R15*4), R13
+	LEAQ (R14)(R15*4), R14
+	LEAQ (R12)(R15*4), R12
+	LEAQ (DX)(R15*4), DX
+
+end:
+	DECQ (SP)
+	JNE  tile
+	VZEROUPPER
+	RET
+
 // func productAVX512(t *byte)
 // Requires: AVX, AVX512F, CMOV
 TEXT ·productAVX512(SB), NOSPLIT, $64-8
@@ -28430,5 +28878,453 @@ found:
 	ADDQ $0x40, R9
 	SUBQ $0x10, R10
 	JGT  channels
+	VZEROUPPER
+	RET
+
+// func tilesInAVX512(dst *float32, src *float32, tiles int, c int, row int, plane int)
+// Requires: AVX, AVX512F
+TEXT ·tilesInAVX512(SB), NOSPLIT, $0-48
+	MOVQ  c+24(FP), CX
+	ANDQ  $+15, CX
+	MOVL  $0x00000001, AX
+	SHLL  CL, AX
+	DECL  AX
+	KMOVW AX, K1
+	MOVQ  dst+0(FP), DI
+	MOVQ  src+8(FP), SI
+	MOVQ  row+32(FP), R8
+	SHLQ  $0x02, R8
+	LEAQ  (R8)(R8*2), R9
+	MOVQ  plane+40(FP), R10
+	SHLQ  $0x02, R10
+	LEAQ  (R10)(R10*2), R11
+	MOVQ  c+24(FP), R12
+	SHLQ  $0x02, R12
+	MOVQ  tiles+16(FP), CX
+
+tile:
+	MOVQ SI, AX
+	LEAQ (AX)(R12*1), BX
+	LEAQ (BX)(R12*1), R13
+	LEAQ (R13)(R12*1), R14
+	LEAQ (SI)(R12*2), SI
+	MOVQ c+24(FP), R15
+	SUBQ $0x10, R15
+	JLT  tail
+
+vector:
+	MOVQ    DI, DX
+	VMOVUPS (AX), Z0
+	VSUBPS  (AX)(R8*2), Z0, Z0
+	VMOVUPS (BX), Z1
+	VSUBPS  (BX)(R8*2), Z1, Z1
+	VMOVUPS (R13), Z2
+	VSUBPS  (R13)(R8*2), Z2, Z2
+	VMOVUPS (R14), Z3
+	VSUBPS  (R14)(R8*2), Z3, Z3
+	VSUBPS  Z2, Z0, Z4
+	VMOVUPS Z4, (DX)
+	VADDPS  Z2, Z1, Z4
+	VMOVUPS Z4, (DX)(R10*1)
+	VSUBPS  Z1, Z2, Z4
+	VMOVUPS Z4, (DX)(R10*2)
+	VSUBPS  Z3, Z1, Z4
+	VMOVUPS Z4, (DX)(R11*1)
+	LEAQ    (DX)(R10*4), DX
+	VMOVUPS (AX)(R8*1), Z0
+	VADDPS  (AX)(R8*2), Z0, Z0
+	VMOVUPS (BX)(R8*1), Z1
+	VADDPS  (BX)(R8*2), Z1, Z1
+	VMOVUPS (R13)(R8*1), Z2
+	VADDPS  (R13)(R8*2), Z2, Z2
+	VMOVUPS (R14)(R8*1), Z3
+	VADDPS  (R14)(R8*2), Z3, Z3
+	VSUBPS  Z2, Z0, Z4
+	VMOVUPS Z4, (DX)
+	VADDPS  Z2, Z1, Z4
+	VMOVUPS Z4, (DX)(R10*1)
+	VSUBPS  Z1, Z2, Z4
+	VMOVUPS Z4, (DX)(R10*2)
+	VSUBPS  Z3, Z1, Z4
+	VMOVUPS Z4, (DX)(R11*1)
+	LEAQ    (DX)(R10*4), DX
+	VMOVUPS (AX)(R8*2), Z0
+	VSUBPS  (AX)(R8*1), Z0, Z0
+	VMOVUPS (BX)(R8*2), Z1
+	VSUBPS  (BX)(R8*1), Z1, Z1
+	VMOVUPS (R13)(R8*2), Z2
+	VSUBPS  (R13)(R8*1), Z2, Z2
+	VMOVUPS (R14)(R8*2), Z3
+	VSUBPS  (R14)(R8*1), Z3, Z3
+	VSUBPS  Z2, Z0, Z4
+	VMOVUPS Z4, (DX)
+	VADDPS  Z2, Z1, Z4
+	VMOVUPS Z4, (DX)(R10*1)
+	VSUBPS  Z1, Z2, Z4
+	VMOVUPS Z4, (DX)(R10*2)
+	VSUBPS  Z3, Z1, Z4
+	VMOVUPS Z4, (DX)(R11*1)
+	LEAQ    (DX)(R10*4), DX
+	VMOVUPS (AX)(R8*1), Z0
+	VSUBPS  (AX)(R9*1), Z0, Z0
+	VMOVUPS (BX)(R8*1), Z1
+	VSUBPS  (BX)(R9*1), Z1, Z1
+	VMOVUPS (R13)(R8*1), Z2
+	VSUBPS  (R13)(R9*1), Z2, Z2
+	VMOVUPS (R14)(R8*1), Z3
+	VSUBPS  (R14)(R9*1), Z3, Z3
+	VSUBPS  Z2, Z0, Z4
+	VMOVUPS Z4, (DX)
+	VADDPS  Z2, Z1, Z4
+	VMOVUPS Z4, (DX)(R10*1)
+	VSUBPS  Z1, Z2, Z4
+	VMOVUPS Z4, (DX)(R10*2)
+	VSUBPS  Z3, Z1, Z4
+	VMOVUPS Z4, (DX)(R11*1)
+	ADDQ    $0x40, AX
+	ADDQ    $0x40, BX
+	ADDQ    $0x40, R13
+	ADDQ    $0x40, R14
+	ADDQ    $0x40, DI
+	SUBQ    $0x10, R15
+	JGE     vector
+
+tail:
+	ADDQ      $0x10, R15
+	JEQ       end
+	MOVQ      DI, DX
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (AX)(R8*2), K1, Z5
+	VSUBPS    Z5, Z0, Z0
+	VMOVUPS.Z (BX), K1, Z1
+	VMOVUPS.Z (BX)(R8*2), K1, Z5
+	VSUBPS    Z5, Z1, Z1
+	VMOVUPS.Z (R13), K1, Z2
+	VMOVUPS.Z (R13)(R8*2), K1, Z5
+	VSUBPS    Z5, Z2, Z2
+	VMOVUPS.Z (R14), K1, Z3
+	VMOVUPS.Z (R14)(R8*2), K1, Z5
+	VSUBPS    Z5, Z3, Z3
+	VSUBPS    Z2, Z0, Z4
+	VMOVUPS   Z4, K1, (DX)
+	VADDPS    Z2, Z1, Z4
+	VMOVUPS   Z4, K1, (DX)(R10*1)
+	VSUBPS    Z1, Z2, Z4
+	VMOVUPS   Z4, K1, (DX)(R10*2)
+	VSUBPS    Z3, Z1, Z4
+	VMOVUPS   Z4, K1, (DX)(R11*1)
+	LEAQ      (DX)(R10*4), DX
+	VMOVUPS.Z (AX)(R8*1), K1, Z0
+	VMOVUPS.Z (AX)(R8*2), K1, Z5
+	VADDPS    Z5, Z0, Z0
+	VMOVUPS.Z (BX)(R8*1), K1, Z1
+	VMOVUPS.Z (BX)(R8*2), K1, Z5
+	VADDPS    Z5, Z1, Z1
+	VMOVUPS.Z (R13)(R8*1), K1, Z2
+	VMOVUPS.Z (R13)(R8*2), K1, Z5
+	VADDPS    Z5, Z2, Z2
+	VMOVUPS.Z (R14)(R8*1), K1, Z3
+	VMOVUPS.Z (R14)(R8*2), K1, Z5
+	VADDPS    Z5, Z3, Z3
+	VSUBPS    Z2, Z0, Z4
+	VMOVUPS   Z4, K1, (DX)
+	VADDPS    Z2, Z1, Z4
+	VMOVUPS   Z4, K1, (DX)(R10*1)
+	VSUBPS    Z1, Z2, Z4
+	VMOVUPS   Z4, K1, (DX)(R10*2)
+	VSUBPS    Z3, Z1, Z4
+	VMOVUPS   Z4, K1, (DX)(R11*1)
+	LEAQ      (DX)(R10*4), DX
+	VMOVUPS.Z (AX)(R8*2), K1, Z0
+	VMOVUPS.Z (AX)(R8*1), K1, Z5
+	VSUBPS    Z5, Z0, Z0
+	VMOVUPS.Z (BX)(R8*2), K1, Z1
+	VMOVUPS.Z (BX)(R8*1), K1, Z5
+	VSUBPS    Z5, Z1, Z1
+	VMOVUPS.Z (R13)(R8*2), K1, Z2
+	VMOVUPS.Z (R13)(R8*1), K1, Z5
+	VSUBPS    Z5, Z2, Z2
+	VMOVUPS.Z (R14)(R8*2), K1, Z3
+	VMOVUPS.Z (R14)(R8*1), K1, Z5
+	VSUBPS    Z5, Z3, Z3
+	VSUBPS    Z2, Z0, Z4
+	VMOVUPS   Z4, K1, (DX)
+	VADDPS    Z2, Z1, Z4
+	VMOVUPS   Z4, K1, (DX)(R10*1)
+	VSUBPS    Z1, Z2, Z4
+	VMOVUPS   Z4, K1, (DX)(R10*2)
+	VSUBPS    Z3, Z1, Z4
+	VMOVUPS   Z4, K1, (DX)(R11*1)
+	LEAQ      (DX)(R10*4), DX
+	VMOVUPS.Z (AX)(R8*1), K1, Z0
+	VMOVUPS.Z (AX)(R9*1), K1, Z5
+	VSUBPS    Z5, Z0, Z0
+	VMOVUPS.Z (BX)(R8*1), K1, Z1
+	VMOVUPS.Z (BX)(R9*1), K1, Z5
+	VSUBPS    Z5, Z1, Z1
+	VMOVUPS.Z (R13)(R8*1), K1, Z2
+	VMOVUPS.Z (R13)(R9*1), K1, Z5
+	VSUBPS    Z5, Z2, Z2
+	VMOVUPS.Z (R14)(R8*1), K1, Z3
+	VMOVUPS.Z (R14)(R9*1), K1, Z5
+	VSUBPS    Z5, Z3, Z3
+	VSUBPS    Z2, Z0, Z4
+	VMOVUPS   Z4, K1, (DX)
+	VADDPS    Z2, Z1, Z4
+	VMOVUPS   Z4, K1, (DX)(R10*1)
+	VSUBPS    Z1, Z2, Z4
+	VMOVUPS   Z4, K1, (DX)(R10*2)
+	VSUBPS    Z3, Z1, Z4
+	VMOVUPS   Z4, K1, (DX)(R11*1)
+	LEAQ      (AX)(R15*4), AX
+	LEAQ      (BX)(R15*4), BX
+	LEAQ      (R13)(R15*4), R13
+	LEAQ      (R14)(R15*4), R14
+	LEAQ      (DI)(R15*4), DI
+
+end:
+	DECQ CX
+	JNE  tile
+	VZEROUPPER
+	RET
+
+// func tilesOutAVX512(dst *float32, m *float32, bias *float32, tiles int, channels int, plane int, row int, pixel int, down int, across int, low float32, high float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·tilesOutAVX512(SB), NOSPLIT, $8-88
+	MOVQ         channels+32(FP), CX
+	ANDQ         $+15, CX
+	MOVL         $0x00000001, AX
+	SHLL         CL, AX
+	DECL         AX
+	KMOVW        AX, K1
+	MOVSS        low+80(FP), X6
+	VBROADCASTSS X6, Z6
+	MOVSS        high+84(FP), X7
+	VBROADCASTSS X7, Z7
+	MOVQ         tiles+24(FP), AX
+	MOVQ         AX, (SP)
+	MOVQ         dst+0(FP), DI
+	MOVQ         plane+40(FP), R8
+	SHLQ         $0x02, R8
+	LEAQ         (R8)(R8*2), R9
+	MOVQ         row+48(FP), R10
+	SHLQ         $0x02, R10
+	MOVQ         pixel+56(FP), R11
+	SHLQ         $0x02, R11
+	MOVQ         m+8(FP), AX
+	LEAQ         (AX)(R8*4), BX
+	LEAQ         (BX)(R8*4), R13
+	LEAQ         (R13)(R8*4), R14
+
+tile:
+	MOVQ DI, R12
+	LEAQ (DI)(R10*1), DX
+	LEAQ (DI)(R11*2), DI
+	MOVQ bias+16(FP), SI
+	MOVQ channels+32(FP), R15
+	SUBQ $0x10, R15
+	JLT  tail
+
+vector:
+	VMOVUPS (AX), Z0
+	VADDPS  (BX), Z0, Z0
+	VADDPS  (R13), Z0, Z0
+	VMOVUPS (AX)(R8*1), Z1
+	VADDPS  (BX)(R8*1), Z1, Z1
+	VADDPS  (R13)(R8*1), Z1, Z1
+	VMOVUPS (AX)(R8*2), Z2
+	VADDPS  (BX)(R8*2), Z2, Z2
+	VADDPS  (R13)(R8*2), Z2, Z2
+	VMOVUPS (AX)(R9*1), Z3
+	VADDPS  (BX)(R9*1), Z3, Z3
+	VADDPS  (R13)(R9*1), Z3, Z3
+	VADDPS  Z1, Z0, Z4
+	VADDPS  Z2, Z4, Z4
+	TESTQ   SI, SI
+	JEQ     upper_vector_left
+	VADDPS  (SI), Z4, Z4
+
+upper_vector_left:
+	VMAXPS  Z4, Z6, Z4
+	VMINPS  Z4, Z7, Z4
+	VMOVUPS Z4, (R12)
+	CMPQ    across+72(FP), $0x02
+	JLT     upper_vector_done
+	VSUBPS  Z2, Z1, Z4
+	VSUBPS  Z3, Z4, Z4
+	TESTQ   SI, SI
+	JEQ     upper_vector_right
+	VADDPS  (SI), Z4, Z4
+
+upper_vector_right:
+	VMAXPS  Z4, Z6, Z4
+	VMINPS  Z4, Z7, Z4
+	VMOVUPS Z4, (R12)(R11*1)
+
+upper_vector_done:
+	CMPQ    down+64(FP), $0x02
+	JLT     lower_vector_done
+	VMOVUPS (BX), Z0
+	VSUBPS  (R13), Z0, Z0
+	VSUBPS  (R14), Z0, Z0
+	VMOVUPS (BX)(R8*1), Z1
+	VSUBPS  (R13)(R8*1), Z1, Z1
+	VSUBPS  (R14)(R8*1), Z1, Z1
+	VMOVUPS (BX)(R8*2), Z2
+	VSUBPS  (R13)(R8*2), Z2, Z2
+	VSUBPS  (R14)(R8*2), Z2, Z2
+	VMOVUPS (BX)(R9*1), Z3
+	VSUBPS  (R13)(R9*1), Z3, Z3
+	VSUBPS  (R14)(R9*1), Z3, Z3
+	VADDPS  Z1, Z0, Z4
+	VADDPS  Z2, Z4, Z4
+	TESTQ   SI, SI
+	JEQ     lower_vector_left
+	VADDPS  (SI), Z4, Z4
+
+lower_vector_left:
+	VMAXPS  Z4, Z6, Z4
+	VMINPS  Z4, Z7, Z4
+	VMOVUPS Z4, (DX)
+	CMPQ    across+72(FP), $0x02
+	JLT     lower_vector_done
+	VSUBPS  Z2, Z1, Z4
+	VSUBPS  Z3, Z4, Z4
+	TESTQ   SI, SI
+	JEQ     lower_vector_right
+	VADDPS  (SI), Z4, Z4
+
+lower_vector_right:
+	VMAXPS  Z4, Z6, Z4
+	VMINPS  Z4, Z7, Z4
+	VMOVUPS Z4, (DX)(R11*1)
+
+lower_vector_done:
+	TESTQ SI, SI
+	JEQ   nobias_vector
+	ADDQ  $0x40, SI
+
+nobias_vector:
+	ADDQ $0x40, AX
+	ADDQ $0x40, BX
+	ADDQ $0x40, R13
+	ADDQ $0x40, R14
+	ADDQ $0x40, R12
+	ADDQ $0x40, DX
+	SUBQ $0x10, R15
+	JGE  vector
+
+tail:
+	ADDQ      $0x10, R15
+	JEQ       end
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVUPS.Z (BX), K1, Z5
+	VADDPS    Z5, Z0, Z0
+	VMOVUPS.Z (R13), K1, Z5
+	VADDPS    Z5, Z0, Z0
+	VMOVUPS.Z (AX)(R8*1), K1, Z1
+	VMOVUPS.Z (BX)(R8*1), K1, Z5
+	VADDPS    Z5, Z1, Z1
+	VMOVUPS.Z (R13)(R8*1), K1, Z5
+	VADDPS    Z5, Z1, Z1
+	VMOVUPS.Z (AX)(R8*2), K1, Z2
+	VMOVUPS.Z (BX)(R8*2), K1, Z5
+	VADDPS    Z5, Z2, Z2
+	VMOVUPS.Z (R13)(R8*2), K1, Z5
+	VADDPS    Z5, Z2, Z2
+	VMOVUPS.Z (AX)(R9*1), K1, Z3
+	VMOVUPS.Z (BX)(R9*1), K1, Z5
+	VADDPS    Z5, Z3, Z3
+	VMOVUPS.Z (R13)(R9*1), K1, Z5
+	VADDPS    Z5, Z3, Z3
+	VADDPS    Z1, Z0, Z4
+	VADDPS    Z2, Z4, Z4
+	TESTQ     SI, SI
+	JEQ       upper_tail_left
+	VMOVUPS.Z (SI), K1, Z5
+	VADDPS    Z5, Z4, Z4
+
+upper_tail_left:
+	VMAXPS    Z4, Z6, Z4
+	VMINPS    Z4, Z7, Z4
+	VMOVUPS   Z4, K1, (R12)
+	CMPQ      across+72(FP), $0x02
+	JLT       upper_tail_done
+	VSUBPS    Z2, Z1, Z4
+	VSUBPS    Z3, Z4, Z4
+	TESTQ     SI, SI
+	JEQ       upper_tail_right
+	VMOVUPS.Z (SI), K1, Z5
+	VADDPS    Z5, Z4, Z4
+
+upper_tail_right:
+	VMAXPS  Z4, Z6, Z4
+	VMINPS  Z4, Z7, Z4
+	VMOVUPS Z4, K1, (R12)(R11*1)
+
+upper_tail_done:
+	CMPQ      down+64(FP), $0x02
+	JLT       lower_tail_done
+	VMOVUPS.Z (BX), K1, Z0
+	VMOVUPS.Z (R13), K1, Z5
+	VSUBPS    Z5, Z0, Z0
+	VMOVUPS.Z (R14), K1, Z5
+	VSUBPS    Z5, Z0, Z0
+	VMOVUPS.Z (BX)(R8*1), K1, Z1
+	VMOVUPS.Z (R13)(R8*1), K1, Z5
+	VSUBPS    Z5, Z1, Z1
+	VMOVUPS.Z (R14)(R8*1), K1, Z5
+	VSUBPS    Z5, Z1, Z1
+	VMOVUPS.Z (BX)(R8*2), K1, Z2
+	VMOVUPS.Z (R13)(R8*2), K1, Z5
+	VSUBPS    Z5, Z2, Z2
+	VMOVUPS.Z (R14)(R8*2), K1, Z5
+	VSUBPS    Z5, Z2, Z2
+	VMOVUPS.Z (BX)(R9*1), K1, Z3
+	VMOVUPS.Z (R13)(R9*1), K1, Z5
+	VSUBPS    Z5, Z3, Z3
+	VMOVUPS.Z (R14)(R9*1), K1, Z5
+	VSUBPS    Z5, Z3, Z3
+	VADDPS    Z1, Z0, Z4
+	VADDPS    Z2, Z4, Z4
+	TESTQ     SI, SI
+	JEQ       lower_tail_left
+	VMOVUPS.Z (SI), K1, Z5
+	VADDPS    Z5, Z4, Z4
+
+lower_tail_left:
+	VMAXPS    Z4, Z6, Z4
+	VMINPS    Z4, Z7, Z4
+	VMOVUPS   Z4, K1, (DX)
+	CMPQ      across+72(FP), $0x02
+	JLT       lower_tail_done
+	VSUBPS    Z2, Z1, Z4
+	VSUBPS    Z3, Z4, Z4
+	TESTQ     SI, SI
+	JEQ       lower_tail_right
+	VMOVUPS.Z (SI), K1, Z5
+	VADDPS    Z5, Z4, Z4
+
+lower_tail_right:
+	VMAXPS  Z4, Z6, Z4
+	VMINPS  Z4, Z7, Z4
+	VMOVUPS Z4, K1, (DX)(R11*1)
+
+lower_tail_done:
+	TESTQ SI, SI
+	JEQ   nobias_tail
+	ADDQ  $0x40, SI
+
+nobias_tail:
+	LEAQ (AX)(R15*4), AX
+	LEAQ (BX)(R15*4), BX
+	LEAQ (R13)(R15*4), R13
+	LEAQ (R14)(R15*4), R14
+	LEAQ (R12)(R15*4), R12
+	LEAQ (DX)(R15*4), DX
+
+end:
+	DECQ (SP)
+	JNE  tile
 	VZEROUPPER
 	RET

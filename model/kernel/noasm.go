@@ -4,6 +4,14 @@ package kernel
 
 func detect() int { return generic }
 
+func tilesInLevel(dst, src []float32, tiles, c, row, plane int) {
+	tilesInGeneric(dst, src, tiles, c, row, plane)
+}
+
+func (o tilesOf) writeLevel(dst, m, bias []float32, tiles int, act Act) {
+	o.writeGeneric(dst, m, bias, tiles, act)
+}
+
 func (t *tile) productLevel()  { t.productGeneric() }
 func (t *tile) channelsLevel() { t.channelsGeneric() }
 func (t *tile) maximaLevel()   { t.maximaGeneric() }

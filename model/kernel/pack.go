@@ -4,11 +4,12 @@ import "unsafe"
 
 // Packed holds a layer's weights as the forward kernels read them. It is immutable and can be shared by goroutines.
 type Packed struct {
-	conv panels
-	w    []float32 // dense: as given
-	in   int
-	out  int
-	grad *Shape // of PackConvGrad
+	conv  panels
+	place int       // by winograd: values of conv that belong to one place of a tile, else 0
+	w     []float32 // dense: as given
+	in    int
+	out   int
+	grad  *Shape // of PackConvGrad
 }
 
 // panels are a matrix of k rows cut into strips of columns: [n/width][k][width], each strip padded with zeros to whole
@@ -77,13 +78,21 @@ const lineValues = 16
 
 // PackConv packs the weights [OutC][Kernel][Kernel][C] of a convolution.
 func PackConv(w []float32, s Shape) *Packed {
-	k := s.Kernel * s.run()
-	n := panelsSize(k, s.OutC)
-	rows := s.OutW
-	if s.flat() {
-		rows *= s.OutH
+	p := &Packed{in: s.Kernel * s.run(), out: s.OutC}
+	if s.winograd() {
+		p.place = panelsSize(s.C, s.OutC)
+		n := places * p.place
+		data := aligned(make([]float32, n+lineValues), n)
+		p.conv = newPanels(data, s.C, s.OutC).forRows(s.winogradTiles())
+		p.conv.data = data
+	} else {
+		rows := s.OutW
+		if s.flat() {
+			rows *= s.OutH
+		}
+		n := panelsSize(p.in, s.OutC)
+		p.conv = newPanels(aligned(make([]float32, n+lineValues), n), p.in, s.OutC).forRows(rows)
 	}
-	p := &Packed{conv: newPanels(aligned(make([]float32, n+lineValues), n), k, s.OutC).forRows(rows), in: k, out: s.OutC}
 	p.Repack(w)
 	return p
 }
@@ -99,12 +108,13 @@ func (p *Packed) Repack(w []float32) {
 	switch {
 	case p.w != nil:
 		p.w = w[:p.out*p.in]
-		return
 	case p.grad != nil:
 		p.repackGrad(w)
-		return
+	case p.place > 0:
+		p.packWinograd(w[:p.out*p.in])
+	default:
+		p.conv.transpose(w[:p.out*p.in])
 	}
-	p.conv.transpose(w[:p.out*p.in])
 }
 
 // transpose fills the panels with the transpose of w, [n][k]. The padding stays as it is.

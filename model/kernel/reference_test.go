@@ -171,6 +171,10 @@ var convShapes = []convShape{
 	{"several blocks of rows", shape(70, 75, 33, 3, 3, 1, 1)},
 	{"weights of a kernel row larger than the cache", shape(3, 3, 560, 35, 3, 1, 1)},
 	{"windows in few columns, many rows", shape(20, 3, 7, 20, 3, 1, 1)},
+	{"by winograd, even sizes", shape(14, 16, 16, 32, 3, 1, 1)},
+	{"by winograd, odd sizes, tails of channels", shape(13, 15, 19, 37, 3, 1, 1)},
+	{"by winograd, without padding, one row", shape(3, 14, 33, 40, 3, 1, 0)},
+	{"by winograd, several blocks of tiles", shape(26, 25, 40, 34, 3, 1, 1)},
 }
 
 func (s Shape) String() string {

@@ -30,6 +30,8 @@ func main() {
 		s.dots()
 		s.vectors()
 		s.firstEqual()
+		s.tilesIn()
+		s.tilesOut()
 	}
 	Generate()
 }

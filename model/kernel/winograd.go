@@ -1,0 +1,194 @@
+package kernel
+
+// Convolutions of 3x3 windows at stride 1 take 16 multiplications for 2x2 outputs instead of 36, by the minimal
+// algorithm F(2x2, 3x3) of Winograd (Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015):
+//
+//	Y = At [ (G g Gt) * (Bt d B) ] A
+//
+// for a window g and 4x4 inputs d. Summed over the channels, each of the 16 places is a product of matrices of its own:
+// tiles x C by C x OutC. The sums are those of a direct convolution to about a millionth. An infinite input gives NaN in
+// its neighbourhood.
+
+const places = 16 // of a 4x4 tile
+
+// winograd reports whether Conv works in this way: where there are channels enough to pay for the two transformations,
+// and outputs enough to pay for the larger weights. Rows do not matter, so that bands of an image are computed alike; they
+// must begin at an even row.
+func (s Shape) winograd() bool {
+	return s.Kernel == 3 && s.Stride == 1 && s.C >= 16 && s.OutC >= 32 && s.OutW >= 12
+}
+
+// winogradTiles is how many tiles are transformed together: as many as stay in the cache with their products, but enough
+// for reading all weights once.
+func (s Shape) winogradTiles() int { return max(l2Weights/(places*(s.C+s.OutC)), 48) }
+
+// tiled is the size of an image in 2x2 outputs, and of the inputs they need.
+func (s Shape) tiled() (down, across, h, w int) {
+	down, across = (s.OutH+1)/2, (s.OutW+1)/2
+	return down, across, 2*down + 2, 2*across + 2
+}
+
+func winogradScratch(s Shape) int {
+	_, _, h, w := s.tiled()
+	return borderSize(h, w, s.C) + s.winogradTiles()*places*(s.C+s.OutC) + 2*lineValues
+}
+
+// packWinograd fills the panels of the 16 places with G g Gt.
+func (p *Packed) packWinograd(w []float32) {
+	c := p.conv.k
+	for o := range p.out {
+		g := w[o*9*c:][:9*c]
+		j := o / p.conv.width * p.conv.width
+		at, _, stride := p.conv.strip(j)
+		for k := range c {
+			var t [4][3]float32
+			for x := range 3 {
+				a, b, d := g[x*c+k], g[(3+x)*c+k], g[(6+x)*c+k]
+				t[0][x], t[1][x], t[2][x], t[3][x] = a, (a+b+d)/2, (a-b+d)/2, d
+			}
+			to := p.conv.data[at+k*stride+o-j:]
+			for y := range t {
+				a, b, d := t[y][0], t[y][1], t[y][2]
+				to[4*y*p.place] = a
+				to[(4*y+1)*p.place] = (a + b + d) / 2
+				to[(4*y+2)*p.place] = (a - b + d) / 2
+				to[(4*y+3)*p.place] = d
+			}
+		}
+	}
+}
+
+// convWinograd is Conv for shapes of winograd.
+func convWinograd(dst, src []float32, n int, p *Packed, bias []float32, s Shape, act Act, scratch []float32) {
+	down, across, h, w := s.tiled()
+	most := s.winogradTiles()
+	size := most * places * s.C
+	v := aligned(scratch, size)
+	m := aligned(scratch[size+lineValues:], most*places*s.OutC)
+	b := newBorder(scratch[size+most*places*s.OutC+2*lineValues:], h, w, s.C, s.PadTop, s.PadLeft)
+	group := together(h, w, s.C)
+	imageSize := s.OutH * s.OutW * s.pitch()
+	for first := 0; first < n; first += group {
+		images := min(group, n-first)
+		b.fill(src[first*s.in():], images, s.H, s.W)
+		total := images * down * across
+		for t0 := 0; t0 < total; t0 += most {
+			tiles := min(most, total-t0)
+			runs(t0, tiles, across, func(at, row, x, count int) {
+				i, y := row/down, row%down
+				tilesIn(v[at*s.C:], b.data[((i*h+2*y)*w+2*x)*s.C:], count, s.C, w*s.C, tiles*s.C)
+			})
+			for i := range places {
+				q := p.conv
+				q.data = q.data[i*p.place:][:p.place]
+				multiply(m[i*tiles*s.OutC:][:tiles*s.OutC], v[i*tiles*s.C:][:tiles*s.C], tiles, s.OutC, q, nil, Linear)
+			}
+			runs(t0, tiles, across, func(at, row, x, count int) {
+				i, y := row/down, row%down
+				o := dst[(first+i)*imageSize+(2*y*s.OutW+2*x)*s.pitch():]
+				out := tilesOf{down: min(2, s.OutH-2*y), across: 2, channels: s.OutC, plane: tiles * s.OutC,
+					row: s.OutW * s.pitch(), pixel: s.pitch()}
+				whole := min(count, s.OutW/2-x) // the last of a row may be one output wide
+				out.write(o, m[at*s.OutC:], bias, whole, act)
+				if whole < count {
+					out.across = 1
+					out.write(o[whole*2*s.pitch():], m[(at+whole)*s.OutC:], bias, 1, act)
+				}
+			})
+		}
+	}
+}
+
+// runs calls f for each row, or part of one, of the tiles from t0 on: at is its first tile's place among them, x its
+// place in the row.
+func runs(t0, tiles, across int, f func(at, row, x, count int)) {
+	for at := 0; at < tiles; {
+		row, x := (t0+at)/across, (t0+at)%across
+		count := min(across-x, tiles-at)
+		f(at, row, x, count)
+		at += count
+	}
+}
+
+// tilesIn computes Bt d B for tiles side by side: 4x4 pixels of c channels each, rows of pixels lying row values apart and
+// tiles 2 pixels. Place i of a tile goes to dst[i*plane], tiles c values apart.
+func tilesIn(dst, src []float32, tiles, c, row, plane int) {
+	if tiles == 0 {
+		return
+	}
+	reach(src, 0, c, (2*tiles+1)*c, 3*row, 0)
+	reach(dst, 0, tiles*c, (places-1)*plane, 0, 0)
+	tilesInLevel(dst, src, tiles, c, row, plane)
+}
+
+func tilesInGeneric(dst, src []float32, tiles, c, row, plane int) {
+	for t := range tiles {
+		for k := range c {
+			var u [4][4]float32
+			for x := range 4 {
+				at := (2*t+x)*c + k
+				d0, d1, d2, d3 := src[at], src[at+row], src[at+2*row], src[at+3*row]
+				u[0][x], u[1][x], u[2][x], u[3][x] = d0-d2, d1+d2, d2-d1, d1-d3
+			}
+			for y := range 4 {
+				to := dst[4*y*plane+t*c+k:]
+				to[0], to[plane], to[2*plane], to[3*plane] = u[y][0]-u[y][2], u[y][1]+u[y][2], u[y][2]-u[y][1], u[y][1]-u[y][3]
+			}
+		}
+	}
+}
+
+// tilesOf says where the outputs of tiles go: down x across of 2x2, rows of them lying row values apart and pixels pixel
+// values.
+type tilesOf struct {
+	down, across, channels int
+	plane                  int // values from one place of a tile to the next in the products
+	row, pixel             int
+}
+
+// write computes At m A + bias and the activation for tiles side by side.
+func (o tilesOf) write(dst, m, bias []float32, tiles int, act Act) {
+	if tiles == 0 {
+		return
+	}
+	reach(m, 0, tiles*o.channels, (places-1)*o.plane, 0, 0)
+	reach(dst, 0, o.channels, (2*(tiles-1)+o.across-1)*o.pixel, (o.down-1)*o.row, 0)
+	if bias != nil {
+		_ = bias[o.channels-1]
+	}
+	o.writeLevel(dst, m, bias, tiles, act)
+}
+
+func (o tilesOf) writeGeneric(dst, m, bias []float32, tiles int, act Act) {
+	for t := range tiles {
+		for k := range o.channels {
+			at := m[t*o.channels+k:]
+			for y := range o.down {
+				var r [4]float32
+				for x := range r {
+					if m1, m2 := at[(4+x)*o.plane], at[(8+x)*o.plane]; y == 0 {
+						r[x] = at[x*o.plane] + m1 + m2
+					} else {
+						r[x] = m1 - m2 - at[(12+x)*o.plane]
+					}
+				}
+				for x := range o.across {
+					v := r[0] + r[1] + r[2]
+					if x == 1 {
+						v = r[1] - r[2] - r[3]
+					}
+					if bias != nil {
+						v += bias[k]
+					}
+					if act != Linear && v < 0 {
+						v = 0
+					}
+					if act == ReLU6 && v > 6 {
+						v = 6
+					}
+					dst[y*o.row+(2*t+x)*o.pixel+k] = v
+				}
+			}
+		}
+	}
+}
