@@ -49,7 +49,12 @@ func (p *Packed) repackGrad(w []float32) {
 
 // ConvGradInputScratch is how many values of scratch memory ConvGradInput needs.
 func ConvGradInputScratch(s Shape) int {
-	if s.spreadInside() {
+	s.Pitch = 0
+	return gradInputScratch(s)
+}
+
+func gradInputScratch(s Shape) int {
+	if s.flat() || s.spreadInside() && s.pitch() == s.OutC {
 		return 0
 	}
 	h, w, _ := s.spread()
@@ -226,6 +231,83 @@ func (s Shape) planWeights() (g gradWeights, border, strips, tiles int) {
 func (g *gradWeights) high(rows int) int { return (rows-1)*g.step + g.s.Kernel }
 
 func stripsSize(n, pixels int) int { return roundUp(n, lanes())*pixels + lineValues }
+
+// ConvGradScratch is how many values of scratch memory ConvGrad needs.
+func ConvGradScratch(s Shape) int {
+	n := ConvGradWeightsScratch(s) + gradInputScratch(s)
+	if s.flat() && s.pitch() != s.OutC {
+		g, _, _, _ := s.planWeights()
+		n += g.cols*s.OutC + lineValues
+	}
+	return n + s.OutC
+}
+
+// ConvGrad computes the gradients of n images of Conv: dsrc of its input, and dw[OutC][Kernel][Kernel][C] and db[OutC] of
+// weights and bias, summed over the images. dsrc or dw is nil if it is not wanted, and db is nil if dw is. ddst is the
+// gradient of the outputs dst, and becomes that before the activation. Pitch is honoured: of both of these. w is what
+// PackConvGrad made.
+//
+// It does what ActGrad, ConvGradInput and ConvGradWeights do, a part at a time, which is then read from the cache.
+func ConvGrad(dsrc, dw, db, ddst, dst, src []float32, n int, w *Packed, s Shape, act Act, scratch []float32) {
+	take := func(n int) []float32 {
+		out := scratch[:n:n]
+		scratch = scratch[n:]
+		return out
+	}
+	if dw == nil {
+		db = take(s.OutC)
+	}
+	clear(db[:s.OutC])
+	pitch := s.pitch()
+	plain := s
+	plain.Pitch = 0
+	var g gradWeights
+	if weights := take(ConvGradWeightsScratch(s)); dw != nil {
+		of := s
+		if s.flat() {
+			of = plain
+		}
+		g = of.newGradWeights(dw, weights)
+	} else {
+		g, _, _, _ = s.planWeights()
+	}
+	images, pixels, from := g.images, s.OutH*s.OutW, s.in()
+	var compact []float32
+	if s.flat() {
+		images, n, pixels, from = g.cols, n*s.H*s.W, 1, s.C
+		if pitch != s.OutC {
+			compact = aligned(take(g.cols*s.OutC+lineValues), g.cols*s.OutC)
+		}
+	}
+	for i := 0; i < n; i += images {
+		count := min(images, n-i)
+		d := ddst[i*pixels*pitch:]
+		var y []float32
+		if act != Linear {
+			y = dst[i*pixels*pitch:]
+		}
+		gradRows(d, y, db[:s.OutC], count*pixels, s.OutC, pitch, act)
+		if compact != nil {
+			copyRows(compact, d, count, s.OutC, s.OutC, pitch, false)
+			d = compact
+		}
+		if dsrc != nil && s.flat() {
+			multiply(dsrc[i*s.C:], d, count, s.C, newPanels(w.conv.data, s.OutC, s.C), nil, Linear)
+		} else if dsrc != nil {
+			s.gradInput(dsrc[i*from:], d, count, w.conv.data, scratch)
+		}
+		switch {
+		case dw == nil:
+		case s.flat():
+			g.block(d, src[i*s.C:], 1, 0, 1, count)
+		default:
+			g.add(d, src[i*from:], count)
+		}
+	}
+	if dw != nil {
+		g.finish(dw)
+	}
+}
 
 // ConvGradWeightsScratch is how many values of scratch memory ConvGradWeights needs.
 func ConvGradWeightsScratch(s Shape) int {

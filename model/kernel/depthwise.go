@@ -90,16 +90,41 @@ func DepthwiseGradWeights(dw, db, ddst, src []float32, n int, s Shape) {
 	if db != nil {
 		db = db[:s.C]
 		clear(db)
+		gradRows(ddst, nil, db, n*s.OutH*s.OutW, s.C, s.C, Linear)
 	}
+	s.addDepthwise(dw, ddst, src, n)
+}
+
+// DepthwiseGrad computes the gradients of n images of Depthwise as ConvGrad does those of Conv.
+func DepthwiseGrad(dsrc, dw, db, ddst, dst, src, w []float32, n int, s Shape, act Act) {
+	if dw != nil {
+		dw, db = dw[:s.Kernel*s.Kernel*s.C], db[:s.C]
+		clear(dw)
+		clear(db)
+	}
+	for i := range n {
+		d := ddst[i*s.out():][:s.out()]
+		if dw == nil {
+			ActGrad(d, dst[i*s.out():], act)
+		} else {
+			gradRows(d, dst[i*s.out():], db, s.OutH*s.OutW, s.C, s.C, act)
+		}
+		if dsrc != nil {
+			DepthwiseGradInput(dsrc[i*s.in():][:s.in()], d, w, 1, s)
+		}
+		if dw != nil {
+			s.addDepthwise(dw, d, src[i*s.in():][:s.in()], 1)
+		}
+	}
+}
+
+func (s Shape) addDepthwise(dw, ddst, src []float32, n int) {
 	t := tile{a: src, b: ddst, c: dw, as: s.C, ak: s.Stride * s.C, ar: s.Stride * s.W * s.C, bk: s.C, br: s.OutW * s.C, cs: s.C, add: 1}
 	width := 2 * lanes()
 	block := max(l2/((s.Stride*s.W+s.OutW)*s.C), 1) // output rows at a time, so that they stay in the cache for all taps
 	for i := range n {
 		for y0 := 0; y0 < s.OutH; y0 += block {
 			y1 := min(y0+block, s.OutH)
-			if db != nil {
-				addRows(db, ddst[(i*s.OutH+y0)*s.OutW*s.C:], (y1-y0)*s.OutW)
-			}
 			for ky := range s.Kernel {
 				// The output rows that read an input row through ky.
 				y, yEnd := max((s.PadTop-ky+s.Stride-1)/s.Stride, y0), 0

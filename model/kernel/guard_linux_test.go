@@ -62,7 +62,7 @@ func TestNothingBeyondSlices(t *testing.T) {
 				Conv(dst, src, n, packed, bias, s, ReLU6, values(max(ConvScratch(s), 1)))
 				ConvGradInput(dsrc, ddst, n, PackConvGrad(w, s), s, values(ConvGradInputScratch(s)))
 				ConvGradWeights(dw, db, ddst, src, n, s, values(max(ConvGradWeightsScratch(s), 1)))
-
+				ConvGrad(dsrc, dw, db, ddst, dst, src, n, PackConvGrad(w, s), s, ReLU6, values(ConvGradScratch(s)))
 				d := s
 				d.OutC = d.C
 				dw, w, bias, db = values(d.Kernel*d.run()), values(d.Kernel*d.run()), values(d.C), values(d.C)
@@ -70,6 +70,7 @@ func TestNothingBeyondSlices(t *testing.T) {
 				Depthwise(dst, src, n, w, bias, d, ReLU)
 				DepthwiseGradInput(dsrc, ddst, w, n, d)
 				DepthwiseGradWeights(dw, db, ddst, src, n, d)
+				DepthwiseGrad(dsrc, dw, db, ddst, dst, src, w, n, d, ReLU)
 				MaxPool(dst, src, n, d)
 				MaxPoolGrad(dsrc, ddst, src, dst, n, d)
 				GlobalAvgPool(db, src, 1, d.H*d.W, d.C)
@@ -82,6 +83,16 @@ func TestNothingBeyondSlices(t *testing.T) {
 				Dense(dst, src, n, PackDense(w, out, in), bias, ReLU)
 				DenseGradInput(dsrc, ddst, w, n, out, in)
 				DenseGradWeights(dw, db, ddst, src, n, out, in)
+				whole := NewDenseBatch(n, out, in, ReLU)
+				whole.Begin(ddst, dst, n)
+				for k := range whole.Parts() {
+					whole.Part(k, dsrc, src, w, func(int, []float32) {}, values(DenseBatchScratch(n)))
+				}
+				AdamW(w, dw, random(r, len(w)), values(len(w)), &AdamWStep{})
+				Momentum(w, dw, values(len(w)), 1, 1, 1, true)
+				Momentum(w, dw, values(len(w)), 1, 1, 1, false)
+				SGD(w, dw, 1, 1)
+				AddTo(w, dw)
 				f.release()
 			}
 		}

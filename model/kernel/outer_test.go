@@ -154,3 +154,92 @@ func TestWideGradients(t *testing.T) {
 		}
 	}
 }
+
+// ConvGrad and its kin give what their parts give, from gradients after the activation, in stripes as well.
+func TestGradientsTogether(t *testing.T) {
+	forLevels(t, func(t *testing.T) {
+		for _, tt := range convShapes {
+			const n, left, right = 3, 2, 3
+			s, r := tt.s, rand.New(rand.NewPCG(23, 24))
+			for _, act := range []Act{Linear, ReLU, ReLU6} {
+				for _, pitch := range []int{0, left + s.OutC + right} {
+					c := newConvCase(r, n, s)
+					y := random(r, len(c.ddst))
+					for i := range y {
+						y[i] = max(min(4*y[i], 6), 0)
+					}
+					before := slices.Clone(c.ddst)
+					ActGrad(before, y, act)
+					ref := convReference(c.src, c.w, c.bias, before, n, s, false, Linear)
+					wide := s
+					wide.Pitch = pitch
+					ddst, dst := c.ddst, y
+					if pitch != 0 {
+						pixels := n * s.OutH * s.OutW
+						ddst, dst = dirty(pixels*pitch), dirty(pixels*pitch)
+						copyRows(ddst[left:], c.ddst, pixels, s.OutC, pitch, s.OutC, false)
+						copyRows(dst[left:], y, pixels, s.OutC, pitch, s.OutC, false)
+						ddst, dst = ddst[left:], dst[left:]
+					}
+					again := slices.Clone(ddst)
+					dsrc, dw, db := dirty(n*s.in()), dirty(len(c.w)), dirty(s.OutC)
+					packed := PackConvGrad(c.w, s)
+					ConvGrad(dsrc, dw, db, ddst, dst, c.src, n, packed, wide, act, dirty(ConvGradScratch(wide)))
+					near(t, tt.why+": dsrc", dsrc, ref.dsrc)
+					near(t, tt.why+": dw", dw, ref.dw)
+					near(t, tt.why+": db", db, ref.db)
+					alone := dirty(n * s.in())
+					ConvGrad(alone, nil, nil, again, dst, c.src, n, packed, wide, act, dirty(ConvGradScratch(wide)))
+					if !equalBits(alone, dsrc) {
+						t.Fatalf("%s: the gradient of the input depends on whether that of the weights is wanted", tt.why)
+					}
+				}
+
+				d := s
+				d.OutC = d.C
+				src, w, ddst, y := random(r, n*d.in()), random(r, d.Kernel*d.run()), random(r, n*d.out()), random(r, n*d.out())
+				before := slices.Clone(ddst)
+				ActGrad(before, y, act)
+				ref := convReference(src, w, make([]float32, d.C), before, n, d, true, Linear)
+				dsrc, dw, db := dirty(n*d.in()), dirty(len(w)), dirty(d.C)
+				again := slices.Clone(ddst)
+				DepthwiseGrad(dsrc, dw, db, ddst, y, src, w, n, d, act)
+				near(t, tt.why+": depthwise dsrc", dsrc, ref.dsrc)
+				near(t, tt.why+": depthwise dw", dw, ref.dw)
+				near(t, tt.why+": depthwise db", db, ref.db)
+				alone := dirty(len(dsrc))
+				DepthwiseGrad(alone, nil, nil, again, y, src, w, n, d, act)
+				if !equalBits(alone, dsrc) {
+					t.Fatalf("%s: the gradient of a depthwise input depends on whether that of the weights is wanted", tt.why)
+				}
+			}
+		}
+	})
+}
+
+// A dense layer's gradients in parts are those of the whole.
+func TestDenseBatch(t *testing.T) {
+	forLevels(t, func(t *testing.T) {
+		for _, tt := range []struct{ most, rows, out, in int }{
+			{1, 1, 1, 1}, {7, 5, 3, 40}, {13, 13, denseOutputs + 5, 35}, {3, 2, 9, denseInputs + 17}, {40, 40, 2*denseOutputs + 1, denseInputs + 1},
+		} {
+			s := shape(1, 1, tt.in, tt.out, 1, 1, 0)
+			c := newConvCase(rand.New(rand.NewPCG(25, 26)), tt.rows, s)
+			y := random(rand.New(rand.NewPCG(27, 28)), len(c.ddst))
+			before := slices.Clone(c.ddst)
+			ActGrad(before, y, ReLU)
+			ref := convReference(c.src, c.w, c.bias, before, tt.rows, s, false, Linear)
+			d := NewDenseBatch(tt.most, tt.out, tt.in, ReLU)
+			for range 2 {
+				db := d.Begin(c.ddst, y, tt.rows)
+				near(t, "db", db, ref.db)
+				dsrc, dw, scratch := dirty(len(c.src)), dirty(len(c.w)), dirty(DenseBatchScratch(tt.most))
+				for k := range d.Parts() {
+					d.Part(k, dsrc, c.src, c.w, func(first int, g []float32) { copy(dw[first:], g) }, scratch)
+				}
+				near(t, "dsrc", dsrc, ref.dsrc)
+				near(t, "dw", dw, ref.dw)
+			}
+		}
+	})
+}

@@ -51,7 +51,7 @@ func BenchmarkStep(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(cfg.Batch*b.N)/b.Elapsed().Seconds(), "images/s")
-			b.ReportMetric(float64(t.workers[0].pool.size)*4/1e6, "MB/worker")
+			b.ReportMetric(float64(t.slices[0].size)*4/1e6, "MB/program")
 		})
 	}
 }

@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/kernel"
@@ -9,21 +10,7 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// A graph is the network and its gradient as a gorgonia program for a slice of n images. One goroutine runs it; the
-// values of the parameters are shared with the graphs of the others.
-type graph struct {
-	n       int
-	classes int
-	vm      gorgonia.VM
-	x, t    *gorgonia.Node // images [n][H*W*C]; targets [n][classes]
-	logits  *op
-	loss    *op
-	pool    pool
-	scratch []float32
-	err     error // of the operation that failed
-}
-
-// plan is what the graphs of all workers share: the network worked out, its parameters, and where gradients go.
+// plan is what all programs share: the network worked out, and its parameters.
 type plan struct {
 	net    model.Network
 	ins    [][]int
@@ -43,6 +30,10 @@ type layer struct {
 	needs    bool // something up to and including this layer is trained, so the gradient goes through it
 	packed   *kernel.Packed
 	back     *kernel.Packed // conv: for the gradient of the input, if that is wanted
+	// concat: the layer that joins this one, and the channel that this one's begin at, if it can write them there itself.
+	concat, from int
+	// joined says that the layer is worked out for all slices of a batch at once: see trainer.
+	joined bool
 }
 
 // newPlan works the network out. frozen tells the layers whose parameters stay as they are.
@@ -60,7 +51,7 @@ func newPlan(net model.Network, params model.Params, frozen func(layer int, name
 		return nil, err
 	}
 	for i, l := range net.Layers {
-		y := layer{Layer: l, in: p.shape(p.ins[i][0]), out: p.shapes[i]}
+		y := layer{Layer: l, in: p.shape(p.ins[i][0]), out: p.shapes[i], concat: -1}
 		for _, j := range p.ins[i] {
 			y.needs = y.needs || j >= 0 && p.layers[j].needs
 		}
@@ -98,10 +89,51 @@ func newPlan(net model.Network, params model.Params, frozen func(layer int, name
 	if !p.layers[len(p.layers)-1].needs {
 		return nil, fmt.Errorf("train: every layer is frozen: nothing is left to train")
 	}
+	p.join()
 	for i := range p.layers {
 		p.pack(i)
 	}
 	return p, nil
+}
+
+// joinFrom is the number of weights from which a dense layer is joined: where reading them, from memory, takes longer than
+// the arithmetic of a slice. Tests lower it.
+var joinFrom = 1 << 20
+
+// join finds the layers that write into a concat's output themselves, and those that are worked out for a whole batch.
+func (p *plan) join() {
+	readers := make([]int, len(p.layers))
+	for _, ins := range p.ins {
+		for _, j := range ins {
+			if j >= 0 {
+				readers[j]++
+			}
+		}
+	}
+	for i := range p.layers {
+		l := &p.layers[i]
+		switch l.Op {
+		case model.Dense:
+			l.joined = l.out.C*l.in.Size() >= joinFrom
+		case model.Concat:
+			from := 0
+			for _, j := range p.ins[i] {
+				if j < 0 {
+					from += p.net.Input.C
+					continue
+				}
+				if of := &p.layers[j]; of.Op == model.Conv && readers[j] == 1 {
+					of.concat, of.from, of.kernel.Pitch = i, from, l.out.C
+				}
+				from += p.layers[j].out.C
+			}
+		}
+	}
+}
+
+// meets reports whether any layer is worked out for a whole batch.
+func (p *plan) meets() bool {
+	return slices.ContainsFunc(p.layers, func(l layer) bool { return l.joined })
 }
 
 // shape is the shape of a layer's output, or of the network's input for -1.
@@ -137,44 +169,36 @@ func (p *plan) repack(i int) {
 	}
 }
 
-// sink takes the gradient of a layer's parameters. give is called from the tape as soon as the gradient to the layer's
-// output is known, and works the gradient out from it and from the layer's input: dw and db are memory to do so in,
-// which need not hold the gradient afterwards.
+// sink takes the gradient of a layer's parameters.
 type sink interface {
-	give(layer int, dw, db, dy, x, scratch []float32)
-	// room says whether give needs memory for dw.
-	room(layer int) bool
+	// room is memory to work them out in, before give is called.
+	room(layer int) (dw, db []float32)
+	give(layer int, dw, db []float32)
+	// The work of joined layers, for as many rows as the batch has: see op.
+	joinedDense(layer int) func(dst []float32, in [][]float32, rows int) error
+	joinedDenseGrad(layer int) func(dst []float32, in [][]float32, rows int) error
 }
 
-// gradWeights works out the gradient of a layer's parameters.
-func (p *plan) gradWeights(i, n int, dw, db, dy, x, scratch []float32) {
-	switch l := &p.layers[i]; l.Op {
-	case model.Conv:
-		kernel.ConvGradWeights(dw, db, dy, x, n, l.kernel, scratch)
-	case model.Depthwise:
-		kernel.DepthwiseGradWeights(dw, db, dy, x, n, l.kernel)
-	case model.Dense:
-		kernel.DenseGradWeights(dw, db, dy, x, n, l.out.C, l.in.Size())
-	}
-}
-
-// newGraph builds the program for n images and differentiates it.
-func newGraph(p *plan, n int, to sink) (g *graph, err error) {
+// newGraph has gorgonia differentiate the network for n images, and makes a program of what comes out, for a slice of
+// so many.
+func newGraph(p *plan, n int, to sink, slice, slices int, batch map[int][]float32) (prog *program, err error) {
 	defer func() {
 		if r := recover(); r != nil { // gorgonia panics on what it takes for a mistake of ours
 			err = fmt.Errorf("train: building the graph of %s: %v", p.net.Arch, r)
 		}
 	}()
-	// The tape takes nodes of one 32-bit hash for one node, and does not look closer. Should two names collide, others
-	// do not.
+	// gorgonia takes nodes of one 32-bit hash for one node, and does not look closer. Should two names collide, others do
+	// not.
 	for salt := range 16 {
-		b := &builder{plan: p, sink: to, n: n, salt: salt, g: gorgonia.NewGraph(), graph: &graph{n: n}}
+		b := &builder{plan: p, sink: to, n: n, salt: salt, g: gorgonia.NewGraph()}
 		if err := b.build(); err != nil {
 			return nil, fmt.Errorf("train: building the graph of %s: %w", p.net.Arch, err)
 		}
 		if !b.collides() {
-			b.graph.vm = gorgonia.NewTapeMachine(b.g)
-			return b.graph, nil
+			if prog, err = newProgram(b, slice, slices, batch); err != nil {
+				return nil, fmt.Errorf("train: building the graph of %s: %w", p.net.Arch, err)
+			}
+			return prog, nil
 		}
 	}
 	return nil, fmt.Errorf("train: building the graph of %s: hashes of nodes collide", p.net.Arch)
@@ -182,12 +206,16 @@ func newGraph(p *plan, n int, to sink) (g *graph, err error) {
 
 type builder struct {
 	*plan
-	sink  sink
-	n     int
-	salt  int
-	g     *gorgonia.ExprGraph
-	graph *graph
-	ops   []*op
+	sink sink
+	n    int
+	salt int
+	g    *gorgonia.ExprGraph
+	x, t *gorgonia.Node // images [n][H*W*C]; targets [n][classes]
+	// Operations in the order in which they were added, and their inputs.
+	nodes        []*gorgonia.Node
+	args         [][]*gorgonia.Node
+	layer        []*gorgonia.Node // outputs of the layers
+	logits, loss *gorgonia.Node
 }
 
 func (b *builder) collides() bool {
@@ -206,10 +234,10 @@ func (b *builder) apply(o *op, in ...*gorgonia.Node) (*gorgonia.Node, error) {
 	for _, n := range in {
 		o.in = append(o.in, n.Dims())
 	}
-	o.salt, o.graph, o.args = b.salt, b.graph, make([][]float32, len(in))
-	o.result = &result{dst: &o.dst}
-	b.ops = append(b.ops, o)
-	return gorgonia.ApplyOpWithName(o, o.name, in...)
+	o.salt = b.salt
+	node, err := gorgonia.ApplyOpWithName(o, o.name, in...)
+	b.nodes, b.args = append(b.nodes, node), append(b.args, slices.Clone(in))
+	return node, err
 }
 
 func (b *builder) matrix(name string, size int) *gorgonia.Node {
@@ -222,17 +250,16 @@ func (b *builder) vector(name string, values []float32) *gorgonia.Node {
 }
 
 func (b *builder) build() error {
-	g := b.graph
-	g.x = b.matrix("input", b.net.Input.Size())
-	nodes := make([]*gorgonia.Node, len(b.layers))
+	b.x = b.matrix("input", b.net.Input.Size())
+	b.layer = make([]*gorgonia.Node, len(b.layers))
 	var wrt gorgonia.Nodes
 	for i := range b.layers {
 		var in []*gorgonia.Node
 		for _, j := range b.ins[i] {
 			if j < 0 {
-				in = append(in, g.x)
+				in = append(in, b.x)
 			} else {
-				in = append(in, nodes[j])
+				in = append(in, b.layer[j])
 			}
 		}
 		if l := &b.layers[i]; l.hasParam {
@@ -242,79 +269,24 @@ func (b *builder) build() error {
 				wrt = append(wrt, w, bias)
 			}
 		}
-		node, err := b.apply(b.forward(i), in...)
-		if err != nil {
+		var err error
+		if b.layer[i], err = b.apply(b.forward(i), in...); err != nil {
 			return err
 		}
-		nodes[i] = node
 	}
-	logits := nodes[len(nodes)-1]
-	g.logits = logits.Op().(*op)
-	g.classes = b.shapes[len(nodes)-1].Size()
-	g.t = b.matrix("targets", g.classes)
-	loss, err := b.apply(b.crossEntropy(), logits, g.t)
-	if err != nil {
+	b.logits = b.layer[len(b.layer)-1]
+	classes := b.shapes[len(b.layer)-1].Size()
+	b.t = b.matrix("targets", classes)
+	var err error
+	if b.loss, err = b.apply(b.crossEntropy(classes), b.logits, b.t); err != nil {
 		return err
 	}
-	g.loss = loss.Op().(*op)
-	if _, err := gorgonia.Grad(loss, wrt...); err != nil {
-		return err
-	}
-	b.readers()
-	return nil
+	_, err = gorgonia.Grad(b.loss, wrt...)
+	return err
 }
 
-// readers counts for every result how many operations read it, so that the first run can tell when its memory is free.
-func (b *builder) readers() {
-	seen := map[*gorgonia.Node][]*result{}
-	var behind func(n *gorgonia.Node) []*result
-	behind = func(n *gorgonia.Node) (list []*result) {
-		if o, ok := n.Op().(*op); ok {
-			return []*result{o.result}
-		}
-		if list, ok := seen[n]; ok {
-			return list
-		}
-		for it := b.g.From(n.ID()); it.Next(); { // gorgonia's own sum of gradients works in the memory of one of them
-			list = append(list, behind(it.Node().(*gorgonia.Node))...)
-		}
-		seen[n] = list
-		return list
-	}
-	for _, n := range b.g.AllNodes() {
-		o, ok := n.Op().(*op)
-		if !ok {
-			continue
-		}
-		counted := map[*result]bool{}
-		for _, child := range b.inputs(n) {
-			for _, r := range behind(child) {
-				if !counted[r] {
-					counted[r] = true
-					o.reads = append(o.reads, r)
-					r.readers++
-				}
-			}
-		}
-	}
-	b.graph.logits.result.readers++ // read after the run
-}
-
-func (b *builder) inputs(n *gorgonia.Node) (list gorgonia.Nodes) {
-	for it := b.g.From(n.ID()); it.Next(); {
-		list = append(list, it.Node().(*gorgonia.Node))
-	}
-	return list
-}
-
-// workspace is scratch memory of the worker, as large as any operation asks.
-func (b *builder) workspace(size int) func() []float32 {
-	if size > len(b.graph.scratch) {
-		b.graph.scratch = make([]float32, size)
-	}
-	g := b.graph
-	return func() []float32 { return g.scratch[:size] }
-}
+// ofInput is the stripe of an operation's own first input.
+var ofInput *gorgonia.Node
 
 // forward is the operation of a layer.
 func (b *builder) forward(i int) *op {
@@ -327,34 +299,45 @@ func (b *builder) forward(i int) *op {
 		o.wrt = append(o.wrt, l.trained, l.trained)
 		o.diff = b.gradParams(i)
 	}
+	if l.concat >= 0 {
+		o.stripe, o.from = &b.layer[l.concat], l.from
+	}
 	s := l.kernel
 	switch l.Op {
 	case model.Conv:
-		scratch := b.workspace(kernel.ConvScratch(s))
-		o.run = func(dst []float32, in [][]float32) { kernel.Conv(dst, in[0], n, l.packed, in[2], s, l.act, scratch()) }
+		o.scratch = kernel.ConvScratch(s)
+		o.run = func(dst []float32, in [][]float32, scratch []float32) {
+			kernel.Conv(dst, in[0], n, l.packed, in[2], s, l.act, scratch)
+		}
 	case model.Depthwise:
-		o.run = func(dst []float32, in [][]float32) { kernel.Depthwise(dst, in[0], n, in[1], in[2], s, l.act) }
+		o.run = func(dst []float32, in [][]float32, _ []float32) {
+			kernel.Depthwise(dst, in[0], n, in[1], in[2], s, l.act)
+		}
 	case model.Dense:
-		o.run = func(dst []float32, in [][]float32) { kernel.Dense(dst, in[0], n, l.packed, in[2], l.act) }
+		if l.joined {
+			o.batch = b.sink.joinedDense(i)
+			break
+		}
+		o.run = func(dst []float32, in [][]float32, _ []float32) { kernel.Dense(dst, in[0], n, l.packed, in[2], l.act) }
 	case model.MaxPool:
-		o.run = func(dst []float32, in [][]float32) { kernel.MaxPool(dst, in[0], n, s) }
+		o.run = func(dst []float32, in [][]float32, _ []float32) { kernel.MaxPool(dst, in[0], n, s) }
 		o.diff = func(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-			dx, err := b.apply(&op{name: l.Name + "/dx", out: in[0].Shape().Clone(), run: func(dst []float32, in [][]float32) {
+			dx, err := b.apply(&op{name: l.Name + "/dx", out: in[0].Shape().Clone(), run: func(dst []float32, in [][]float32, _ []float32) {
 				kernel.MaxPoolGrad(dst, in[0], in[1], in[2], n, s)
 			}}, grad, in[0], out)
 			return gorgonia.Nodes{dx}, err
 		}
 	case model.GlobalAvgPool:
 		pixels, c := l.in.H*l.in.W, l.in.C
-		o.run = func(dst []float32, in [][]float32) { kernel.GlobalAvgPool(dst, in[0], n, pixels, c) }
+		o.run = func(dst []float32, in [][]float32, _ []float32) { kernel.GlobalAvgPool(dst, in[0], n, pixels, c) }
 		o.diff = func(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-			dx, err := b.apply(&op{name: l.Name + "/dx", out: in[0].Shape().Clone(), run: func(dst []float32, in [][]float32) {
+			dx, err := b.apply(&op{name: l.Name + "/dx", out: in[0].Shape().Clone(), run: func(dst []float32, in [][]float32, _ []float32) {
 				kernel.GlobalAvgPoolGrad(dst, in[0], n, pixels, c)
 			}}, grad)
 			return gorgonia.Nodes{dx}, err
 		}
 	case model.Add:
-		o.run = func(dst []float32, in [][]float32) {
+		o.run = func(dst []float32, in [][]float32, _ []float32) {
 			sum := in[0]
 			for k, v := range in[1:] {
 				act := kernel.Linear
@@ -376,35 +359,54 @@ func (b *builder) forward(i int) *op {
 			return grads, err
 		}
 	case model.Concat:
-		o.run = func(dst []float32, in [][]float32) {
-			to := 0
-			for k, j := range b.ins[i] {
-				c := b.shape(j).C
-				copyColumns(dst[to:], in[k], n*l.out.H*l.out.W, c, l.out.C, c)
-				to += c
-			}
-		}
-		o.diff = func(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-			grads := make(gorgonia.Nodes, len(in))
-			from := 0
-			for k, j := range b.ins[i] {
-				c, first := b.shape(j).C, from
-				from += c
-				if !o.wrt[k] {
-					continue
-				}
-				dx, err := b.apply(&op{name: fmt.Sprintf("%s/dx%d", l.Name, k), out: in[k].Shape().Clone(), run: func(dst []float32, in [][]float32) {
-					copyColumns(dst, in[0][first:], n*l.out.H*l.out.W, c, c, l.out.C)
-				}}, grad)
-				if err != nil {
-					return nil, err
-				}
-				grads[k] = dx
-			}
-			return grads, nil
-		}
+		b.concat(i, o)
 	}
 	return o
+}
+
+// concat joins layers. Those that write into its output themselves need no copy, nor do their gradients.
+func (b *builder) concat(i int, o *op) {
+	l, n := &b.layers[i], b.n
+	from := 0
+	type input struct{ k, c, from int }
+	var copied []input
+	stripes := make([]input, len(b.ins[i]))
+	for k, j := range b.ins[i] {
+		c := b.shape(j).C
+		stripes[k] = input{k, c, from}
+		if j < 0 || b.layers[j].concat != i {
+			copied = append(copied, stripes[k])
+		}
+		from += c
+	}
+	pixels := n * l.out.H * l.out.W
+	if len(copied) > 0 {
+		o.run = func(dst []float32, in [][]float32, _ []float32) {
+			for _, s := range copied {
+				copyColumns(dst[s.from:], in[s.k], pixels, s.c, l.out.C, s.c)
+			}
+		}
+	}
+	o.diff = func(in gorgonia.Nodes, out, grad *gorgonia.Node) (grads gorgonia.Nodes, err error) {
+		grads = make(gorgonia.Nodes, len(in))
+		for k, s := range stripes {
+			if !o.wrt[k] {
+				continue
+			}
+			dx := &op{name: fmt.Sprintf("%s/dx%d", l.Name, k), out: in[k].Shape().Clone()}
+			if b.layers[b.ins[i][k]].concat == i {
+				dx.stripe, dx.from = &ofInput, s.from
+			} else {
+				dx.run = func(dst []float32, in [][]float32, _ []float32) {
+					copyColumns(dst, in[0][s.from:], pixels, s.c, s.c, l.out.C)
+				}
+			}
+			if grads[k], err = b.apply(dx, grad); err != nil {
+				return nil, err
+			}
+		}
+		return grads, nil
+	}
 }
 
 // copyColumns copies the first c values of each row of src to those of dst. Rows begin a stride apart.
@@ -414,12 +416,12 @@ func copyColumns(dst, src []float32, rows, c, dstStride, srcStride int) {
 	}
 }
 
-// throughAct is the node of the gradient before a layer's activation, which all gradients of the layer begin with.
+// throughAct is the node of the gradient before a sum's activation.
 func (b *builder) throughAct(l *layer, out, grad *gorgonia.Node) (*gorgonia.Node, error) {
 	if l.act == kernel.Linear {
 		return grad, nil
 	}
-	return b.apply(&op{name: l.Name + "/act", out: out.Shape().Clone(), inPlace: true, run: func(dst []float32, in [][]float32) {
+	return b.apply(&op{name: l.Name + "/act", out: out.Shape().Clone(), inPlace: true, run: func(dst []float32, in [][]float32, _ []float32) {
 		if &dst[0] != &in[0][0] {
 			copy(dst, in[0])
 		}
@@ -428,51 +430,64 @@ func (b *builder) throughAct(l *layer, out, grad *gorgonia.Node) (*gorgonia.Node
 }
 
 // gradParams gives the gradients of a layer with parameters: of its input, its weights and its bias, as far as they are
-// wanted. The kernel works weights and bias out together: the operation of the weights fills the memory that the
-// operation of the bias, which reads its node and so comes after it, has for a result.
+// wanted. One operation works all of them out, as the kernel does: its result is the gradient of the input, and the sink
+// has those of the parameters, whose nodes stand for that.
 func (b *builder) gradParams(i int) func(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
 	l, n := &b.layers[i], b.n
 	return func(in gorgonia.Nodes, out, grad *gorgonia.Node) (grads gorgonia.Nodes, err error) {
 		grads = make(gorgonia.Nodes, 3)
-		m, err := b.throughAct(l, out, grad)
+		j := b.ins[i][0]
+		wanted := j >= 0 && b.layers[j].needs
+		all := &op{name: l.Name + "/grad", out: tensor.Shape{1}, overwrites: l.act != kernel.Linear}
+		if wanted {
+			all.out = in[0].Shape().Clone()
+		}
+		// begin gives the memory that the kernel works in.
+		begin := func(dst []float32) (dx, dw, db []float32) {
+			if wanted {
+				dx = dst
+			}
+			dw, db = b.sink.room(i)
+			return dx, dw, db
+		}
+		s := l.kernel
+		switch l.Op {
+		case model.Conv:
+			all.scratch = kernel.ConvGradScratch(s)
+			all.run = func(dst []float32, in [][]float32, scratch []float32) {
+				dx, dw, db := begin(dst)
+				kernel.ConvGrad(dx, dw, db, in[0], in[1], in[2], n, l.back, s, l.act, scratch)
+				b.sink.give(i, dw, db)
+			}
+		case model.Depthwise:
+			all.run = func(dst []float32, in [][]float32, _ []float32) {
+				dx, dw, db := begin(dst)
+				kernel.DepthwiseGrad(dx, dw, db, in[0], in[1], in[2], in[3], n, s, l.act)
+				b.sink.give(i, dw, db)
+			}
+		case model.Dense:
+			if l.joined {
+				all.overwrites, all.batch = false, b.sink.joinedDenseGrad(i)
+				break
+			}
+			all.run = func(dst []float32, in [][]float32, _ []float32) {
+				dx, dw, db := begin(dst)
+				kernel.DenseGrad(dx, dw, db, in[0], in[1], in[2], in[3], n, l.out.C, l.in.Size(), l.act)
+				b.sink.give(i, dw, db)
+			}
+		}
+		node, err := b.apply(all, grad, out, in[0], in[1])
 		if err != nil {
 			return nil, err
 		}
-		if l.trained {
-			size := 0
-			if l.Op == model.Conv {
-				size = kernel.ConvGradWeightsScratch(l.kernel)
-			}
-			scratch := b.workspace(size)
-			db := make([]float32, l.out.C)
-			dw := &op{name: l.Name + "/dw", out: in[1].Shape().Clone(), run: func(dst []float32, in [][]float32) {
-				b.sink.give(i, dst, db, in[0], in[1], scratch())
-			}}
-			if !b.sink.room(i) {
-				dw.out = tensor.Shape{1} // the gradient comes to lie where the sink keeps it
-			}
-			if grads[1], err = b.apply(dw, m, in[0]); err != nil {
-				return nil, err
-			}
-			if grads[2], err = b.apply(&op{name: l.Name + "/db", out: in[2].Shape().Clone(), fixed: db, run: func([]float32, [][]float32) {}}, grads[1]); err != nil {
-				return nil, err
-			}
+		if wanted {
+			grads[0] = node
 		}
-		if j := b.ins[i][0]; j >= 0 && b.layers[j].needs {
-			dx := &op{name: l.Name + "/dx", out: in[0].Shape().Clone()}
-			s := l.kernel
-			switch l.Op {
-			case model.Conv:
-				scratch := b.workspace(kernel.ConvGradInputScratch(s))
-				dx.run = func(dst []float32, in [][]float32) { kernel.ConvGradInput(dst, in[0], n, l.back, s, scratch()) }
-			case model.Depthwise:
-				dx.run = func(dst []float32, in [][]float32) { kernel.DepthwiseGradInput(dst, in[0], in[1], n, s) }
-			case model.Dense:
-				dx.run = func(dst []float32, in [][]float32) {
-					kernel.DenseGradInput(dst, in[0], in[1], n, l.out.C, l.in.Size())
-				}
-			}
-			if grads[0], err = b.apply(dx, m, in[1]); err != nil {
+		if !l.trained {
+			return grads, nil
+		}
+		for k, name := range []string{"/dw", "/db"} {
+			if grads[1+k], err = b.apply(&op{name: l.Name + name, out: tensor.Shape{1}}, node); err != nil {
 				return nil, err
 			}
 		}

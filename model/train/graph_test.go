@@ -42,6 +42,8 @@ func TestGradients(t *testing.T) {
 		model.Layer{Name: "mean", Op: model.GlobalAvgPool},
 		model.Layer{Name: "head", Op: model.Dense, Out: 5},
 	)
+	usual := joinFrom
+	join := func(*Config) { joinFrom = 1 }
 	for _, c := range []struct {
 		reason string
 		net    model.Network
@@ -49,8 +51,11 @@ func TestGradients(t *testing.T) {
 		slices int
 		cfg    func(*Config)
 	}{
+		{"dense, joined", layers(1, 3, 2, model.Layer{Name: "a", Op: model.Dense, Out: joinedOutputs + 5, Act: model.ReLU}, model.Layer{Name: "head", Op: model.Dense, Out: 3}), 5, 3, join},
+		{"dense, joined, behind a convolution", between(3, 4, 2, model.Layer{Name: "op", Op: model.Dense, Out: 5, Act: model.ReLU6}), 5, 2, join},
+		{"the same, frozen", between(3, 4, 2, model.Layer{Name: "op", Op: model.Dense, Out: 5, Act: model.ReLU6}), 5, 2, func(c *Config) { join(c); c.FreezeLayers = []string{"op"} }},
 		{"dense alone", layers(2, 3, 2, model.Layer{Name: "head", Op: model.Dense, Out: 3}), 4, 1, nil},
-		{"dense wider than one part", layers(1, 3, 2, model.Layer{Name: "a", Op: model.Dense, Out: 2*denseOutputs + 5, Act: model.ReLU}, model.Layer{Name: "head", Op: model.Dense, Out: 3}), 5, 3, nil},
+		{"dense wider than one part", layers(1, 3, 2, model.Layer{Name: "a", Op: model.Dense, Out: 2*joinedOutputs + 5, Act: model.ReLU}, model.Layer{Name: "head", Op: model.Dense, Out: 3}), 5, 3, nil},
 		{"a gradient as large as the logits", layers(1, 4, 2, model.Layer{Name: "a", Op: model.Dense, Out: 3}, model.Layer{Name: "head", Op: model.Dense, Out: 3}), 8, 1, nil},
 		{"convolution of one pixel", between(3, 4, 2, model.Layer{Name: "op", Op: model.Conv, Out: 5, Kernel: 1, Act: model.ReLU}), 3, 1, nil},
 		{"padding", between(5, 4, 2, model.Layer{Name: "op", Op: model.Conv, Out: 3, Kernel: 3, Pad: 1, Act: model.ReLU}), 3, 1, nil},
@@ -83,6 +88,7 @@ func TestGradients(t *testing.T) {
 			cfg.Batch = (c.images + c.slices - 1) / c.slices * c.slices
 			if c.cfg != nil {
 				c.cfg(&cfg)
+				defer func() { joinFrom = usual }()
 			}
 			tr, err := newTrainer(c.net, p.params, cfg)
 			if err != nil {
@@ -165,10 +171,72 @@ func TestMemoryIsUsedAgain(t *testing.T) {
 		if _, err := tr.step(context.Background(), p.batch(tr), 0); err != nil {
 			t.Fatal(err)
 		}
-		if got := tr.workers[0].pool.size; got > c.layers*one {
+		if got := tr.slices[0].size; got > c.layers*one {
 			t.Errorf("%s: %d values, want at most %d", c.reason, got, c.layers*one)
 		}
 		tr.close()
+	}
+}
+
+// After the first step nothing is allocated, by any goroutine, whatever layers there are.
+func TestStepsAllocateNothing(t *testing.T) {
+	usual := joinFrom
+	defer func() { joinFrom = usual }()
+	net := layers(9, 9, 3,
+		model.Layer{Name: "stem", Op: model.Conv, Out: 6, Kernel: 3, Stride: 2, Act: model.ReLU},
+		model.Layer{Name: "deep", Op: model.Depthwise, Kernel: 3, Padding: model.Same, Act: model.ReLU6},
+		model.Layer{Name: "sum", Op: model.Add, From: []string{"stem", "deep"}, Act: model.ReLU},
+		model.Layer{Name: "a", Op: model.Conv, Out: 3, Kernel: 1, Act: model.ReLU, From: []string{"sum"}},
+		model.Layer{Name: "cat", Op: model.Concat, From: []string{"a", "sum"}},
+		model.Layer{Name: "pool", Op: model.MaxPool, Kernel: 2, Stride: 2},
+		model.Layer{Name: "fc", Op: model.Dense, Out: 7, Act: model.ReLU},
+		model.Layer{Name: "head", Op: model.Dense, Out: 5})
+	p := newProblem(t, net, 5, 1)
+	for _, joinFrom = range []int{usual, 1} {
+		for _, solver := range []string{SGD, AdamW} {
+			cfg := DefaultConfig()
+			cfg.Batch, cfg.Slices, cfg.Workers, cfg.Solver = 6, 3, 2, solver
+			tr, err := newTrainer(net, p.params, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := p.batch(tr)
+			if n := testing.AllocsPerRun(5, func() {
+				if _, err := tr.step(context.Background(), b, 0.001); err != nil {
+					t.Fatal(err)
+				}
+			}); n != 0 {
+				t.Errorf("%s, layers joined from %d weights: %v allocations a step", solver, joinFrom, n)
+			}
+			tr.close()
+		}
+	}
+}
+
+// Layers that are joined give the same weights for any number of workers too.
+func TestJoinedLayersDoNotDependOnWorkers(t *testing.T) {
+	defer func(usual int) { joinFrom = usual }(joinFrom)
+	joinFrom = 1
+	net := between(5, 5, 3, model.Layer{Name: "op", Op: model.Dense, Out: 2*joinedOutputs + 3, Act: model.ReLU})
+	var want model.Params
+	for _, workers := range []int{1, 2, 3, 7} {
+		p := newProblem(t, net, 7, 1)
+		cfg := DefaultConfig()
+		cfg.Batch, cfg.Slices, cfg.Workers = 8, 4, workers
+		tr, err := newTrainer(net, p.params, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if _, err := tr.step(context.Background(), p.batch(tr), 0.1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tr.close()
+		if want == nil {
+			want = p.params
+		}
+		sameParams(t, fmt.Sprintf("%d workers", workers), want, p.params)
 	}
 }
 
@@ -206,9 +274,9 @@ func TestPanicBecomesError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.close()
-	tr.byLayer[0].weight.g = nil // the total of the first layer's gradient has no room
+	tr.byLayer[0].bias.g = nil // the total of the first layer's gradient has no room
 	_, err = tr.step(context.Background(), p.batch(tr), 0.1)
-	if err == nil || !strings.Contains(err.Error(), "layer first/dw: ") || errors.Is(err, errBroken) {
+	if err == nil || !strings.Contains(err.Error(), "layer first/grad: ") || errors.Is(err, errBroken) {
 		t.Errorf("error %v, want one that names the layer", err)
 	}
 	other := fmt.Errorf("layer a: %w", errBroken)

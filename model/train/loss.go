@@ -10,10 +10,10 @@ import (
 // crossEntropy is the loss of logits [n][classes] against targets of the same shape: -sum t log softmax(logits). A row
 // of targets holds the share each class has in the label times the weight of the image, so that label smoothing,
 // weights, the mean over a batch and rows that are only there to fill a slice are all in the targets.
-func (b *builder) crossEntropy() *op {
-	n, classes := b.n, b.graph.classes
-	return &op{name: "loss", wrt: []bool{true, false}, fixed: make([]float32, 1), // read after the run
-		run: func(dst []float32, in [][]float32) {
+func (b *builder) crossEntropy(classes int) *op {
+	n := b.n
+	return &op{name: "loss", wrt: []bool{true, false},
+		run: func(dst []float32, in [][]float32, _ []float32) {
 			sum := 0.0
 			for i := range n {
 				row, t := in[0][i*classes:(i+1)*classes], in[1][i*classes:(i+1)*classes]
@@ -26,8 +26,7 @@ func (b *builder) crossEntropy() *op {
 			dst[0] = float32(sum)
 		},
 		diff: func(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-			d, err := b.apply(&op{name: "loss/dx", out: tensor.Shape{n, classes}, run: func(dst []float32, in [][]float32) {
-				scale := float64(in[2][0])
+			d, err := b.apply(&op{name: "loss/dx", out: tensor.Shape{n, classes}, run: func(dst []float32, in [][]float32, _ []float32) {
 				for i := range n {
 					row, t, d := in[0][i*classes:(i+1)*classes], in[1][i*classes:(i+1)*classes], dst[i*classes:(i+1)*classes]
 					log, weight := logSum(row), total(t)
@@ -36,10 +35,10 @@ func (b *builder) crossEntropy() *op {
 						continue
 					}
 					for c, v := range row {
-						d[c] = float32(scale * (weight*math.Exp(float64(v)-log) - float64(t[c])))
+						d[c] = float32(weight*math.Exp(float64(v)-log) - float64(t[c]))
 					}
 				}
-			}}, in[0], in[1], grad)
+			}}, in[0], in[1])
 			return gorgonia.Nodes{d, nil}, err
 		},
 	}

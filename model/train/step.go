@@ -1,54 +1,64 @@
 package train
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"sync"
-	"sync/atomic"
 
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/kernel"
 	"github.com/logobeam/logobeam/model/metrics"
-	"gorgonia.org/gorgonia"
-	"gorgonia.org/tensor"
 )
 
 // A trainer takes steps: it computes the gradient of a batch on several cores and lets the solver change the
-// parameters.
+// parameters. After the first step it allocates nothing.
 //
-// A batch is cut into cfg.Slices slices, whatever the number of workers. Workers take slices in their order, each with a
-// graph of its own. The gradient of a layer is added to the total as soon as it is known, but in the order of the
+// A batch is cut into cfg.Slices slices, whatever the number of workers. Workers take slices in their order, each with
+// memory of its own. The gradient of a layer is added to the total as soon as it is known, but in the order of the
 // slices: a worker that is early waits for its turn. So the sum is the same bit for bit for any number of workers, and no
 // worker keeps gradients of its own beyond one layer's.
 //
-// Dense layers are treated apart. Their weights are by far the most (a hundred times the convolutions' in the
-// article's network), and their gradient over a whole batch is one product of two matrices: so slices only hand over their
-// inputs and gradients. The product is worked out once, a few outputs at a time, and the solver takes each part while it
-// is still in the cache: the gradient as a whole is never in memory.
+// Large dense layers are joined: their weights are by far the most (a hundred times the convolutions' in the article's
+// network), and reading them takes longer than what a slice does with them. So all slices of the batch meet there, and
+// the layer is worked out for all of them at once, by all workers, cut along its outputs or inputs. Its weights are read
+// once forward and once backward, when the solver takes each part while it is in the cache: the gradient as a whole is never
+// in memory. Networks with such layers keep every slice's results until the batch is through.
 type trainer struct {
 	*plan
 	cfg     Config
 	rows    int // images of a slice
+	crew    *crew
 	workers []*worker
+	slices  []*slice // one for each worker, or for each slice if they meet
 	solver  solver
 	learn   []*learned // what is trained, in the order of the layers
 	byLayer map[int]*layerGrad
-	tasks   []task // what is left to do when the slices are through
-	parts   [][]float32
-	steps   int // steps taken
-}
+	tasks   []func(worker int) // the solver's steps when the slices are through
+	repacks []int              // layers whose weights are packed again after that
+	steps   int                // steps taken
 
-// task is a piece of a step's work that can be done beside the others. It may use a worker's memory for a part.
-type task func(part []float32, rows int, rate float64)
+	// Of the step that is being taken. What takes part in it is made once: functions too, which would be allocated anew.
+	ctx        context.Context
+	batch      *batch
+	active     int // slices that hold images
+	rate       float64
+	targets    []float32
+	losses     []float64
+	rights     []int
+	from, to   int // steps of the programs
+	out        outcome
+	takeSlice  func(worker, i int) error
+	takeTask   func(worker, i int) error
+	takeRepack func(worker, i int) error
+}
 
 // learned is a parameter that is trained.
 type learned struct {
 	name    string
 	w       []float32
-	g       []float32 // the gradient of the batch; nil for a dense layer's
+	g       []float32 // the gradient of the batch; nil for a joined layer's
 	moments [2][]float32
 	decay   float64 // weight decay
 	rate    float64 // multiplies the learning rate
@@ -56,23 +66,22 @@ type learned struct {
 
 // layerGrad is where the gradient of one layer comes together.
 type layerGrad struct {
-	layer        int
 	weight, bias *learned
 	turn         turn
-	// For dense layers: inputs [rows of the batch][inputs], and the gradients to the outputs, cut along the outputs into
-	// parts [rows of the batch][outputs of the part].
-	x     []float32
-	parts [][]float32
 }
 
-// denseOutputs is the number of outputs of a dense layer whose weights' gradient is worked out as one part.
-const denseOutputs = 12
-
-// worker is one goroutine's graph and the slice it is at.
+// worker is the memory that one goroutine works in.
 type worker struct {
+	scratch []float32
+	dw, db  []float32
+}
+
+// slice is a program and the slice of the batch that it is at.
+type slice struct {
 	*trainer
-	*graph
-	slice int
+	*program
+	worker *worker
+	number int
 }
 
 // turn lets slices pass in their order.
@@ -129,8 +138,10 @@ func newTrainer(net model.Network, params model.Params, cfg Config) (*trainer, e
 	if err != nil {
 		return nil, err
 	}
-	t := &trainer{plan: p, cfg: cfg, rows: (cfg.Batch + cfg.Slices - 1) / cfg.Slices, solver: newSolver(cfg), byLayer: map[int]*layerGrad{}}
-	part := 0
+	t := &trainer{plan: p, cfg: cfg, rows: (cfg.Batch + cfg.Slices - 1) / cfg.Slices, solver: newSolver(cfg), byLayer: map[int]*layerGrad{},
+		losses: make([]float64, cfg.Slices), rights: make([]int, cfg.Slices)}
+	t.targets = make([]float32, t.rows*cfg.Slices*p.shapes[len(p.shapes)-1].Size())
+	weights, biases := 0, 0
 	for i, l := range p.layers {
 		if !l.trained {
 			continue
@@ -139,111 +150,171 @@ func newTrainer(net model.Network, params model.Params, cfg Config) (*trainer, e
 		if i == head {
 			w.rate, b.rate = cfg.HeadRate, cfg.HeadRate
 		}
-		g := &layerGrad{layer: i, weight: w, bias: b}
+		g := &layerGrad{weight: w, bias: b}
 		g.turn.change.L = &g.turn.mu
 		for _, q := range []*learned{w, b} {
 			for k := range t.solver.moments {
 				q.moments[k] = make([]float32, len(q.w))
 			}
-			if l.Op != model.Dense {
+			if !l.joined {
 				q.g = make([]float32, len(q.w))
 				t.tasks = append(t.tasks, t.updates(q)...)
 			}
 		}
-		t.learn = append(t.learn, w, b)
-		if l.Op == model.Dense {
-			batch := t.rows * cfg.Slices
-			g.x = make([]float32, batch*l.in.Size())
-			for o := 0; o < l.out.C; o += denseOutputs {
-				g.parts = append(g.parts, make([]float32, batch*min(denseOutputs, l.out.C-o)))
-				t.tasks = append(t.tasks, t.multiply(g, len(g.parts)-1))
-			}
-			part = max(part, (l.in.Size()+1)*denseOutputs)
+		if !l.joined {
+			weights, biases = max(weights, len(w.w)), max(biases, len(b.w))
 		}
+		if l.packed != nil {
+			t.repacks = append(t.repacks, i)
+		}
+		t.learn = append(t.learn, w, b)
 		t.byLayer[i] = g
 	}
-	for range cfg.workers() {
-		t.parts = append(t.parts, make([]float32, part))
+	t.takeSlice = func(worker, i int) error { return t.slice(worker, i).take(i, t.workers[worker]) }
+	t.takeTask = func(worker, i int) error { t.tasks[i](worker); return nil }
+	t.takeRepack = func(_, i int) error { t.repack(t.repacks[i]); return nil }
+	programs := min(cfg.workers(), cfg.Slices)
+	if p.meets() {
+		programs = cfg.Slices
 	}
-	for range min(cfg.workers(), cfg.Slices) {
-		w := &worker{trainer: t}
-		if w.graph, err = newGraph(p, t.rows, w); err != nil {
+	shared, scratch := map[int][]float32{}, 0
+	for k := range programs {
+		s := &slice{trainer: t}
+		if s.program, err = newGraph(p, t.rows, s, k, cfg.Slices, shared); err != nil {
 			return nil, err
 		}
-		t.workers = append(t.workers, w)
+		scratch = max(scratch, s.scratch)
+		t.slices = append(t.slices, s)
 	}
+	if p.meets() {
+		scratch = max(scratch, kernel.DenseBatchScratch(t.rows*cfg.Slices), t.rows*cfg.Slices*joinedOutputs)
+	}
+	if cfg.Slices == 1 {
+		weights, biases = 0, 0 // the first slice's gradients are the total
+	}
+	for range cfg.workers() {
+		t.workers = append(t.workers, &worker{make([]float32, scratch), make([]float32, weights), make([]float32, biases)})
+	}
+	t.crew = newCrew(cfg.workers())
 	return t, nil
 }
 
-func (t *trainer) close() {
-	for _, w := range t.workers {
-		w.vm.Close()
+func (t *trainer) close() { t.crew.close() }
+
+// slice is where slice i of the batch is computed by a worker.
+func (t *trainer) slice(worker, i int) *slice {
+	if t.meets() {
+		return t.slices[i]
 	}
+	return t.slices[worker]
 }
 
-func (w *worker) room(layer int) bool {
-	return w.layers[layer].Op != model.Dense && w.cfg.Slices > 1
+// room is memory for the gradients of a layer: the total itself for the first slice, which needs not wait for anybody, nor
+// add.
+func (s *slice) room(layer int) (dw, db []float32) {
+	g := s.byLayer[layer]
+	switch {
+	case g == nil: // frozen: the kernel wants memory for the bias alone
+		return nil, nil
+	case s.number == 0:
+		return g.weight.g, g.bias.g
+	}
+	return s.worker.dw[:len(g.weight.w)], s.worker.db[:len(g.bias.w)]
 }
 
-// give adds the gradient of the slice to the total. See sink.
-func (w *worker) give(layer int, dw, db, dy, x, scratch []float32) {
-	g := w.byLayer[layer]
-	if g.x != nil {
-		w.handOver(g, dy, x)
+// give adds the gradient of the slice to the total.
+func (s *slice) give(layer int, dw, db []float32) {
+	g := s.byLayer[layer]
+	if g == nil {
 		return
 	}
-	if w.slice == 0 { // the first needs not wait for anybody, nor add
-		w.gradWeights(layer, w.rows, g.weight.g, g.bias.g, dy, x, scratch)
-	} else {
-		w.gradWeights(layer, w.rows, dw, db, dy, x, scratch)
-		g.turn.wait(w.slice)
+	if s.number > 0 {
+		g.turn.wait(s.number)
 		kernel.AddTo(g.weight.g, dw)
 		kernel.AddTo(g.bias.g, db)
 	}
 	g.turn.pass()
 }
 
-// handOver copies what a dense layer's gradient is made of to the slice's place in the batch.
-func (w *worker) handOver(g *layerGrad, dy, x []float32) {
-	l := &w.layers[g.layer]
-	copy(g.x[w.slice*w.rows*l.in.Size():], x)
-	for k, part := range g.parts {
-		o := k * denseOutputs
-		c := min(denseOutputs, l.out.C-o)
-		copyColumns(part[w.slice*w.rows*c:], dy[o:], w.rows, c, c, l.out.C)
+// joinedOutputs is how many outputs of a joined layer are worked out as one part.
+const joinedOutputs = 64
+
+// joinedDense works out a dense layer for the batch, a part of the outputs at a time.
+func (s *slice) joinedDense(layer int) func(dst []float32, in [][]float32, rows int) error {
+	t, l := s.trainer, &s.layers[layer]
+	outs, size := l.out.C, l.in.Size()
+	w, bias := t.weight(layer), t.bias(layer)
+	var parts []*kernel.Packed
+	for o := 0; o < outs; o += joinedOutputs {
+		c := min(joinedOutputs, outs-o)
+		parts = append(parts, kernel.PackDense(w[o*size:(o+c)*size], c, size))
+	}
+	var dst, src []float32
+	var rows int
+	part := func(worker, i int) error {
+		o := i * joinedOutputs
+		c := min(joinedOutputs, outs-o)
+		y := t.workers[worker].scratch[:rows*c]
+		kernel.Dense(y, src, rows, parts[i], bias[o:], l.act)
+		copyColumns(dst[o:], y, rows, c, outs, c)
+		return nil
+	}
+	return func(d []float32, in [][]float32, n int) error {
+		dst, src, rows = d, in[0], n
+		return t.crew.run(len(parts), part)
 	}
 }
 
-// multiply is the task of working out part k of a dense layer's gradient, and of the solver's step along it.
-func (t *trainer) multiply(g *layerGrad, k int) task {
-	in, o := t.layers[g.layer].in.Size(), k*denseOutputs
-	c := min(denseOutputs, len(g.bias.w)-o)
-	return func(part []float32, rows int, rate float64) {
-		dw, db := part[:c*in], part[c*in:c*in+c]
-		kernel.DenseGradWeights(dw, db, g.parts[k], g.x, rows, c, in)
-		t.update(g.weight, o*in, dw, rate)
-		t.update(g.bias, o, db, rate)
+// joinedDenseGrad works out the gradients of a dense layer for the batch, a part of the inputs at a time, and lets the
+// solver change the weights.
+func (s *slice) joinedDenseGrad(layer int) func(dst []float32, in [][]float32, rows int) error {
+	t, l := s.trainer, &s.layers[layer]
+	j := t.ins[layer][0]
+	wanted := j >= 0 && t.layers[j].needs
+	g := t.byLayer[layer]
+	d := kernel.NewDenseBatch(t.rows*t.cfg.Slices, l.out.C, l.in.Size(), l.act)
+	var change func(first int, values []float32)
+	if g != nil {
+		change = func(first int, values []float32) { t.update(g.weight, first, values) }
+	}
+	var dst, src []float32
+	part := func(worker, i int) error {
+		d.Part(i, dst, src, t.weight(layer), change, t.workers[worker].scratch)
+		return nil
+	}
+	return func(dx []float32, in [][]float32, rows int) error {
+		if dst, src = nil, in[2]; wanted {
+			dst = dx
+		}
+		db := d.Begin(in[0], in[1], rows)
+		if err := t.crew.run(d.Parts(), part); err != nil {
+			return err
+		}
+		if g != nil {
+			t.update(g.bias, 0, db)
+		}
+		return nil
 	}
 }
 
-// updates are the tasks of the solver's step for a parameter whose gradient is there. Every value is worked out by itself,
-// so any cut gives the same.
-func (t *trainer) updates(p *learned) (list []task) {
+// updates are the solver's steps for a parameter whose gradient is there. Every value is worked out by itself, so any cut
+// gives the same.
+func (t *trainer) updates(p *learned) (list []func(worker int)) {
 	const piece = 1 << 16
 	for i := 0; i < len(p.w); i += piece {
 		g := p.g[i:min(i+piece, len(p.g))]
-		list = append(list, func(_ []float32, _ int, rate float64) { t.update(p, i, g, rate) })
+		list = append(list, func(int) { t.update(p, i, g) })
 	}
 	return list
 }
 
 // update lets the solver change the values of p from the first on along their gradient g.
-func (t *trainer) update(p *learned, first int, g []float32, rate float64) {
+func (t *trainer) update(p *learned, first int, g []float32) {
 	var m [2][]float32
 	for k := range t.solver.moments {
 		m[k] = p.moments[k][first:]
 	}
-	t.solver.update(p.w[first:first+len(g)], g, m, t.steps, rate*p.rate, p.decay)
+	t.solver.update(p.w[first:first+len(g)], g, m, t.steps+1, t.rate*p.rate, p.decay)
 }
 
 // batch is the images of one step, ready to be computed.
@@ -262,48 +333,191 @@ type outcome struct {
 // step computes the gradient of the batch and changes the parameters. A loss that is no number ends the training before it
 // reaches them.
 func (t *trainer) step(ctx context.Context, b *batch, rate float64) (outcome, error) {
-	active := (b.count + t.rows - 1) / t.rows
-	clear(b.images[b.count*t.net.Input.Size() : active*t.rows*t.net.Input.Size()])
-	targets := t.targets(b, active*t.rows)
+	t.ctx, t.batch, t.rate, t.out = ctx, b, rate, outcome{}
+	t.active = (b.count + t.rows - 1) / t.rows
+	size := t.net.Input.Size()
+	clear(b.images[b.count*size : t.active*t.rows*size])
+	t.label(b)
 	for _, g := range t.byLayer {
 		g.turn.next, g.turn.broken = 0, false
 	}
-	losses, rights := make([]float64, active), make([]int, active)
-	errs := make([]error, active)
-	var next atomic.Int64
-	var group sync.WaitGroup
-	for _, w := range t.workers[:min(len(t.workers), active)] {
-		group.Go(func() {
-			for {
-				s := int(next.Add(1)) - 1
-				if s >= active {
-					return
-				}
-				if errs[s] = ctx.Err(); errs[s] == nil {
-					losses[s], rights[s], errs[s] = w.run(s, b, targets)
-				}
-				if errs[s] != nil {
-					for _, g := range t.byLayer {
-						g.turn.breakUp()
-					}
-					return
-				}
+	program := t.slices[0].program
+	lossAt := len(program.steps)
+	for i := range program.steps {
+		if program.steps[i].out == program.loss {
+			lossAt = i
+		}
+	}
+	for t.from, t.to = 0, 0; t.from < len(program.steps); t.from = t.to + 1 {
+		for t.to = t.from; t.to < len(program.steps) && program.steps[t.to].batch == nil; {
+			t.to++
+		}
+		if err := t.crew.run(t.active, t.takeSlice); err != nil {
+			return outcome{}, err
+		}
+		if t.from <= lossAt && lossAt < t.to {
+			if err := t.look(); err != nil {
+				return t.out, err
 			}
-		})
+		}
+		if t.to < len(program.steps) {
+			if err := t.meet(&program.steps[t.to]); err != nil {
+				return t.out, err
+			}
+		}
 	}
-	group.Wait()
-	if err := first(errs); err != nil {
-		return outcome{}, err
+	if err := t.crew.run(len(t.tasks), t.takeTask); err != nil {
+		return t.out, err
 	}
-	var out outcome
-	for s := range losses {
-		out.loss += losses[s]
-		out.right += rights[s]
+	t.steps++
+	return t.out, t.crew.run(len(t.repacks), t.takeRepack)
+}
+
+// look adds up what the slices have found before anything is changed.
+func (t *trainer) look() error {
+	for s := range t.active {
+		t.out.loss += t.losses[s]
+		t.out.right += t.rights[s]
 	}
-	if math.IsNaN(out.loss) || math.IsInf(out.loss, 0) {
-		return out, fmt.Errorf("the loss is %v at a learning rate of %v: a lower one may help, or a warm-up", out.loss, rate)
+	if math.IsNaN(t.out.loss) || math.IsInf(t.out.loss, 0) {
+		return fmt.Errorf("the loss is %v at a learning rate of %v: a lower one may help, or a warm-up", t.out.loss, t.rate)
 	}
-	return out, t.change(active*t.rows, rate)
+	return nil
+}
+
+// meet runs a step for all slices.
+func (t *trainer) meet(s *step) error {
+	if err := t.ctx.Err(); err != nil {
+		return err
+	}
+	for k, r := range s.in {
+		switch {
+		case r == t.slices[0].images:
+			s.args[k] = t.batch.images
+		case r.batch != nil:
+			s.args[k] = r.batch
+		default:
+			s.args[k] = r.dst
+		}
+	}
+	if err := s.op.batch(s.out.batch, s.args, t.active*t.rows); err != nil {
+		return fmt.Errorf("layer %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// label writes the targets as crossEntropy takes them: smoothed, and weighing 1/count so that the loss is a mean. Rows past
+// count weigh nothing.
+func (t *trainer) label(b *batch) {
+	clear(t.targets)
+	classes := len(t.targets) / (t.rows * t.cfg.Slices)
+	weight := 1 / float64(b.count)
+	for i, label := range b.labels[:b.count] {
+		row := t.targets[i*classes : (i+1)*classes]
+		for c := range row {
+			row[c] = float32(weight * t.cfg.LabelSmoothing / float64(classes))
+		}
+		row[label] = float32(weight * (1 - t.cfg.LabelSmoothing + t.cfg.LabelSmoothing/float64(classes)))
+	}
+}
+
+// take computes a part of one slice: its share of the loss and of the right answers, and its gradients, which go through
+// give.
+func (s *slice) take(number int, w *worker) (err error) {
+	defer func() {
+		if err != nil {
+			for _, g := range s.byLayer {
+				g.turn.breakUp()
+			}
+		}
+	}()
+	if err := s.ctx.Err(); err != nil {
+		return err
+	}
+	s.number, s.worker = number, w
+	size, classes, first := s.net.Input.Size(), len(s.trainer.targets)/(s.rows*s.cfg.Slices), number*s.rows
+	s.images.dst = s.batch.images[first*size : (first+s.rows)*size]
+	s.program.targets.dst = s.trainer.targets[first*classes : (first+s.rows)*classes]
+	if err := s.program.run(s.from, s.to, w.scratch); err != nil {
+		return err
+	}
+	s.losses[number], s.rights[number] = float64(s.loss.dst[0]), 0
+	for i := range min(s.rows, s.batch.count-first) {
+		if metrics.Argmax(s.logits.dst[i*classes:(i+1)*classes]) == s.batch.labels[first+i] {
+			s.rights[number]++
+		}
+	}
+	return nil
+}
+
+// crew is goroutines that wait for work, so that none need be started for a step.
+type crew struct {
+	start []chan struct{}
+	done  sync.WaitGroup
+	mu    sync.Mutex
+	next  int
+	n     int
+	f     func(worker, i int) error
+	errs  []error // of each goroutine
+}
+
+func newCrew(n int) *crew {
+	c := &crew{errs: make([]error, n)}
+	for k := range n {
+		c.start = append(c.start, make(chan struct{}))
+		go func() {
+			for range c.start[k] {
+				c.errs[k] = c.work(k)
+				c.done.Done()
+			}
+		}()
+	}
+	return c
+}
+
+func (c *crew) close() {
+	for _, s := range c.start {
+		close(s)
+	}
+}
+
+// run calls f for 0 to n-1, in this order, on as many goroutines as there are. After an error no more are begun.
+func (c *crew) run(n int, f func(worker, i int) error) error {
+	c.next, c.n, c.f = 0, n, f
+	clear(c.errs)
+	workers := min(len(c.start), n)
+	c.done.Add(workers)
+	for _, s := range c.start[:workers] {
+		s <- struct{}{}
+	}
+	c.done.Wait()
+	return first(c.errs)
+}
+
+func (c *crew) work(k int) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("train: %v", r)
+		}
+		if err != nil {
+			c.mu.Lock()
+			c.n = 0
+			c.mu.Unlock()
+		}
+	}()
+	for {
+		c.mu.Lock()
+		i := c.next
+		c.next++
+		more := i < c.n
+		c.mu.Unlock()
+		if !more {
+			return nil
+		}
+		if err := c.f(k, i); err != nil {
+			return err
+		}
+	}
 }
 
 // first is the first error that says more than that there is another.
@@ -318,83 +532,4 @@ func first(errs []error) error {
 		}
 	}
 	return broken
-}
-
-// targets is the labels as crossEntropy takes them: smoothed, and weighing 1/count so that the loss is a mean. Rows past
-// count weigh nothing.
-func (t *trainer) targets(b *batch, rows int) []float32 {
-	classes := t.workers[0].classes
-	targets := make([]float32, rows*classes)
-	weight := 1 / float64(b.count)
-	for i, label := range b.labels[:b.count] {
-		row := targets[i*classes : (i+1)*classes]
-		for c := range row {
-			row[c] = float32(weight * t.cfg.LabelSmoothing / float64(classes))
-		}
-		row[label] = float32(weight * (1 - t.cfg.LabelSmoothing + t.cfg.LabelSmoothing/float64(classes)))
-	}
-	return targets
-}
-
-// run computes one slice: its share of the loss and of the right answers. Its gradients go through give.
-func (w *worker) run(slice int, b *batch, targets []float32) (loss float64, right int, err error) {
-	w.slice = slice
-	size, from := w.net.Input.Size(), slice*w.rows
-	matrix := func(values []float32, columns int) *tensor.Dense {
-		return tensor.New(tensor.WithShape(w.rows, columns), tensor.WithBacking(values[from*columns:(from+w.rows)*columns]))
-	}
-	if err := gorgonia.Let(w.x, matrix(b.images, size)); err != nil {
-		return 0, 0, err
-	}
-	if err := gorgonia.Let(w.t, matrix(targets, w.classes)); err != nil {
-		return 0, 0, err
-	}
-	defer w.vm.Reset()
-	if err := w.vm.RunAll(); err != nil {
-		return 0, 0, cmp.Or(w.graph.err, err)
-	}
-	for i := range min(w.rows, b.count-from) {
-		if metrics.Argmax(w.logits.dst[i*w.classes:(i+1)*w.classes]) == b.labels[from+i] {
-			right++
-		}
-	}
-	return float64(w.loss.dst[0]), right, nil
-}
-
-// change lets the solver take a step along the gradients that the slices left, and packs the new weights.
-func (t *trainer) change(rows int, rate float64) error {
-	t.steps++
-	if err := t.parallel(len(t.tasks), func(worker, i int) { t.tasks[i](t.parts[worker], rows, rate) }); err != nil {
-		return err
-	}
-	return t.parallel(len(t.layers), func(_, i int) {
-		if t.layers[i].trained {
-			t.repack(i)
-		}
-	})
-}
-
-// parallel calls f for 0 to n-1 on as many goroutines as there are workers.
-func (t *trainer) parallel(n int, f func(worker, i int)) error {
-	var next atomic.Int64
-	var group sync.WaitGroup
-	errs := make([]error, min(t.cfg.workers(), n))
-	for k := range errs {
-		group.Go(func() {
-			defer func() {
-				if r := recover(); r != nil {
-					errs[k] = fmt.Errorf("train: %v", r)
-				}
-			}()
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				f(k, i)
-			}
-		})
-	}
-	group.Wait()
-	return first(errs)
 }
