@@ -74,10 +74,10 @@ func firstEqualAVX2(grad, d, image, max *float32, channels, rows, cols, stride i
 func firstEqualAVX512(grad, d, image, max *float32, channels, rows, cols, stride int)
 
 //go:noescape
-func tilesInAVX2(dst, src *float32, tiles, c, row, plane int)
+func tilesInAVX2(dst, src *float32, tiles, c, row, tile, plane int)
 
 //go:noescape
-func tilesInAVX512(dst, src *float32, tiles, c, row, plane int)
+func tilesInAVX512(dst, src *float32, tiles, c, row, tile, plane int)
 
 //go:noescape
 func tilesOutAVX2(dst, m, bias *float32, tiles, channels, plane, row, pixel, down, across int, low, high float32)
@@ -144,14 +144,14 @@ func (t *tile) maximaLevel() {
 	}
 }
 
-func tilesInLevel(dst, src []float32, tiles, c, row, plane int) {
+func tilesInLevel(dst, src []float32, tiles, c, row, tile, plane int) {
 	switch level {
 	case avx512:
-		tilesInAVX512(&dst[0], &src[0], tiles, c, row, plane)
+		tilesInAVX512(&dst[0], &src[0], tiles, c, row, tile, plane)
 	case avx2:
-		tilesInAVX2(&dst[0], &src[0], tiles, c, row, plane)
+		tilesInAVX2(&dst[0], &src[0], tiles, c, row, tile, plane)
 	default:
-		tilesInGeneric(dst, src, tiles, c, row, plane)
+		tilesInGeneric(dst, src, tiles, c, row, tile, plane)
 	}
 }
 

@@ -36,8 +36,8 @@ func actGradNEON(d, y *float32, n int, high float32)
 
 func detect() int { return neon }
 
-func tilesInLevel(dst, src []float32, tiles, c, row, plane int) {
-	tilesInGeneric(dst, src, tiles, c, row, plane)
+func tilesInLevel(dst, src []float32, tiles, c, row, tile, plane int) {
+	tilesInGeneric(dst, src, tiles, c, row, tile, plane)
 }
 
 func (o tilesOf) writeLevel(dst, m, bias []float32, tiles int, act Act) {

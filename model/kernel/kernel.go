@@ -10,9 +10,9 @@
 //	kernel.Conv(dst, src, n, w, bias, s, kernel.ReLU6, scratch)
 //
 // Every function runs on the calling goroutine, allocates nothing (packing aside) and overwrites its output. A value
-// never depends on its place in the output, nor on how many images or rows are computed together: its additions
-// always come in the same order. Batches can be cut anywhere without changing a bit of the result. Processors of
-// different Features may differ in the last bits.
+// never depends on how many images or rows are computed together: its additions always come in the same order. Batches
+// can be cut anywhere without changing a bit of the result, and images at even rows. Processors of different Features may
+// differ in the last bits.
 //
 // Slices that are too short panic. Sizes must be positive, n and rows may be 0. Nothing is checked beyond that:
 // shapes come from package model, which does check them.

@@ -8934,9 +8934,9 @@ found:
 	VZEROUPPER
 	RET
 
-// func tilesInAVX2(dst *float32, src *float32, tiles int, c int, row int, plane int)
+// func tilesInAVX2(dst *float32, src *float32, tiles int, c int, row int, tile int, plane int)
 // Requires: AVX
-TEXT ·tilesInAVX2(SB), NOSPLIT, $0-48
+TEXT ·tilesInAVX2(SB), NOSPLIT, $0-56
 	MOVQ    c+24(FP), CX
 	ANDQ    $+7, CX
 	LEAQ    masks<>+32(SB), AX
@@ -8948,7 +8948,7 @@ TEXT ·tilesInAVX2(SB), NOSPLIT, $0-48
 	MOVQ    row+32(FP), R8
 	SHLQ    $0x02, R8
 	LEAQ    (R8)(R8*2), R9
-	MOVQ    plane+40(FP), R10
+	MOVQ    plane+48(FP), R10
 	SHLQ    $0x02, R10
 	LEAQ    (R10)(R10*2), R11
 	MOVQ    c+24(FP), R12
@@ -9136,6 +9136,9 @@ tail:
 	LEAQ       (DI)(R15*4), DI
 
 end:
+	MOVQ tile+40(FP), DX
+	LEAQ (DI)(DX*4), DI
+	SUBQ R12, DI
 	DECQ CX
 	JNE  tile
 	VZEROUPPER
@@ -28881,9 +28884,9 @@ found:
 	VZEROUPPER
 	RET
 
-// func tilesInAVX512(dst *float32, src *float32, tiles int, c int, row int, plane int)
+// func tilesInAVX512(dst *float32, src *float32, tiles int, c int, row int, tile int, plane int)
 // Requires: AVX, AVX512F
-TEXT ·tilesInAVX512(SB), NOSPLIT, $0-48
+TEXT ·tilesInAVX512(SB), NOSPLIT, $0-56
 	MOVQ  c+24(FP), CX
 	ANDQ  $+15, CX
 	MOVL  $0x00000001, AX
@@ -28895,7 +28898,7 @@ TEXT ·tilesInAVX512(SB), NOSPLIT, $0-48
 	MOVQ  row+32(FP), R8
 	SHLQ  $0x02, R8
 	LEAQ  (R8)(R8*2), R9
-	MOVQ  plane+40(FP), R10
+	MOVQ  plane+48(FP), R10
 	SHLQ  $0x02, R10
 	LEAQ  (R10)(R10*2), R11
 	MOVQ  c+24(FP), R12
@@ -29083,6 +29086,9 @@ tail:
 	LEAQ      (DI)(R15*4), DI
 
 end:
+	MOVQ tile+40(FP), DX
+	LEAQ (DI)(DX*4), DI
+	SUBQ R12, DI
 	DECQ CX
 	JNE  tile
 	VZEROUPPER

@@ -4,8 +4,8 @@ package kernel
 
 func detect() int { return generic }
 
-func tilesInLevel(dst, src []float32, tiles, c, row, plane int) {
-	tilesInGeneric(dst, src, tiles, c, row, plane)
+func tilesInLevel(dst, src []float32, tiles, c, row, tile, plane int) {
+	tilesInGeneric(dst, src, tiles, c, row, tile, plane)
 }
 
 func (o tilesOf) writeLevel(dst, m, bias []float32, tiles int, act Act) {

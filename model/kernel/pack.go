@@ -5,6 +5,7 @@ import "unsafe"
 // Packed holds a layer's weights as the forward kernels read them. It is immutable and can be shared by goroutines.
 type Packed struct {
 	conv  panels
+	shape Shape     // of conv
 	place int       // by winograd: values of conv that belong to one place of a tile, else 0
 	w     []float32 // dense: as given
 	in    int
@@ -78,12 +79,12 @@ const lineValues = 16
 
 // PackConv packs the weights [OutC][Kernel][Kernel][C] of a convolution.
 func PackConv(w []float32, s Shape) *Packed {
-	p := &Packed{in: s.Kernel * s.run(), out: s.OutC}
+	p := &Packed{shape: s, in: s.Kernel * s.run(), out: s.OutC}
 	if s.winograd() {
-		p.place = panelsSize(s.C, s.OutC)
+		p.place = panelsSize(s.winogradRun(), s.OutC)
 		n := places * p.place
 		data := aligned(make([]float32, n+lineValues), n)
-		p.conv = newPanels(data, s.C, s.OutC).forRows(s.winogradTiles())
+		p.conv = newPanels(data, s.winogradRun(), s.OutC).forRows(s.winogradTiles())
 		p.conv.data = data
 	} else {
 		rows := s.OutW

@@ -174,6 +174,7 @@ var convShapes = []convShape{
 	{"by winograd, even sizes", shape(14, 16, 16, 32, 3, 1, 1)},
 	{"by winograd, odd sizes, tails of channels", shape(13, 15, 19, 37, 3, 1, 1)},
 	{"by winograd, without padding, one row", shape(3, 14, 33, 40, 3, 1, 0)},
+	{"by winograd, 5x5 in four parts", shape(13, 17, 16, 33, 5, 1, 2)},
 	{"by winograd, several blocks of tiles", shape(26, 25, 40, 34, 3, 1, 1)},
 }
 

@@ -6,8 +6,9 @@ package kernel
 //	Y = At [ (G g Gt) * (Bt d B) ] A
 //
 // for a window g and 4x4 inputs d. Summed over the channels, each of the 16 places is a product of matrices of its own:
-// tiles x C by C x OutC. The sums are those of a direct convolution to about a millionth. An infinite input gives NaN in
-// its neighbourhood.
+// tiles x C by C x OutC. A window of 5x5 is four of 3x3, with zeros where it ends, which are summed as channels are: 64
+// multiplications instead of 100. The sums are those of a direct convolution to about a millionth. An infinite input gives
+// NaN in its neighbourhood.
 
 const places = 16 // of a 4x4 tile
 
@@ -15,44 +16,60 @@ const places = 16 // of a 4x4 tile
 // and outputs enough to pay for the larger weights. Rows do not matter, so that bands of an image are computed alike; they
 // must begin at an even row.
 func (s Shape) winograd() bool {
-	return s.Kernel == 3 && s.Stride == 1 && s.C >= 16 && s.OutC >= 32 && s.OutW >= 12
+	return (s.Kernel == 3 || s.Kernel == 5) && s.Stride == 1 && s.C >= 16 && s.OutC >= 32 && s.OutW >= 12
 }
+
+// thirds is how many windows of 3 a side of the window is made of.
+func (s Shape) thirds() int { return (s.Kernel + 2) / 3 }
+
+// winogradRun is how many products make a place of an output.
+func (s Shape) winogradRun() int { return s.thirds() * s.thirds() * s.C }
 
 // winogradTiles is how many tiles are transformed together: as many as stay in the cache with their products, but enough
 // for reading all weights once.
-func (s Shape) winogradTiles() int { return max(l2Weights/(places*(s.C+s.OutC)), 48) }
+func (s Shape) winogradTiles() int { return max(l2Weights/(places*(s.winogradRun()+s.OutC)), 48) }
 
 // tiled is the size of an image in 2x2 outputs, and of the inputs they need.
 func (s Shape) tiled() (down, across, h, w int) {
 	down, across = (s.OutH+1)/2, (s.OutW+1)/2
-	return down, across, 2*down + 2, 2*across + 2
+	more := 3*s.thirds() - 1
+	return down, across, 2*down + more, 2*across + more
 }
 
 func winogradScratch(s Shape) int {
 	_, _, h, w := s.tiled()
-	return borderSize(h, w, s.C) + s.winogradTiles()*places*(s.C+s.OutC) + 2*lineValues
+	return borderSize(h, w, s.C) + s.winogradTiles()*places*(s.winogradRun()+s.OutC) + 2*lineValues
 }
 
 // packWinograd fills the panels of the 16 places with G g Gt.
 func (p *Packed) packWinograd(w []float32) {
-	c := p.conv.k
+	size := p.shape.Kernel
+	thirds, c := p.shape.thirds(), p.shape.C
 	for o := range p.out {
-		g := w[o*9*c:][:9*c]
+		g := w[o*p.in:][:p.in]
 		j := o / p.conv.width * p.conv.width
 		at, _, stride := p.conv.strip(j)
-		for k := range c {
-			var t [4][3]float32
-			for x := range 3 {
-				a, b, d := g[x*c+k], g[(3+x)*c+k], g[(6+x)*c+k]
-				t[0][x], t[1][x], t[2][x], t[3][x] = a, (a+b+d)/2, (a-b+d)/2, d
-			}
-			to := p.conv.data[at+k*stride+o-j:]
-			for y := range t {
-				a, b, d := t[y][0], t[y][1], t[y][2]
-				to[4*y*p.place] = a
-				to[(4*y+1)*p.place] = (a + b + d) / 2
-				to[(4*y+2)*p.place] = (a - b + d) / 2
-				to[(4*y+3)*p.place] = d
+		for part := range thirds * thirds {
+			top, left := part/thirds*3, part%thirds*3
+			rows, columns := min(3, size-top), min(3, size-left)
+			for k := range c {
+				var t [4][3]float32
+				for x := range columns {
+					i := (top*size+left+x)*c + k
+					a, b, d := g[i], g[i+size*c], float32(0)
+					if rows == 3 {
+						d = g[i+2*size*c]
+					}
+					t[0][x], t[1][x], t[2][x], t[3][x] = a, (a+b+d)/2, (a-b+d)/2, d
+				}
+				to := p.conv.data[at+(part*c+k)*stride+o-j:]
+				for y := range t {
+					a, b, d := t[y][0], t[y][1], t[y][2]
+					to[4*y*p.place] = a
+					to[(4*y+1)*p.place] = (a + b + d) / 2
+					to[(4*y+2)*p.place] = (a - b + d) / 2
+					to[(4*y+3)*p.place] = d
+				}
 			}
 		}
 	}
@@ -62,7 +79,8 @@ func (p *Packed) packWinograd(w []float32) {
 func convWinograd(dst, src []float32, n int, p *Packed, bias []float32, s Shape, act Act, scratch []float32) {
 	down, across, h, w := s.tiled()
 	most := s.winogradTiles()
-	size := most * places * s.C
+	run := s.winogradRun()
+	size := most * places * run
 	v := aligned(scratch, size)
 	m := aligned(scratch[size+lineValues:], most*places*s.OutC)
 	b := newBorder(scratch[size+most*places*s.OutC+2*lineValues:], h, w, s.C, s.PadTop, s.PadLeft)
@@ -76,12 +94,15 @@ func convWinograd(dst, src []float32, n int, p *Packed, bias []float32, s Shape,
 			tiles := min(most, total-t0)
 			runs(t0, tiles, across, func(at, row, x, count int) {
 				i, y := row/down, row%down
-				tilesIn(v[at*s.C:], b.data[((i*h+2*y)*w+2*x)*s.C:], count, s.C, w*s.C, tiles*s.C)
+				for part := range s.thirds() * s.thirds() {
+					top, left := 2*y+part/s.thirds()*3, 2*x+part%s.thirds()*3
+					tilesIn(v[at*run+part*s.C:], b.data[((i*h+top)*w+left)*s.C:], count, s.C, w*s.C, run, tiles*run)
+				}
 			})
 			for i := range places {
 				q := p.conv
 				q.data = q.data[i*p.place:][:p.place]
-				multiply(m[i*tiles*s.OutC:][:tiles*s.OutC], v[i*tiles*s.C:][:tiles*s.C], tiles, s.OutC, q, nil, Linear)
+				multiply(m[i*tiles*s.OutC:][:tiles*s.OutC], v[i*tiles*run:][:tiles*run], tiles, s.OutC, q, nil, Linear)
 			}
 			runs(t0, tiles, across, func(at, row, x, count int) {
 				i, y := row/down, row%down
@@ -111,17 +132,17 @@ func runs(t0, tiles, across int, f func(at, row, x, count int)) {
 }
 
 // tilesIn computes Bt d B for tiles side by side: 4x4 pixels of c channels each, rows of pixels lying row values apart and
-// tiles 2 pixels. Place i of a tile goes to dst[i*plane], tiles c values apart.
-func tilesIn(dst, src []float32, tiles, c, row, plane int) {
+// tiles 2 pixels. Place i of a tile goes to dst[i*plane], tiles tile values apart.
+func tilesIn(dst, src []float32, tiles, c, row, tile, plane int) {
 	if tiles == 0 {
 		return
 	}
 	reach(src, 0, c, (2*tiles+1)*c, 3*row, 0)
-	reach(dst, 0, tiles*c, (places-1)*plane, 0, 0)
-	tilesInLevel(dst, src, tiles, c, row, plane)
+	reach(dst, 0, c, (tiles-1)*tile, (places-1)*plane, 0)
+	tilesInLevel(dst, src, tiles, c, row, tile, plane)
 }
 
-func tilesInGeneric(dst, src []float32, tiles, c, row, plane int) {
+func tilesInGeneric(dst, src []float32, tiles, c, row, tile, plane int) {
 	for t := range tiles {
 		for k := range c {
 			var u [4][4]float32
@@ -131,7 +152,7 @@ func tilesInGeneric(dst, src []float32, tiles, c, row, plane int) {
 				u[0][x], u[1][x], u[2][x], u[3][x] = d0-d2, d1+d2, d2-d1, d1-d3
 			}
 			for y := range 4 {
-				to := dst[4*y*plane+t*c+k:]
+				to := dst[4*y*plane+t*tile+k:]
 				to[0], to[plane], to[2*plane], to[3*plane] = u[y][0]-u[y][2], u[y][1]+u[y][2], u[y][2]-u[y][1], u[y][1]-u[y][3]
 			}
 		}

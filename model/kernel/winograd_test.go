@@ -59,15 +59,16 @@ func TestWinogradTwins(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for _, channels := range []int{1, 7, 8, 15, 16, 17, 33, 64} {
 		const tiles = 3
-		row, plane := (2*tiles+3)*channels, tiles*channels+5
+		row, tile := (2*tiles+3)*channels, channels+2
+		plane := tiles*tile + 5
 		src := random(r, 4*row)
 		m, bias := random(r, 16*plane), random(r, channels)
 		want := make([]float32, 16*plane)
-		tilesInGeneric(want, src, tiles, channels, row, plane)
+		tilesInGeneric(want, src, tiles, channels, row, tile, plane)
 		o := tilesOf{channels: channels, plane: plane, row: 2*tiles*(channels+3) + 9, pixel: channels + 3}
 		forLevels(t, func(t *testing.T) {
 			got := make([]float32, len(want))
-			tilesIn(got, src, tiles, channels, row, plane)
+			tilesIn(got, src, tiles, channels, row, tile, plane)
 			if !slices.Equal(got, want) {
 				t.Errorf("%d channels: inputs differ", channels)
 			}

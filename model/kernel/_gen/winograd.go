@@ -12,7 +12,7 @@ import (
 //	R8, R9 bytes of one row of pixels and of three    R10, R11 likewise of places    DX dst at a row of places
 //	CX tiles left    R15 channels left
 func (s isa) tilesIn() {
-	TEXT("tilesIn"+s.name, NOSPLIT, "func(dst, src *float32, tiles, c, row, plane int)")
+	TEXT("tilesIn"+s.name, NOSPLIT, "func(dst, src *float32, tiles, c, row, tile, plane int)")
 	Pragma("noescape")
 	Load(Param("c"), RCX)
 	ANDQ(I32(s.lanes-1), RCX)
@@ -67,6 +67,9 @@ func (s isa) tilesIn() {
 	}
 	LEAQ(Mem{Base: RSI, Index: R12, Scale: 2}, RSI)
 	s.alongChannels("c", append(columns, RDI), step)
+	Load(Param("tile"), RDX)
+	LEAQ(Mem{Base: RDI, Index: RDX, Scale: 4}, RDI)
+	SUBQ(R12, RDI)
 	DECQ(RCX)
 	JNE(LabelRef("tile"))
 	VZEROUPPER()
