@@ -107,7 +107,7 @@ func TestLoadDamagedQuantization(t *testing.T) {
 		"the range of layer b is missing": func(f fstest.MapFS) {
 			f[cardFile].Data = []byte(strings.Replace(string(f[cardFile].Data), `"b": [`, `"bb": [`, 1))
 		},
-		`"a.mean" is no parameter`: func(f fstest.MapFS) {
+		`.mean" is no parameter`: func(f fstest.MapFS) {
 			text := string(f[cardFile].Data)
 			from := strings.Index(text, `"quantization"`)
 			f[cardFile].Data = []byte(text[:from] + `"formerly` + text[from+1:])

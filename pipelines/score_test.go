@@ -429,6 +429,8 @@ func TestRefused(t *testing.T) {
 		{"no such column", func(c *ScoreConfig) { c.Listing, c.Out = noImage, nowhere }, []string{`no column "image"`, `"url"`, "--image-column"}},
 		{"no such model", func(c *ScoreConfig) { c.Model, c.Out = "no-such-model", nowhere }, []string{"no-such-model"}},
 		{"no such runner", func(c *ScoreConfig) { c.Runner, c.Out = "spark", nowhere }, []string{"spark", "prism"}},
+		{"no such precision", func(c *ScoreConfig) { c.Precision, c.Out = "int4", nowhere }, []string{"int4", "fp32", "int8"}},
+		{"a precision that the model lacks", func(c *ScoreConfig) { c.Precision, c.Out = model.Int8, nowhere }, []string{"never quantized", "fp32", "logobeam quantize"}},
 		{"more in a batch than any memory holds", func(c *ScoreConfig) { c.Batch, c.Out = 100_000_000, nowhere }, []string{"batches of 100000000", "1024"}},
 		{"workers below zero", func(c *ScoreConfig) { c.Workers, c.Out = -1, nowhere }, []string{"worker"}},
 		{"another listing", func(c *ScoreConfig) { c.Listing = posts(t, 61) }, []string{"another run", "listing", "60 rows", "61 rows"}},

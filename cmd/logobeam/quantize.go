@@ -65,7 +65,7 @@ then on, unless --precision says otherwise.`,
 	modelFlag(cmd, &o.model)
 	f := cmd.Flags()
 	f.StringVar(&o.out, "out", "", "folder to write the model to")
-	f.StringVar(&o.method, "method", string(infer.LeastError), "how ranges are chosen: min-max, percentile or mse (of the least error)")
+	f.StringVar(&o.method, "method", string(infer.Percentile), "how ranges are chosen: min-max, percentile or mse (of the least error)")
 	f.IntVar(&o.images, "images", 256, "photographs to look at, taken from all over the listing")
 	f.IntVar(&o.workers, "workers", runtime.GOMAXPROCS(0), "cores to use")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace a model in --out")

@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"io/fs"
 	"slices"
 	"testing"
 
@@ -17,6 +18,23 @@ func TestLoad(t *testing.T) {
 	}
 	if m.Network.Arch != "efficientnet-lite0" || m.Card.Precision != "float16" {
 		t.Errorf("a %s in %s; the binary has room for efficientnet-lite0 in float16", m.Network.Arch, m.Card.Precision)
+	}
+	if m.Card.DefaultPrecision() != model.Int8 {
+		t.Error("it does not run in int8 unless asked to")
+	}
+	for _, split := range []string{"validation", "test"} {
+		if cost, ok := m.Card.Quantization.Cost(split); !ok || cost > 0.005 {
+			t.Errorf("int8 costs %g of macro-F1 on %s; want at most half a point", cost, split)
+		}
+	}
+	for _, name := range []string{"model.json", "model.safetensors"} {
+		info, err := fs.Stat(files, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Size() > 10<<20 {
+			t.Errorf("%s has %d bytes; every binary carries it", name, info.Size())
+		}
 	}
 	if _, err := m.Card.Class(model.NoLogo); err != nil {
 		t.Error(err)
