@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -332,7 +333,7 @@ func TestSpreadChangesNothing(t *testing.T) {
 		for _, plan := range both(t, n, randomParams(t, n, 1)) {
 			alone := plan.NewArena(3)
 			for _, cores := range []int{1, 2, 3, 16} {
-				spread := plan.NewArena(3).Spread(cores)
+				spread := plan.NewArena(3).spread(cores, 1<<20)
 				for run := range 2 {
 					for i := range 3 {
 						image := randomImage(n, uint64(run*3+i))
@@ -348,7 +349,7 @@ func TestSpreadChangesNothing(t *testing.T) {
 					parts = max(parts, len(p))
 				}
 				if n.Arch == "wide" && parts != cores {
-					t.Errorf("%d cores work on up to %d parts", cores, parts)
+					t.Errorf("%s: %d cores work on up to %d parts", plan.Precision(), cores, parts)
 				}
 			}
 		}
@@ -562,19 +563,26 @@ func BenchmarkRun(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		plan := compile(b, n, p)
-		for _, batch := range []int{1, 8, 32} {
-			b.Run(fmt.Sprintf("%s/batch%d", arch, batch), func(b *testing.B) {
-				arena := plan.NewArena(batch)
-				image := randomImage(n, 1)
-				for b.Loop() {
-					for i := range batch {
-						copy(arena.Input(i), image)
-					}
-					arena.Run(batch)
-				}
-				b.ReportMetric(float64(batch*b.N)/b.Elapsed().Seconds(), "img/s")
+		for _, plan := range both(b, n, p) {
+			for _, batch := range []int{1, 8, 32} {
+				b.Run(fmt.Sprintf("%s/%s/batch%d", arch, plan.Precision(), batch), func(b *testing.B) {
+					run(b, n, plan.NewArena(batch), batch)
+				})
+			}
+			b.Run(fmt.Sprintf("%s/%s/spread", arch, plan.Precision()), func(b *testing.B) {
+				run(b, n, plan.NewArena(1).Spread(runtime.GOMAXPROCS(0)), 1)
 			})
 		}
 	}
+}
+
+func run(b *testing.B, n model.Network, arena *Arena, batch int) {
+	image := randomImage(n, 1)
+	for b.Loop() {
+		for i := range batch {
+			copy(arena.Input(i), image)
+		}
+		arena.Run(batch)
+	}
+	b.ReportMetric(float64(batch*b.N)/b.Elapsed().Seconds(), "img/s")
 }

@@ -6,18 +6,28 @@ import (
 	"github.com/logobeam/logobeam/model"
 )
 
-// worthSpreading is how many multiplications (or comparisons) a goroutine must be given: some ten microseconds of work,
-// several times what it takes to start one.
-const worthSpreading = 1 << 20
+// How many multiplications (or comparisons) a goroutine must be given: some fifty microseconds of work, several times what it
+// takes to wake one up.
+const (
+	worthSpreading     = 4 << 20
+	worthSpreadingInt8 = 16 << 20
+)
 
 // Spread lets every later Run work on each of its images with up to so many goroutines, for those who wait for a few
 // images rather than for many. The logits stay the same to the last bit: layers are cut into bands of output rows, or
 // into groups of outputs if they are dense. Each Run starts goroutines; nothing else is allocated. It returns a.
 func (a *Arena) Spread(cores int) *Arena {
+	if a.plan.precision == model.Int8 {
+		return a.spread(cores, worthSpreadingInt8)
+	}
+	return a.spread(cores, worthSpreading)
+}
+
+func (a *Arena) spread(cores, worth int) *Arena {
 	a.parts = make([][]step, len(a.plan.steps))
 	scratch := a.plan.scratch
 	for i := range a.plan.steps {
-		a.parts[i] = a.plan.steps[i].cut(cores)
+		a.parts[i] = a.plan.steps[i].cut(cores, worth)
 		for _, part := range a.parts[i] {
 			scratch = max(scratch, part.scratch())
 		}
@@ -58,8 +68,8 @@ func (a *Arena) alone(part *step, first, n, goroutine int, all *sync.WaitGroup) 
 	}
 }
 
-// cut gives up to so many parts that together do what s does, each in the same way as s.
-func (s *step) cut(cores int) []step {
+// cut gives up to so many parts, each with worth multiplications, that together do what s does, each in the same way as s.
+func (s *step) cut(cores, worth int) []step {
 	sh := s.shape
 	each := sh.Kernel * sh.Kernel // work for an output
 	size := sh.OutH               // what is cut
@@ -72,7 +82,7 @@ func (s *step) cut(cores int) []step {
 	default:
 		return nil
 	}
-	n := min(cores, size, each*sh.OutH*sh.OutW*sh.OutC/worthSpreading)
+	n := min(cores, size, each*sh.OutH*sh.OutW*sh.OutC/worth)
 	var parts []step
 	for i := range n {
 		from, to := i*size/n, (i+1)*size/n
