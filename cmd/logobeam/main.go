@@ -20,6 +20,8 @@ import (
 	"unicode"
 
 	"github.com/spf13/cobra"
+
+	"github.com/logobeam/logobeam/model/kernel"
 )
 
 func main() { os.Exit(run()) }
@@ -40,6 +42,9 @@ func run() int {
 		<-ctx.Done()
 		stop()
 	}()
+	if err := kernel.CheckEnvironment(); err != nil {
+		fmt.Fprintf(os.Stderr, "logobeam: warning: %s\n", oneLine(err))
+	}
 	root := newRoot()
 	err := root.ExecuteContext(ctx)
 	if err != nil && ctx.Err() != nil {
