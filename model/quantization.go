@@ -23,15 +23,15 @@ func Precisions() []Precision { return []Precision{FP32, Int8} }
 type Range [2]float32
 
 // Quantization is what a model needs, beside its weights, to be run in int8: the range of every activation, found with
-// photographs (Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
-// 2018), and the means of those that weights are applied to. The weights' own scales follow from the weights, so a quantised
-// model keeps them as they were and can be run in fp32 as well.
+// photographs (Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+// Inference, 2018), and the means of those that weights are applied to. The weights' own scales follow from the
+// weights, so a quantised model keeps them as they were and can be run in fp32 as well.
 type Quantization struct {
 	// Ranges are by the name of the layer whose output they are of, and Input.
 	Ranges map[string]Range `json:"ranges"`
-	// Means are those of each channel, by the same names, for what a convolution or a dense layer reads. With them the biases
-	// make up for what rounding the weights adds to the mean of an output (Nagel et al., Data-Free Quantization Through Weight
-	// Equalization and Bias Correction, 2019). They lie in model.safetensors, as NAME.mean.
+	// Means are those of each channel, by the same names, for what a convolution or a dense layer reads. With them the
+	// biases make up for what rounding the weights adds to the mean of an output (Nagel et al., Data-Free Quantization
+	// Through Weight Equalization and Bias Correction, 2019). They lie in model.safetensors, as NAME.mean.
 	Means  map[string][]float32 `json:"-"`
 	Method string               `json:"method"` // by which the ranges were chosen
 	Images int                  `json:"images"` // that they were found with
@@ -43,7 +43,8 @@ type Quantization struct {
 // WorthInt8 is how much macro-F1 int8 may cost and still be what a model is run in by default.
 const WorthInt8 = 0.003
 
-// Cost is how much macro-F1 int8 loses on a split. It is below 0 where int8 does better. Not ok says that nobody measured.
+// Cost is how much macro-F1 int8 loses on a split. It is below 0 where int8 does better. Not ok says that nobody
+// measured.
 func (q *Quantization) Cost(split string) (cost float64, ok bool) {
 	fp32, ok := q.Metrics[split][FP32]["macro_f1"]
 	if !ok {
@@ -53,8 +54,8 @@ func (q *Quantization) Cost(split string) (cost float64, ok bool) {
 	return fp32 - int8, ok
 }
 
-// DefaultPrecision is what a model is run in unless something else is asked for: int8 where the card says that it costs at
-// most WorthInt8 on the validation split, or on every split if there is none of that name, and fp32 otherwise.
+// DefaultPrecision is what a model is run in unless something else is asked for: int8 where the card says that it costs
+// at most WorthInt8 on the validation split, or on every split if there is none of that name, and fp32 otherwise.
 func (c Card) DefaultPrecision() Precision {
 	if c.Quantization == nil {
 		return FP32
@@ -74,7 +75,8 @@ func (c Card) DefaultPrecision() Precision {
 	return Int8
 }
 
-// Measured lists the names, with their channels, of what a network's weights are applied to: Quantization has their means.
+// Measured lists the names, with their channels, of what a network's weights are applied to: Quantization has their
+// means.
 func (n Network) Measured() (map[string]int, error) {
 	shapes, err := n.Shapes()
 	if err != nil {

@@ -55,7 +55,8 @@ func TestSaveLoadQuantized(t *testing.T) {
 	}
 }
 
-// What int8 answers depends on its ranges and means, and fp32 answers do not say so: both are in the hash, the figures are not.
+// What int8 answers depends on its ranges and means, and fp32 answers do not say so: both are in the hash, the figures
+// are not.
 func TestHashOfQuantized(t *testing.T) {
 	base := quantized(t).Hash()
 	if base == small(t).Hash() {

@@ -29,8 +29,8 @@ func Methods() []Method { return []Method{MinMax, Percentile, LeastError} }
 // in the network's input shape, normalised, and looks at every activation. Up to workers goroutines, at least one, call
 // load, twice for each image; the result does not depend on their number.
 //
-// Images that cannot be loaded are left out; Images of the result says how many were not. None at all is an error, and so is
-// an activation that is infinite or not a number. When ctx ends, the error is ctx's.
+// Images that cannot be loaded are left out; Images of the result says how many were not. None at all is an error, and
+// so is an activation that is infinite or not a number. When ctx ends, the error is ctx's.
 func Calibrate(ctx context.Context, n model.Network, p model.Params, method Method, count, workers int, load func(i int, image []float32) error) (*model.Quantization, error) {
 	if !slices.Contains(Methods(), method) {
 		return nil, fmt.Errorf("infer: no calibration method %q; there are %q", method, Methods())
@@ -175,8 +175,8 @@ func (c *calibration) extremes(ctx context.Context, n model.Network) ([]model.Ra
 // bins is how finely a tensor's values are told apart: 16 times as finely as 8 bits do.
 const bins = 4096
 
-// histogram counts a tensor's values in bins of equal width. Zeros, which are exact in any scale, are left out. All that it
-// gathers are integers, whose sums do not depend on an order.
+// histogram counts a tensor's values in bins of equal width. Zeros, which are exact in any scale, are left out. All
+// that it gathers are integers, whose sums do not depend on an order.
 type histogram struct {
 	low, width float64
 	counts     []int64 // one bin more than bins, for the largest value
@@ -246,12 +246,11 @@ func (h histogram) middle(b int) float64 { return h.low + (float64(b)+0.5)*h.wid
 
 // clip chooses the range to keep.
 func (h histogram) clip(m Method) model.Range {
-	low, high := h.low, h.low+bins*h.width
+	choose := h.leastError
 	if m == Percentile {
-		low, high = h.percentile()
-	} else {
-		low, high = h.leastError()
+		choose = h.percentile
 	}
+	low, high := choose()
 	return model.Range{float32(low), float32(high)}
 }
 
@@ -276,8 +275,8 @@ func (h histogram) percentile() (low, high float64) {
 	return low, h.low + float64(e+1)*h.width
 }
 
-// leastError tries ranges that are shorter by 128ths of either side's length. A value within the range is wrong by up to half a
-// step, which is step*step/12 in the mean of the squares; one beyond it by its distance.
+// leastError tries ranges that are shorter by 128ths of either side's length. A value within the range is wrong by up
+// to half a step, which is step*step/12 in the mean of the squares; one beyond it by its distance.
 func (h histogram) leastError() (low, high float64) {
 	const tries = 128
 	n, sum, squares := make([]float64, bins+2), make([]float64, bins+2), make([]float64, bins+2) // of the bins before

@@ -9,11 +9,11 @@ import (
 )
 
 // CompileInt8 works a network out in int8: weights with a scale for each output channel, activations with a scale and a
-// zero point for each tensor, by the ranges of q, and biases that keep the means of the outputs. Layers that are joined share one scale, and so do a maximum pool and
-// what it reads, so that neither has anything to compute. The logits are float32 again. They are the same bytes on
-// every processor, since sums are exact.
+// zero point for each tensor, by the ranges of q, and biases that keep the means of the outputs. Layers that are joined
+// share one scale, and so do a maximum pool and what it reads, so that neither has anything to compute. The logits are
+// float32 again. They are the same bytes on every processor, since sums are exact.
 //
-// p may be written to afterwards. Parameters and ranges that do not fit the network are an error.
+// It keeps slices of p, as Compile does. Parameters and ranges that do not fit the network are an error.
 func CompileInt8(n model.Network, p model.Params, q *model.Quantization) (*Plan, error) {
 	if q == nil {
 		return nil, fmt.Errorf("infer: %s has no quantization: run it in fp32, or quantize it first", n.Arch)
@@ -168,9 +168,9 @@ const (
 	maxBias     = 1 << 28
 )
 
-// weights quantises the step's weights, each output channel's by themselves: symmetric, to the nearest of -127 to 127 times
-// a scale. It sets what the sums of products are completed with. What rounding the weights adds to the mean of an output
-// is taken from its bias.
+// weights quantises the step's weights, each output channel's by themselves: symmetric, to the nearest of -127 to 127
+// times a scale. It sets what the sums of products are completed with. What rounding the weights adds to the mean of an
+// output is taken from its bias.
 func (q *quantized) weights(s *step, inputs int) []int8 {
 	channel, next := inputs, 1 // how far apart channels are, and a channel's weights
 	if s.op == model.Depthwise {

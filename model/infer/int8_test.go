@@ -42,8 +42,8 @@ func compileInt8(t testing.TB, n model.Network, p model.Params) *Plan {
 	return plan
 }
 
-// What 8 bits leave of the logits, on images that the ranges were not found with: the standard deviation of the error is a
-// few hundredths of that of the logits, more where there are more layers and joined ranges.
+// What 8 bits leave of the logits, on images that the ranges were not found with: the standard deviation of the error
+// is a few hundredths of that of the logits, more where there are more layers and joined ranges.
 func TestInt8AgainstFP32(t *testing.T) {
 	for _, c := range []struct {
 		arch   string
@@ -90,12 +90,12 @@ func TestInt8AgainstFP32(t *testing.T) {
 	}
 }
 
-// onnxruntime computed testdata/qdq.safetensors: a small network with all kinds of layers, random parameters with channels of
-// different sizes (PyTorch's names and layouts), four random images, the range of each tensor over them, and the logits
-// of the same network in ONNX with QuantizeLinear and DequantizeLinear around every layer (opset 17, onnxruntime 1.32, graph
-// optimisations off and on alike): activations uint8, scale = (max-min)/255 and zero = round(-min/scale) of ranges that
-// include 0, those of e1, e3, f and g taken together; weights int8 by channel, scale = largest/127; biases int32 with the scale
-// of input times weights.
+// onnxruntime computed testdata/qdq.safetensors: a small network with all kinds of layers, random parameters with
+// channels of different sizes (PyTorch's names and layouts), four random images, the range of each tensor over them,
+// and the logits of the same network in ONNX with QuantizeLinear and DequantizeLinear around every layer (opset 17,
+// onnxruntime 1.32, graph optimisations off and on alike): activations uint8, scale = (max-min)/255 and zero =
+// round(-min/scale) of ranges that include 0, those of e1, e3, f and g taken together; weights int8 by channel, scale =
+// largest/127; biases int32 with the scale of input times weights.
 func TestInt8AgainstONNXRuntime(t *testing.T) {
 	n := model.Network{Arch: "qdq", Input: model.Shape{H: 17, W: 15, C: 3}, Layers: []model.Layer{
 		{Name: "a", Op: model.Conv, Out: 8, Kernel: 3, Stride: 2, Pad: 1, Act: model.ReLU6},
@@ -166,8 +166,8 @@ func TestInt8AgainstONNXRuntime(t *testing.T) {
 	}
 }
 
-// What the biases make up for: without it, the mean of each output over many images is off by what rounding its weights has
-// added; with it, by a part of that.
+// What the biases make up for: without it, the mean of each output over many images is off by what rounding its weights
+// has added; with it, by a part of that.
 func TestInt8KeepsMeans(t *testing.T) {
 	n := model.Network{Arch: "t", Input: model.Shape{H: 13, W: 13, C: 4}, Layers: []model.Layer{
 		{Name: "a", Op: model.Conv, Out: 12, Kernel: 3, Stride: 2, Act: model.ReLU},
@@ -460,7 +460,8 @@ func TestHistogramClips(t *testing.T) {
 		within float64
 	}{
 		{"even values are kept whole", even, LeastError, model.Range{-1, 1}, 0.01},
-		// The density's own best ranges, integrated with numpy, are 3.92 and 4.21; so many values lie on either side at random.
+		// The density's own best ranges, integrated with numpy, are 3.92 and 4.21; so many values lie on either side at
+		// random.
 		{"normal values are clipped", normal, LeastError, model.Range{-3.92, 3.92}, 0.15},
 		{"on one side as well", positive, LeastError, model.Range{0, 4.21}, 0.4},
 		{"one value far away gives way a little", outlier, LeastError, model.Range{-1, 39.6}, 0.5},

@@ -138,9 +138,9 @@ func lay(n model.Network, p model.Params, width int) (*Plan, error) {
 	return plan, nil
 }
 
-// imagewise is how many steps from the first on had better be done for one image after another: as long as activations are
-// larger than weights, it pays to read them while they are in the cache, and later to read the weights once for many
-// images. A batch is taken to be of 8.
+// imagewise is how many steps from the first on had better be done for one image after another: as long as activations
+// are larger than weights, it pays to read them while they are in the cache, and later to read the weights once for
+// many images. A batch is taken to be of 8.
 func imagewise(p *Plan) (steps int) {
 	const batch = 8
 	var cost, best int // in values that come from beyond the cache, against none of the steps being done so

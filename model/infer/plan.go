@@ -6,8 +6,14 @@
 //	logits := arena.Run(1)                          // [1][classes]
 //	infer.Softmax(logits, plan.Classes())
 //
-// Predict does the same for many images on several goroutines. What an image is given does not depend on the others
-// of its batch, nor on the number of goroutines, to the last bit.
+// Predict does the same for many images on several goroutines, and Arena.Spread puts several on one image. What an
+// image is given does not depend on the others of its batch, nor on the number of goroutines, to the last bit.
+//
+// CompileInt8 makes a plan of the same kind that runs in int8, several times as fast, with what Calibrate finds out with
+// photographs:
+//
+//	q, err := infer.Calibrate(ctx, m.Network, m.Params, infer.Percentile, 256, workers, load)
+//	plan, err := infer.CompileInt8(m.Network, m.Params, q)
 package infer
 
 import (

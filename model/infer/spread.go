@@ -6,8 +6,8 @@ import (
 	"github.com/logobeam/logobeam/model"
 )
 
-// How many multiplications (or comparisons) a goroutine must be given: some fifty microseconds of work, several times what it
-// takes to wake one up.
+// How many multiplications (or comparisons) a goroutine must be given: some fifty microseconds of work, several times
+// what it takes to wake one up.
 const (
 	worthSpreading     = 4 << 20
 	worthSpreadingInt8 = 16 << 20
@@ -68,7 +68,8 @@ func (a *Arena) alone(part *step, first, n, goroutine int, all *sync.WaitGroup) 
 	}
 }
 
-// cut gives up to so many parts, each with worth multiplications, that together do what s does, each in the same way as s.
+// cut gives up to so many parts, each with worth multiplications, that together do what s does, each in the same way as
+// s.
 func (s *step) cut(cores, worth int) []step {
 	sh := s.shape
 	each := sh.Kernel * sh.Kernel // work for an output
