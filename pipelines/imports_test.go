@@ -18,7 +18,7 @@ const module = "github.com/logobeam/logobeam/"
 
 // The packages from the top down: each may import those below its own line, and none of its own line or above.
 var layers = [][]string{
-	{"cmd/logobeam"},
+	{"cmd/logobeam", "cmd/bench"},
 	{"pipelines"},
 	{"pipelines/corpus"},
 	{"pipelines/report", "pipelines/scores", "pipelines/fetch", "pipelines/listing", "pipelines/classifier"},
@@ -41,7 +41,7 @@ var reserved = []struct {
 	{"gorgonia.org/tensor", []string{"model/train"}, "activations are slices everywhere else"},
 	{"github.com/parquet-go", []string{"pipelines/scores", "pipelines/listing"}, "Parquet is a format of listings and of output"},
 	{"github.com/spf13", []string{"cmd/logobeam"}, "only commands read flags"},
-	{"flag", []string{"cmd/logobeam"}, "only commands read flags"},
+	{"flag", []string{"cmd/logobeam", "cmd/bench"}, "only commands read flags"},
 	{"github.com/vbauerster/mpb", []string{"cmd/logobeam"}, "only commands talk to people"},
 	{"net/http", []string{"pipelines/fetch"}, "every connection goes through the guard of fetch"},
 }

@@ -26,8 +26,6 @@ package kernel
 import (
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 )
 
 //go:generate go run -C _gen ./arm64 -out ../kernels_arm64.s
@@ -118,12 +116,15 @@ func CheckEnvironment() error {
 	if honoured {
 		return nil
 	}
-	var have []string
-	for _, l := range levels(detect()) {
-		have = append(have, wishes[l])
+	have := ""
+	for i, l := range levels(detect()) {
+		if i > 0 {
+			have += ", "
+		}
+		have += wishes[l]
 	}
-	return fmt.Errorf("LOGOBEAM_KERNEL=%s is not among what this program has for this processor (%s): kernels are %s",
-		strconv.Quote(os.Getenv("LOGOBEAM_KERNEL")), strings.Join(have, ", "), Features())
+	return fmt.Errorf("LOGOBEAM_KERNEL=%q is not among what this program has for this processor (%s): kernels are %s",
+		os.Getenv("LOGOBEAM_KERNEL"), have, Features())
 }
 
 // lanes is the number of float32 in a vector register of the level.
