@@ -26,19 +26,36 @@ func (s Shape) spreadInside() bool {
 	return before == 0 && h <= s.OutH && w <= s.OutW
 }
 
+// backwards is the convolution of the output's gradient that gives the input's, where there is one phase alone: with windows
+// turned by half a circle.
+func (s Shape) backwards() (b Shape, ok bool) {
+	b = Shape{H: s.OutH, W: s.OutW, C: s.OutC, OutH: s.H, OutW: s.W, OutC: s.C, Kernel: s.Kernel, Stride: 1,
+		PadTop: s.Kernel - 1 - s.PadTop, PadLeft: s.Kernel - 1 - s.PadLeft}
+	return b, s.Stride == 1 && b.PadTop >= 0 && b.PadLeft >= 0
+}
+
 // PackConvGrad packs the weights [OutC][Kernel][Kernel][C] of a convolution for the gradient of its input: for each phase,
 // panels with a row for each (ky, kx, out).
 func PackConvGrad(w []float32, s Shape) *Packed {
-	n := gradPanels(s)
+	if b, ok := s.backwards(); ok {
+		turned := make([]float32, s.Kernel*s.run()*s.OutC)
+		s.turn(turned, w)
+		p := PackConv(turned, b)
+		p.grad, p.turned = &s, turned
+		return p
+	}
+	n := panelsSize(s.Kernel*s.Kernel*s.OutC, s.C)
 	p := &Packed{conv: panels{data: aligned(make([]float32, n+lineValues), n)}, in: s.Kernel * s.run(), out: s.OutC, grad: &s}
 	p.Repack(w)
 	return p
 }
 
-// gradPanels is how many values the panels of all phases hold.
-func gradPanels(s Shape) int { return panelsSize(s.Kernel*s.Kernel*s.OutC, s.C) }
-
 func (p *Packed) repackGrad(w []float32) {
+	if p.turned != nil {
+		p.grad.turn(p.turned, w)
+		p.repack(p.turned)
+		return
+	}
 	at := 0
 	for py := range p.grad.Stride {
 		for px := range p.grad.Stride {
@@ -47,14 +64,28 @@ func (p *Packed) repackGrad(w []float32) {
 	}
 }
 
-// ConvGradInputScratch is how many values of scratch memory ConvGradInput needs.
-func ConvGradInputScratch(s Shape) int {
-	s.Pitch = 0
-	return gradInputScratch(s)
+// turn writes the weights of backwards, [C][Kernel][Kernel][OutC].
+func (s Shape) turn(turned, w []float32) {
+	taps := s.Kernel * s.Kernel
+	const block = 16 // values of a line of the cache
+	for o0 := 0; o0 < s.OutC; o0 += block {
+		for k := range taps {
+			for c := range s.C {
+				to := turned[(c*taps+taps-1-k)*s.OutC:][:s.OutC]
+				for o := o0; o < min(o0+block, s.OutC); o++ {
+					to[o] = w[(o*taps+k)*s.C+c]
+				}
+			}
+		}
+	}
 }
 
-func gradInputScratch(s Shape) int {
-	if s.flat() || s.spreadInside() && s.pitch() == s.OutC {
+// ConvGradInputScratch is how many values of scratch memory ConvGradInput needs.
+func ConvGradInputScratch(s Shape) int {
+	if b, ok := s.backwards(); ok {
+		return ConvScratch(b)
+	}
+	if s.spreadInside() {
 		return 0
 	}
 	h, w, _ := s.spread()
@@ -64,22 +95,15 @@ func gradInputScratch(s Shape) int {
 // ConvGradInput computes the gradient dsrc of n inputs of Conv from the gradient ddst of its outputs, taken before the
 // activation. w is what PackConvGrad made.
 func ConvGradInput(dsrc, ddst []float32, n int, w *Packed, s Shape, scratch []float32) {
-	s.Pitch = 0
-	s.gradInput(dsrc, ddst, n, w.conv.data, scratch)
-}
-
-// gradInput honours Pitch: of ddst.
-func (s Shape) gradInput(dsrc, ddst []float32, n int, packed, scratch []float32) {
 	if n == 0 {
 		return
 	}
-	pitch := s.pitch()
-	if s.flat() && pitch == s.OutC {
-		multiply(dsrc, ddst, n*s.H*s.W, s.C, newPanels(packed, s.OutC, s.C), nil, Linear)
+	if b, ok := s.backwards(); ok {
+		Conv(dsrc, ddst[:n*s.out()], n, w, nil, b, Linear, scratch)
 		return
 	}
 	h, width, before := s.spread()
-	inside := s.spreadInside() && pitch == s.OutC
+	inside := s.spreadInside()
 	var b border
 	if inside {
 		h, width = s.OutH, s.OutW
@@ -90,16 +114,16 @@ func (s Shape) gradInput(dsrc, ddst []float32, n int, packed, scratch []float32)
 	group := together(h, width, s.OutC)
 	for i := 0; i < n; i += group {
 		v.images = min(group, n-i)
-		t := tile{c: dsrc[i*s.in():][:v.images*s.in()], a: ddst[i*s.OutH*s.OutW*pitch:][:(v.images*s.OutH*s.OutW-1)*pitch+s.OutC]}
+		t := tile{c: dsrc[i*s.in():][:v.images*s.in()], a: ddst[i*s.out():][:v.images*s.out()]}
 		if !inside {
-			b.gather(t.a, v.images, s.OutH, s.OutW, pitch)
+			b.fill(t.a, v.images, s.OutH, s.OutW)
 			t.a = b.data
 		}
 		at := 0
 		for py := range s.Stride {
 			for px := range s.Stride {
 				ky, kx := s.taps(py), s.taps(px)
-				p := newPanels(packed[at:], ky*kx*s.OutC, s.C)
+				p := newPanels(w.conv.data[at:], ky*kx*s.OutC, s.C)
 				at += len(p.data)
 				y, qy, ny := s.phase(py, s.PadTop, s.H)
 				x, qx, nx := s.phase(px, s.PadLeft, s.W)
@@ -113,20 +137,6 @@ func (s Shape) gradInput(dsrc, ddst []float32, n int, packed, scratch []float32)
 				}
 				v.convolve(t, p, nil, Linear)
 			}
-		}
-	}
-}
-
-// gather is fill for pixels that lie pitch values apart.
-func (b border) gather(src []float32, n, h, w, pitch int) {
-	if pitch == b.c {
-		b.fill(src, n, h, w)
-		return
-	}
-	cols := min(w, b.w-b.left)
-	for i := range n {
-		for y := range min(h, b.h-b.top) {
-			copyRows(b.data[((i*b.h+y+b.top)*b.w+b.left)*b.c:], src[(i*h+y)*w*pitch:], cols, b.c, b.c, pitch, false)
 		}
 	}
 }
@@ -187,8 +197,10 @@ func idle(n int) int {
 type gradWeights struct {
 	s     Shape
 	byOut bool
-	sum   []float32 // [OutC][k], or [k][OutC] if byOut
-	more  bool      // sum holds something
+	sum   []float32 // [OutC][k], [k][OutC] if byOut, or [place][OutC][C] if places
+	// places says that the sums are those of winogradGrad.
+	places bool
+	more   bool // sum holds something
 	// Blocks are of so many images and rows of outputs; those of flat layers of one row of cols pixels, whatever image they
 	// are in.
 	images, rows, cols int
@@ -199,9 +211,15 @@ type gradWeights struct {
 	copied             bool      // single values come from tiles
 }
 
-// planWeights works out how the sums are made, and how much memory border, strips and tiles take.
-func (s Shape) planWeights() (g gradWeights, border, strips, tiles int) {
+// planWeights works out how the sums are made, and how much memory strips, tiles and more take: the border, or the sums of
+// places.
+func (s Shape) planWeights() (g gradWeights, more, strips, tiles int) {
 	g = gradWeights{s: s, byOut: s.byOut(), images: 1, rows: s.OutH, cols: s.OutW, step: s.Stride}
+	if s.winogradGrad() {
+		g.byOut = false
+		sum, strips, tiles := g.planWinograd()
+		return g, sum, strips, tiles
+	}
 	g.h, g.w = s.padded()
 	if s.flat() {
 		g.rows, g.cols = 1, min(max(l2/(s.C+s.OutC), gradPixels), 2048)
@@ -214,9 +232,9 @@ func (s Shape) planWeights() (g gradWeights, border, strips, tiles int) {
 		if s.inside() {
 			g.h, g.w = s.H, s.W
 		} else {
-			border = borderSize(g.h, g.w, s.C)
+			more = borderSize(g.h, g.w, s.C)
 		}
-		return g, border, stripsSize(s.OutC, pixels), 0
+		return g, more, stripsSize(s.OutC, pixels), 0
 	}
 	if s.Kernel == 1 && s.inside() {
 		g.step, g.w = 1, g.cols // pixels that no window reads are left out
@@ -234,12 +252,22 @@ func stripsSize(n, pixels int) int { return roundUp(n, lanes())*pixels + lineVal
 
 // ConvGradScratch is how many values of scratch memory ConvGrad needs.
 func ConvGradScratch(s Shape) int {
-	n := ConvGradWeightsScratch(s) + gradInputScratch(s)
-	if s.flat() && s.pitch() != s.OutC {
-		g, _, _, _ := s.planWeights()
-		n += g.cols*s.OutC + lineValues
+	n := ConvGradWeightsScratch(s) + ConvGradInputScratch(s) + s.OutC
+	if s.pitch() != s.OutC {
+		images, pixels, _ := s.together()
+		n += images*pixels*s.OutC + lineValues
 	}
-	return n + s.OutC
+	return n
+}
+
+// together is how many images ConvGrad works on at a time, and how many pixels of output and values of input each has. To
+// flat layers every pixel is an image.
+func (s Shape) together() (images, pixels, in int) {
+	g, _, _, _ := s.planWeights()
+	if s.flat() {
+		return g.cols, 1, s.C
+	}
+	return g.images, s.OutH * s.OutW, s.in()
 }
 
 // ConvGrad computes the gradients of n images of Conv: dsrc of its input, and dw[OutC][Kernel][Kernel][C] and db[OutC] of
@@ -254,30 +282,24 @@ func ConvGrad(dsrc, dw, db, ddst, dst, src []float32, n int, w *Packed, s Shape,
 		scratch = scratch[n:]
 		return out
 	}
+	pitch := s.pitch()
+	s.Pitch = 0
+	images, pixels, in := s.together()
 	if dw == nil {
 		db = take(s.OutC)
 	}
 	clear(db[:s.OutC])
-	pitch := s.pitch()
-	plain := s
-	plain.Pitch = 0
 	var g gradWeights
 	if weights := take(ConvGradWeightsScratch(s)); dw != nil {
-		of := s
-		if s.flat() {
-			of = plain
-		}
-		g = of.newGradWeights(dw, weights)
-	} else {
-		g, _, _, _ = s.planWeights()
+		g = s.newGradWeights(dw, weights)
 	}
-	images, pixels, from := g.images, s.OutH*s.OutW, s.in()
 	var compact []float32
-	if s.flat() {
-		images, n, pixels, from = g.cols, n*s.H*s.W, 1, s.C
-		if pitch != s.OutC {
-			compact = aligned(take(g.cols*s.OutC+lineValues), g.cols*s.OutC)
-		}
+	if pitch != s.OutC {
+		compact = aligned(take(images*pixels*s.OutC+lineValues), images*pixels*s.OutC)
+	}
+	flat := s.flat()
+	if flat {
+		n *= s.H * s.W
 	}
 	for i := 0; i < n; i += images {
 		count := min(images, n-i)
@@ -288,20 +310,24 @@ func ConvGrad(dsrc, dw, db, ddst, dst, src []float32, n int, w *Packed, s Shape,
 		}
 		gradRows(d, y, db[:s.OutC], count*pixels, s.OutC, pitch, act)
 		if compact != nil {
-			copyRows(compact, d, count, s.OutC, s.OutC, pitch, false)
+			copyRows(compact, d, count*pixels, s.OutC, s.OutC, pitch, false)
 			d = compact
 		}
-		if dsrc != nil && s.flat() {
-			multiply(dsrc[i*s.C:], d, count, s.C, newPanels(w.conv.data, s.OutC, s.C), nil, Linear)
-		} else if dsrc != nil {
-			s.gradInput(dsrc[i*from:], d, count, w.conv.data, scratch)
+		if flat {
+			s.H, s.W, s.OutH, s.OutW = 1, count, 1, count
+			if dsrc != nil {
+				ConvGradInput(dsrc[i*in:], d, 1, w, s, scratch)
+			}
+			if dw != nil {
+				g.block(d, src[i*in:], 1, 0, 1, count)
+			}
+			continue
 		}
-		switch {
-		case dw == nil:
-		case s.flat():
-			g.block(d, src[i*s.C:], 1, 0, 1, count)
-		default:
-			g.add(d, src[i*from:], count)
+		if dsrc != nil {
+			ConvGradInput(dsrc[i*in:], d, count, w, s, scratch)
+		}
+		if dw != nil {
+			g.add(d, src[i*in:], count)
 		}
 	}
 	if dw != nil {
@@ -311,17 +337,16 @@ func ConvGrad(dsrc, dw, db, ddst, dst, src []float32, n int, w *Packed, s Shape,
 
 // ConvGradWeightsScratch is how many values of scratch memory ConvGradWeights needs.
 func ConvGradWeightsScratch(s Shape) int {
-	g, border, strips, tiles := s.planWeights()
+	g, more, strips, tiles := s.planWeights()
 	if g.byOut {
-		border += s.Kernel*s.run()*s.OutC + lineValues
+		more += s.Kernel*s.run()*s.OutC + lineValues
 	}
-	return border + strips + tiles
+	return more + strips + tiles
 }
 
 // ConvGradWeights computes the gradients dw[OutC][Kernel][Kernel][C] and db[OutC] of Conv's weights and bias, summed
 // over n images, from the gradient ddst of its outputs, taken before the activation. db may be nil.
 func ConvGradWeights(dw, db, ddst, src []float32, n int, s Shape, scratch []float32) {
-	s.Pitch = 0
 	if db != nil {
 		db = db[:s.OutC]
 		clear(db)
@@ -333,7 +358,7 @@ func ConvGradWeights(dw, db, ddst, src []float32, n int, s Shape, scratch []floa
 }
 
 func (s Shape) newGradWeights(dw, scratch []float32) gradWeights {
-	g, border, strips, tiles := s.planWeights()
+	g, more, strips, tiles := s.planWeights()
 	k := s.Kernel * s.run() * s.OutC
 	g.sum = dw[:k]
 	take := func(n int) []float32 {
@@ -347,7 +372,11 @@ func (s Shape) newGradWeights(dw, scratch []float32) gradWeights {
 	if g.byOut {
 		g.sum = aligned(take(k+lineValues), k)
 	}
-	g.border = take(border)
+	if g.places {
+		g.sum = aligned(take(more), more-lineValues)
+	} else {
+		g.border = take(more)
+	}
 	g.strips = aligned(take(strips), strips-lineValues)
 	if tiles > 0 {
 		g.tiles = aligned(take(tiles), tiles-lineValues)
@@ -362,22 +391,29 @@ func (g *gradWeights) finish(dw []float32) {
 		clear(dw[:k*g.s.OutC])
 		return
 	}
-	if g.byOut {
+	switch {
+	case g.places:
+		g.finishPlaces(dw)
+	case g.byOut:
 		transpose(dw[:k*g.s.OutC], g.sum, k, g.s.OutC)
 	}
 }
 
-// add adds the gradients of n images. It honours Pitch: of ddst.
+// add adds the gradients of n images.
 func (g *gradWeights) add(ddst, src []float32, n int) {
-	s, pitch := g.s, g.s.pitch()
+	s := g.s
 	if s.flat() {
 		for p, pixels := 0, n*s.H*s.W; p < pixels; p += g.cols {
-			g.block(ddst[p*pitch:], src[p*s.C:], 1, 0, 1, min(g.cols, pixels-p))
+			g.block(ddst[p*s.OutC:], src[p*s.C:], 1, 0, 1, min(g.cols, pixels-p))
 		}
 		return
 	}
 	for i := 0; i < n; i += g.images {
 		images := min(g.images, n-i)
+		if g.places {
+			g.addPlaces(ddst[i*s.out():], src[i*s.in():], images)
+			continue
+		}
 		x := src[i*s.in():][:images*s.in()]
 		if g.byOut && !s.inside() {
 			b := newBorder(g.border, g.h, g.w, s.C, s.PadTop, s.PadLeft)
@@ -385,29 +421,33 @@ func (g *gradWeights) add(ddst, src []float32, n int) {
 			x = b.data
 		}
 		for y := 0; y < s.OutH; y += g.rows {
-			g.block(ddst[i*s.OutH*s.OutW*pitch:], x, images, y, min(g.rows, s.OutH-y), s.OutW)
+			g.block(ddst[i*s.out():], x, images, y, min(g.rows, s.OutH-y), s.OutW)
 		}
 	}
 }
 
 // block adds, of each image, ny rows of nx outputs from row y on.
 func (g *gradWeights) block(ddst, src []float32, images, y, ny, nx int) {
-	s, pitch, k := g.s, g.s.pitch(), g.s.Kernel*g.s.run()
-	pixels, width, line := ny*nx, outerWidth(), s.OutW*pitch
+	s, k := g.s, g.s.Kernel*g.s.run()
+	pixels, width, line := ny*nx, outerWidth(), s.OutW*s.OutC
 	ddst = ddst[y*line:]
-	t := outer{a: ddst, b: g.strips, c: g.sum, aStep: pitch, aRow: line, aImage: s.OutH * line}
+	t := outer{a: ddst, b: g.strips, c: g.sum, aStep: s.OutC, aRow: line, aImage: s.OutH * line}
 	if g.byOut {
-		for j := 0; j < s.OutC; j += width {
+		pitch := 0
+		if s.flat() && s.OutC%lanes() == 0 && s.OutC%64 != 0 {
+			t.b, pitch = ddst, s.OutC
+		}
+		for j := 0; pitch == 0 && j < s.OutC; j += width {
 			cols := min(width, s.OutC-j)
 			for i := range images {
-				copyRows(g.strips[(j*images+i*roundUp(cols, lanes()))*pixels:], ddst[i*s.OutH*line+j:], pixels, cols, roundUp(cols, lanes()), pitch, true)
+				copyRows(g.strips[(j*images+i*roundUp(cols, lanes()))*pixels:], ddst[i*s.OutH*line+j:], pixels, cols, roundUp(cols, lanes()), s.OutC, true)
 			}
 		}
 		t.a, t.aStep, t.aRow, t.aImage = src[y*s.Stride*g.w*s.C:], s.Stride*s.C, s.Stride*g.w*s.C, g.h*g.w*s.C
 		t.m, t.cs = s.run(), s.OutC
 		t.height = even(t.m, tallest())
 		t.at = t.height
-		g.sums(t, images, ny, nx, s.OutC, strip{pixels, nx, 1}, tap{cols: 1, aRow: g.w * s.C, cRow: s.run() * s.OutC})
+		g.sums(t, images, ny, nx, s.OutC, strip{pixels, nx, 1, pitch}, tap{cols: 1, aRow: g.w * s.C, cRow: s.run() * s.OutC})
 		return
 	}
 	h := g.high(ny)
@@ -422,12 +462,12 @@ func (g *gradWeights) block(ddst, src []float32, images, y, ny, nx int) {
 	if g.copied {
 		for o := 0; o < s.OutC; o += t.height {
 			for i := range images {
-				copyRows(g.tiles[(o*images+i*t.height)*pixels:], ddst[i*s.OutH*line+o:], pixels, min(t.height, s.OutC-o), t.height, pitch, false)
+				copyRows(g.tiles[(o*images+i*t.height)*pixels:], ddst[i*s.OutH*line+o:], pixels, min(t.height, s.OutC-o), t.height, s.OutC, false)
 			}
 		}
 		t.a, t.at, t.aStep, t.aRow, t.aImage = g.tiles, images*pixels*t.height, t.height, nx*t.height, pixels*t.height
 	}
-	g.sums(t, images, ny, nx, s.C, strip{h * g.w, g.step * g.w, g.step}, tap{cols: s.Kernel, bRow: g.w, bCol: 1, cRow: s.run(), cCol: s.C})
+	g.sums(t, images, ny, nx, s.C, strip{h * g.w, g.step * g.w, g.step, 0}, tap{cols: s.Kernel, bRow: g.w, bCol: 1, cRow: s.run(), cCol: s.C})
 }
 
 // fill copies cols channels of the h rows of an image that outputs from row y on read, with the zeros around them.
@@ -454,8 +494,9 @@ func (g *gradWeights) fill(dst, src []float32, y, h, nx, cols int) {
 	}
 }
 
-// strip says how many pixels of an image a strip has, and how many lie between the rows and the pixels of the sums.
-type strip struct{ size, row, step int }
+// strip says how many pixels of an image a strip has, and how many lie between the rows and the pixels of the sums. With a
+// pitch there are no strips: pixels lie so many values apart, as they were.
+type strip struct{ size, row, step, pitch int }
 
 // tap says how many taps a row of the kernel has, and how far each row and each column of it moves a and c, in values, and
 // b, in pixels.
@@ -472,7 +513,10 @@ func (g *gradWeights) sums(t outer, images, ny, nx, n int, b strip, k tap) {
 	t.run = nx
 	for j := 0; j < n; j += outerWidth() {
 		t.cols = min(outerWidth(), n-j)
-		lane := roundUp(t.cols, lanes())
+		lane, from := roundUp(t.cols, lanes()), j*images*b.size
+		if b.pitch > 0 {
+			lane, from = b.pitch, j
+		}
 		t.bStep, t.bRow, t.bImage = b.step*lane, b.row*lane, b.size*lane
 		for i := 0; i < images; i += some {
 			t.images = min(some, images-i)
@@ -485,7 +529,7 @@ func (g *gradWeights) sums(t outer, images, ny, nx, n int, b strip, k tap) {
 				for ky := range g.s.Kernel {
 					for kx := range k.cols {
 						t.a0 = i*t.aImage + y*t.aRow + ky*k.aRow
-						t.b0 = j*images*b.size + i*t.bImage + y*t.bRow + (ky*k.bRow+kx*k.bCol)*lane
+						t.b0 = from + i*t.bImage + y*t.bRow + (ky*k.bRow+kx*k.bCol)*lane
 						t.c0 = j + ky*k.cRow + kx*k.cCol
 						t.sum()
 					}

@@ -25,6 +25,18 @@ func gradRowsAVX2(d, y, sum *float32, rows, cols, stride int, high float32)
 func gradRowsAVX512(d, y, sum *float32, rows, cols, stride int, high float32)
 
 //go:noescape
+func tilesGradAVX2(dst, src *float32, tiles, c, row, plane int)
+
+//go:noescape
+func tilesGradAVX512(dst, src *float32, tiles, c, row, plane int)
+
+//go:noescape
+func tilesBackAVX2(dw, u *float32, n, tap, plane int)
+
+//go:noescape
+func tilesBackAVX512(dw, u *float32, n, tap, plane int)
+
+//go:noescape
 func sgdAVX2(w, d *float32, n int, rate, decay float32)
 
 //go:noescape
@@ -86,6 +98,28 @@ func gradRowsLevel(d, y, sum []float32, rows, cols, stride int, act Act) {
 		gradRowsAVX2(&d[0], out, &sum[0], rows, cols, stride, high(act))
 	default:
 		gradRowsGeneric(d, y, sum, rows, cols, stride, act)
+	}
+}
+
+func tilesGradLevel(dst, src []float32, tiles, c, row, plane int) {
+	switch level {
+	case avx512:
+		tilesGradAVX512(&dst[0], &src[0], tiles, c, row, plane)
+	case avx2:
+		tilesGradAVX2(&dst[0], &src[0], tiles, c, row, plane)
+	default:
+		tilesGradGeneric(dst, src, tiles, c, row, plane)
+	}
+}
+
+func tilesBackLevel(dw, u []float32, n, tap, plane int) {
+	switch level {
+	case avx512:
+		tilesBackAVX512(&dw[0], &u[0], n, tap, plane)
+	case avx2:
+		tilesBackAVX2(&dw[0], &u[0], n, tap, plane)
+	default:
+		tilesBackGeneric(dw, u, n, tap, plane)
 	}
 }
 

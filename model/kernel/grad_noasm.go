@@ -25,3 +25,9 @@ func momentum(w, g, m []float32, rate, decay, mu float32, nesterov bool) {
 }
 
 func adamW(w, g, m, v []float32, s *AdamWStep) { adamWGeneric(w, g, m, v, s) }
+
+func tilesGradLevel(dst, src []float32, tiles, c, row, plane int) {
+	tilesGradGeneric(dst, src, tiles, c, row, plane)
+}
+
+func tilesBackLevel(dw, u []float32, n, tap, plane int) { tilesBackGeneric(dw, u, n, tap, plane) }

@@ -98,6 +98,23 @@ func TestRowsAgreeWithGo(t *testing.T) {
 					t.Fatalf("gradients of %d columns differ, activation %d", cols, act)
 				}
 			}
+			if cols%lanes() == 0 {
+				const tiles, plane = 3, 3*160 + 5
+				got, want := dirty(places*plane), dirty(places*plane)
+				pixels := random(r, 4*tiles*cols+2)
+				tilesGrad(got, pixels, tiles, cols, 2*tiles*cols+2, plane)
+				tilesGradGeneric(want, pixels, tiles, cols, 2*tiles*cols+2, plane)
+				if !equalBits(got, want) {
+					t.Fatalf("tiles of %d gradients differ", cols)
+				}
+			}
+			u := random(r, places*(cols+1))
+			dw, wantDW := dirty(9*cols), dirty(9*cols)
+			tilesBack(dw, u, cols, cols, cols+1)
+			tilesBackGeneric(wantDW, u, cols, cols, cols+1)
+			if !equalBits(dw, wantDW) {
+				t.Fatalf("windows of %d channels differ", cols)
+			}
 			w, g, m, v := random(r, cols), random(r, cols), random(r, cols), random(r, cols)
 			for i := range v {
 				v[i] *= v[i]
@@ -157,64 +174,68 @@ func TestWideGradients(t *testing.T) {
 
 // ConvGrad and its kin give what their parts give, from gradients after the activation, in stripes as well.
 func TestGradientsTogether(t *testing.T) {
-	forLevels(t, func(t *testing.T) {
-		for _, tt := range convShapes {
-			const n, left, right = 3, 2, 3
-			s, r := tt.s, rand.New(rand.NewPCG(23, 24))
-			for _, act := range []Act{Linear, ReLU, ReLU6} {
-				for _, pitch := range []int{0, left + s.OutC + right} {
-					c := newConvCase(r, n, s)
-					y := random(r, len(c.ddst))
-					for i := range y {
-						y[i] = max(min(4*y[i], 6), 0)
-					}
-					before := slices.Clone(c.ddst)
-					ActGrad(before, y, act)
-					ref := convReference(c.src, c.w, c.bias, before, n, s, false, Linear)
-					wide := s
-					wide.Pitch = pitch
-					ddst, dst := c.ddst, y
-					if pitch != 0 {
-						pixels := n * s.OutH * s.OutW
-						ddst, dst = dirty(pixels*pitch), dirty(pixels*pitch)
-						copyRows(ddst[left:], c.ddst, pixels, s.OutC, pitch, s.OutC, false)
-						copyRows(dst[left:], y, pixels, s.OutC, pitch, s.OutC, false)
-						ddst, dst = ddst[left:], dst[left:]
-					}
-					again := slices.Clone(ddst)
-					dsrc, dw, db := dirty(n*s.in()), dirty(len(c.w)), dirty(s.OutC)
-					packed := PackConvGrad(c.w, s)
-					ConvGrad(dsrc, dw, db, ddst, dst, c.src, n, packed, wide, act, dirty(ConvGradScratch(wide)))
-					near(t, tt.why+": dsrc", dsrc, ref.dsrc)
-					near(t, tt.why+": dw", dw, ref.dw)
-					near(t, tt.why+": db", db, ref.db)
-					alone := dirty(n * s.in())
-					ConvGrad(alone, nil, nil, again, dst, c.src, n, packed, wide, act, dirty(ConvGradScratch(wide)))
-					if !equalBits(alone, dsrc) {
-						t.Fatalf("%s: the gradient of the input depends on whether that of the weights is wanted", tt.why)
-					}
-				}
+	shapes := append(convShapes[:len(convShapes):len(convShapes)],
+		convShape{"3x3 by winograd, odd sizes", shape(13, 15, 33, 35, 3, 1, 1)},
+		convShape{"3x3 by winograd, many tiles", shape(30, 26, 32, 32, 3, 1, 0)},
+		convShape{"5x5 by winograd", shape(16, 17, 34, 37, 5, 1, 0)},
+		convShape{"5x5 by winograd, padded", shape(13, 14, 48, 33, 5, 1, 2)})
+	for k, tt := range shapes {
+		const n, left, right = 3, 2, 3
+		s, r, act := tt.s, rand.New(rand.NewPCG(23, 24)), Act(k%3)
+		c := newConvCase(r, n, s)
+		y := random(r, len(c.ddst))
+		for i := range y {
+			y[i] = max(min(4*y[i], 6), 0)
+		}
+		before := slices.Clone(c.ddst)
+		ActGrad(before, y, act)
+		ref := convReference(c.src, c.w, c.bias, before, n, s, false, Linear)
 
-				d := s
-				d.OutC = d.C
-				src, w, ddst, y := random(r, n*d.in()), random(r, d.Kernel*d.run()), random(r, n*d.out()), random(r, n*d.out())
-				before := slices.Clone(ddst)
-				ActGrad(before, y, act)
-				ref := convReference(src, w, make([]float32, d.C), before, n, d, true, Linear)
-				dsrc, dw, db := dirty(n*d.in()), dirty(len(w)), dirty(d.C)
+		d := s
+		d.OutC = d.C
+		w, dd, dy := random(r, d.Kernel*d.run()), random(r, n*d.out()), random(r, n*d.out())
+		before = slices.Clone(dd)
+		ActGrad(before, dy, act)
+		depthwise := convReference(c.src, w, make([]float32, d.C), before, n, d, true, Linear)
+
+		forLevels(t, func(t *testing.T) {
+			packed := PackConvGrad(c.w, s)
+			for _, pitch := range []int{0, left + s.OutC + right} {
+				wide := s
+				wide.Pitch = pitch
+				ddst, dst := slices.Clone(c.ddst), y
+				if pitch != 0 {
+					pixels := n * s.OutH * s.OutW
+					ddst, dst = dirty(pixels*pitch), dirty(pixels*pitch)
+					copyRows(ddst[left:], c.ddst, pixels, s.OutC, pitch, s.OutC, false)
+					copyRows(dst[left:], y, pixels, s.OutC, pitch, s.OutC, false)
+					ddst, dst = ddst[left:], dst[left:]
+				}
 				again := slices.Clone(ddst)
-				DepthwiseGrad(dsrc, dw, db, ddst, y, src, w, n, d, act)
-				near(t, tt.why+": depthwise dsrc", dsrc, ref.dsrc)
-				near(t, tt.why+": depthwise dw", dw, ref.dw)
-				near(t, tt.why+": depthwise db", db, ref.db)
-				alone := dirty(len(dsrc))
-				DepthwiseGrad(alone, nil, nil, again, y, src, w, n, d, act)
+				dsrc, dw, db := dirty(n*s.in()), dirty(len(c.w)), dirty(s.OutC)
+				ConvGrad(dsrc, dw, db, ddst, dst, c.src, n, packed, wide, act, dirty(ConvGradScratch(wide)))
+				near(t, tt.why+": dsrc", dsrc, ref.dsrc)
+				near(t, tt.why+": dw", dw, ref.dw)
+				near(t, tt.why+": db", db, ref.db)
+				alone := dirty(n * s.in())
+				ConvGrad(alone, nil, nil, again, dst, c.src, n, packed, wide, act, dirty(ConvGradScratch(wide)))
 				if !equalBits(alone, dsrc) {
-					t.Fatalf("%s: the gradient of a depthwise input depends on whether that of the weights is wanted", tt.why)
+					t.Fatalf("%s: the gradient of the input depends on whether that of the weights is wanted", tt.why)
 				}
 			}
-		}
-	})
+			dsrc, dw, db := dirty(n*d.in()), dirty(len(w)), dirty(d.C)
+			ddst, again := slices.Clone(dd), slices.Clone(dd)
+			DepthwiseGrad(dsrc, dw, db, ddst, dy, c.src, w, n, d, act)
+			near(t, tt.why+": depthwise dsrc", dsrc, depthwise.dsrc)
+			near(t, tt.why+": depthwise dw", dw, depthwise.dw)
+			near(t, tt.why+": depthwise db", db, depthwise.db)
+			alone := dirty(len(dsrc))
+			DepthwiseGrad(alone, nil, nil, again, dy, c.src, w, n, d, act)
+			if !equalBits(alone, dsrc) {
+				t.Fatalf("%s: the gradient of a depthwise input depends on whether that of the weights is wanted", tt.why)
+			}
+		})
+	}
 }
 
 // A dense layer's gradients in parts are those of the whole.

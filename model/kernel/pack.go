@@ -10,7 +10,9 @@ type Packed struct {
 	w     []float32 // dense: as given
 	in    int
 	out   int
-	grad  *Shape // of PackConvGrad
+	// Of PackConvGrad: the convolution, and its weights turned for backwards, if that is how it is done.
+	grad   *Shape
+	turned []float32
 }
 
 // panels are a matrix of k rows cut into strips of columns: [n/width][k][width], each strip padded with zeros to whole
@@ -106,11 +108,17 @@ func PackDense(w []float32, out, in int) *Packed {
 
 // Repack replaces the weights by others of the same shape, without allocating. Nobody may be using p meanwhile.
 func (p *Packed) Repack(w []float32) {
+	if p.grad != nil {
+		p.repackGrad(w)
+		return
+	}
+	p.repack(w)
+}
+
+func (p *Packed) repack(w []float32) {
 	switch {
 	case p.w != nil:
 		p.w = w[:p.out*p.in]
-	case p.grad != nil:
-		p.repackGrad(w)
 	case p.place > 0:
 		p.packWinograd(w[:p.out*p.in])
 	default:

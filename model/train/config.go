@@ -87,7 +87,7 @@ const (
 // DefaultConfig is how the article trains its networks from nothing, with momentum: SGD at 0.01, batches of 40, 20 epochs.
 func DefaultConfig() Config {
 	return Config{
-		Epochs: 20, Batch: 40, Slices: 4,
+		Epochs: 20, Batch: 40, Slices: 8,
 		Solver: SGD, LearningRate: 0.01, HeadRate: 1, Momentum: 0.9, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8,
 		Schedule: Constant, StepEpochs: 10, StepFactor: 0.1,
 		Balance: None, Best: MacroF1, EvaluateTest: true,

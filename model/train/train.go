@@ -7,7 +7,8 @@
 //
 // The network is built as a gorgonia expression graph of operations of our own (each a layer with its activation, on the
 // kernels of package kernel), which gorgonia.Grad differentiates. Its operations then run as a program with places of
-// their own, since gorgonia's tape machine allocates values in every step. Images of a batch are spread over cores, and the weights that come out are the same bit for bit whatever the number of cores: the
+// their own, since gorgonia's tape machine allocates values in every step; a program allocates nothing after the first.
+// Images of a batch are spread over cores, and the weights that come out are the same bit for bit whatever their number: the
 // same build on the same kind of processor, data, configuration and starting weights give the same model, also when a run
 // was stopped and resumed.
 //

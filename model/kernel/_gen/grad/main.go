@@ -26,6 +26,7 @@ func main() {
 		s.outer()
 		s.copyRows()
 		s.gradRows()
+		s.winograd()
 		s.solvers()
 	}
 	Generate()
@@ -431,6 +432,135 @@ func (s isa) gradRows() {
 	Label("end")
 	VZEROUPPER()
 	RET()
+}
+
+// winograd writes the transformations of winogradGrad. All channels are whole vectors. Registers: DI, SI dst and src,
+// R8, R9 distances, CX, R10 counts, AX, BX, DX walk.
+func (s isa) winograd() {
+	r := s.regs
+	// A dy At of 2x2 gradients: sums and differences of rows, then of columns.
+	TEXT("tilesGrad"+s.name, NOSPLIT, "func(dst, src *float32, tiles, c, row, plane int)")
+	Pragma("noescape")
+	Load(Param("dst"), RDI)
+	Load(Param("src"), RSI)
+	Load(Param("row"), R8)
+	SHLQ(U8(2), R8)
+	Load(Param("plane"), R9)
+	SHLQ(U8(2), R9)
+	Load(Param("c"), R11)
+	SHLQ(U8(2), R11)
+	Load(Param("tiles"), R10)
+	s.zero(r[15-1])
+	zero := r[15-1]
+	Label("tile")
+	MOVQ(R11, RCX)
+	Label("vector")
+	VMOVUPS(Mem{Base: RSI}, r[0])
+	VMOVUPS(Mem{Base: RSI, Index: R11, Scale: 1}, r[1])
+	LEAQ(Mem{Base: RSI, Index: R8, Scale: 1}, RAX)
+	VMOVUPS(Mem{Base: RAX}, r[2])
+	VMOVUPS(Mem{Base: RAX, Index: R11, Scale: 1}, r[3])
+	MOVQ(RDI, RBX)
+	out := func(v VecPhysical) {
+		VMOVUPS(v, Mem{Base: RBX})
+		ADDQ(R9, RBX)
+	}
+	line := func(a, b VecPhysical) {
+		out(a)
+		VADDPS(b, a, r[6])
+		out(r[6])
+		VSUBPS(b, a, r[7])
+		out(r[7])
+		VSUBPS(b, zero, r[8])
+		out(r[8])
+	}
+	line(r[0], r[1])
+	VADDPS(r[2], r[0], r[4])
+	VADDPS(r[3], r[1], r[5])
+	line(r[4], r[5])
+	VSUBPS(r[2], r[0], r[4])
+	VSUBPS(r[3], r[1], r[5])
+	line(r[4], r[5])
+	VSUBPS(r[2], zero, r[4])
+	VSUBPS(r[3], zero, r[5])
+	line(r[4], r[5])
+	ADDQ(U8(s.bytes()), RDI)
+	ADDQ(U8(s.bytes()), RSI)
+	SUBQ(U8(s.bytes()), RCX)
+	JNE(LabelRef("vector"))
+	ADDQ(R11, RSI)
+	DECQ(R10)
+	JNE(LabelRef("tile"))
+	VZEROUPPER()
+	RET()
+
+	// Gt u G, of n values side by side.
+	TEXT("tilesBack"+s.name, NOSPLIT, "func(dw, u *float32, n, tap, plane int)")
+	Pragma("noescape")
+	Load(Param("dw"), RDI)
+	Load(Param("u"), RSI)
+	Load(Param("tap"), R8)
+	SHLQ(U8(2), R8)
+	Load(Param("plane"), R9)
+	SHLQ(U8(2), R9)
+	Load(Param("n"), R10)
+	half := r[14]
+	s.broadcast(0x3f000000, half)
+	// fold turns four values into three: a + (b+c)/2, (b-c)/2, (b+c)/2 + d.
+	fold := func(a, b, c, d, t VecPhysical) {
+		VADDPS(c, b, t)
+		VMULPS(half, t, t)
+		VSUBPS(c, b, b)
+		VMULPS(half, b, b)
+		VADDPS(t, a, a)
+		VADDPS(d, t, c)
+	}
+	step := func(last bool) {
+		MOVQ(RSI, RAX)
+		// Columns first: of each row of four places three values stay, in r[3*y] on.
+		for y := range 4 {
+			at := []VecPhysical{r[3*y], r[3*y+1], r[3*y+2], r[12]}
+			for _, v := range at {
+				s.load(Mem{Base: RAX}, v, last)
+				ADDQ(R9, RAX)
+			}
+			fold(at[0], at[1], at[2], at[3], r[13])
+		}
+		for x := range 3 {
+			fold(r[x], r[3+x], r[6+x], r[9+x], r[13])
+		}
+		MOVQ(RDI, RBX)
+		for i := range 9 {
+			s.store(r[i], Mem{Base: RBX}, last)
+			if i < 8 {
+				ADDQ(R8, RBX)
+			}
+		}
+	}
+	SUBQ(U8(s.lanes), R10)
+	JLT(LabelRef("tail"))
+	Label("loop")
+	step(false)
+	ADDQ(U8(s.bytes()), RDI)
+	ADDQ(U8(s.bytes()), RSI)
+	SUBQ(U8(s.lanes), R10)
+	JGE(LabelRef("loop"))
+	Label("tail")
+	ADDQ(U8(s.lanes), R10)
+	JEQ(LabelRef("end"))
+	MOVQ(R10, RCX)
+	s.setMask()
+	step(true)
+	Label("end")
+	VZEROUPPER()
+	RET()
+}
+
+// broadcast fills r with the float32 of these bits. It uses CX.
+func (s isa) broadcast(bits uint32, r VecPhysical) {
+	MOVL(U32(bits), ECX)
+	VMOVD(ECX, r.AsX())
+	VBROADCASTSS(r.AsX(), r)
 }
 
 // solvers writes the steps of the solvers. Registers: DI, SI, DX, BX the slices, CX values left.
