@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -165,7 +164,7 @@ func TestWideGradients(t *testing.T) {
 			}
 			for i, v := range dw {
 				if d := math.Abs(float64(v - want[i])); !(d <= 1e-5*math.Sqrt(float64(tt.n*tt.s.OutH*tt.s.OutW))*10) {
-					t.Fatal(fmt.Sprintf("%v, %s: value %d is %v; generic gives %v", tt.s, names[l], i, v, want[i]))
+					t.Fatalf("%v, %s: value %d is %v; generic gives %v", tt.s, names[l], i, v, want[i])
 				}
 			}
 		}
