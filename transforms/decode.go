@@ -31,6 +31,15 @@ func Decode(data []byte, lim Limits) (*Image, error) {
 	return m, nil
 }
 
+// open begins the way of a file through a list. Of a JPEG it reads the header alone.
+func open(data []byte, lim Limits) (*view, error) {
+	src, h, err := decode(data, lim)
+	if err != nil {
+		return nil, err
+	}
+	return newView(whole{src}, h.Orientation), nil
+}
+
 // decode returns the picture as its decoder leaves it.
 func decode(data []byte, lim Limits) (src image.Image, h Header, err error) {
 	h, err = Inspect(data, lim)

@@ -5,24 +5,40 @@ import (
 	"math/rand/v2"
 )
 
-// view is a picture on its way through a list. Geometry is noted, not done: turning upright, cropping, one resize and
-// cropping again are carried out together by pixels, which so touches only the part of the source that is seen and
-// never makes a large picture in between.
+// view is a picture on its way through a list. Geometry is noted, not done: turning upright, mirroring, cropping, one resize
+// and cropping again are carried out together, which so touches only the part of the source that is seen and never makes a
+// large picture in between. A source that can decode a part, or at a lower scale, is decoded only then.
 type view struct {
-	src image.Image
-	// orientation is how src has to be turned, and turned whether it is to be. The rectangles below are of the turned
-	// picture.
+	src source
+	// orientation is that of src. The rectangles below are of the picture turned by turn, which is the identity until the
+	// step Orient.
 	orientation int
-	turned      bool
-	window      image.Rectangle // the part of src that counts
+	turn        turn
+	window      image.Rectangle // the part of the picture that counts
 	to          image.Point     // what window is resized to; zero if it is not
 	cut         image.Rectangle // the part of the resized window that counts
 	owned       bool            // src is a *Image that may be written to
 }
 
-func newView(src image.Image, orientation int) *view {
-	b := src.Bounds()
-	return &view{src: src, orientation: orientation, window: image.Rectangle{Max: b.Size()}}
+// source is where a view's pixels come from.
+type source interface {
+	// Size is that of the whole picture as stored.
+	Size() image.Point
+	// part returns a picture that has the samples of the region. It may have one for scale x scale pixels, with a scale of
+	// at most that asked for: the sample at (x, y), in the coordinates of the whole picture, covers those from
+	// (x*scale, y*scale). An image.YCbCr's chroma begins with the luma.
+	part(region image.Rectangle, atMost int) (m image.Image, scale int, err error)
+}
+
+// whole is a source that is decoded already.
+type whole struct{ image.Image }
+
+func (w whole) Size() image.Point { return w.Bounds().Size() }
+
+func (w whole) part(image.Rectangle, int) (image.Image, int, error) { return w.Image, 1, nil }
+
+func newView(src source, orientation int) *view {
+	return &view{src: src, orientation: orientation, window: image.Rectangle{Max: src.Size()}}
 }
 
 func (v *view) size() (w, h int) {
@@ -32,12 +48,25 @@ func (v *view) size() (w, h int) {
 	return v.cut.Dx(), v.cut.Dy()
 }
 
-// turn applies the orientation. It is the first thing that happens to a view.
-func (v *view) turn() {
-	v.turned = true
-	if turns[v.orientation].swap {
+// upright applies the orientation. It is the first thing that happens to a view.
+func (v *view) upright() {
+	v.turn = turns[v.orientation]
+	if v.turn.swap {
 		v.window.Max.X, v.window.Max.Y = v.window.Max.Y, v.window.Max.X
 	}
+}
+
+// flip mirrors the view, left for right.
+func (v *view) flip() {
+	width := v.src.Size().X
+	if v.turn.swap {
+		width = v.src.Size().Y
+		v.turn.mirrorY = !v.turn.mirrorY
+	} else {
+		v.turn.mirrorX = !v.turn.mirrorX
+	}
+	v.window.Min.X, v.window.Max.X = width-v.window.Max.X, width-v.window.Min.X
+	v.cut.Min.X, v.cut.Max.X = v.to.X-v.cut.Max.X, v.to.X-v.cut.Min.X
 }
 
 // crop keeps w x h pixels from (x, y), which lie within the view.
@@ -65,33 +94,90 @@ func (v *view) resize(w, h int) error {
 // would have 1.3 thousand million, unless it is cropped next.
 const maxResult = 50_000_000
 
+// done is the view's picture if nothing is left to do.
+func (v *view) done() *Image {
+	if w, ok := v.src.(whole); ok && v.to == (image.Point{}) && v.turn == (turn{}) {
+		if m, ok := w.Image.(*Image); ok && v.window == m.Bounds() {
+			return m
+		}
+	}
+	return nil
+}
+
 // pixels carries out what is noted, and returns the view's picture. Whoever writes to it takes writable instead.
 func (v *view) pixels() (*Image, error) {
-	w, h := v.size()
-	m, plain := v.src.(*Image)
-	if plain && v.to == (image.Point{}) && v.window == m.Bounds() && (!v.turned || v.orientation == 1) {
+	if m := v.done(); m != nil {
 		return m, nil
 	}
+	w, h := v.size()
 	if int64(w)*int64(h) > maxResult {
 		return nil, reject(ReasonTooManyPixels, "the transforms make %d x %d pixels of it, the limit is %d", w, h, maxResult)
 	}
-	orientation := 1
-	if v.turned {
-		orientation = v.orientation
-	}
-	source := v.src.Bounds()
+	var m *Image
 	if v.to == (image.Point{}) {
-		m = convert(v.src, unturn(v.window, orientation, source.Size()).Add(source.Min))
-	} else {
-		to := v.to
-		if turns[orientation].swap {
-			to.X, to.Y = to.Y, to.X
+		window := v.turn.undo(v.window, v.src.Size())
+		src, _, err := v.src.part(window, 1)
+		if err != nil {
+			return nil, err
 		}
-		window := unturn(v.window, orientation, source.Size()).Add(source.Min)
-		m = resample(v.src, window, to, unturn(v.cut, orientation, to))
+		m = v.turn.apply(convert(src, window.Add(v.origin(src))))
+	} else {
+		src, g, err := v.resized()
+		if err != nil {
+			return nil, err
+		}
+		m = NewImage(g.cut.Dx(), g.cut.Dy())
+		resample(src, g, func(y int, rgb []uint8) { copy(m.Pix[3*y*m.W:], rgb) })
+		m = turn{swap: v.turn.swap}.apply(m) // resample has mirrored it
 	}
-	v.set(turnImage(m, orientation))
-	return v.src.(*Image), nil
+	v.set(m)
+	return m, nil
+}
+
+// tensor is pixels, normalised, for which it makes no picture where a resize is left to do.
+func (v *view) tensor(dst []float32, s Normalise) error {
+	if v.to == (image.Point{}) || v.turn.swap {
+		m, err := v.pixels()
+		if err != nil {
+			return err
+		}
+		normalise(dst, m.Pix, s.normal())
+		return nil
+	}
+	src, g, err := v.resized()
+	if err != nil {
+		return err
+	}
+	to, width := s.normal(), 3*g.cut.Dx()
+	resample(src, g, func(y int, rgb []uint8) { normalise(dst[y*width:], rgb, to) })
+	return nil
+}
+
+// resized is the view's resize, as resample takes it.
+func (v *view) resized() (image.Image, geometry, error) {
+	to := v.to
+	if v.turn.swap {
+		to.X, to.Y = to.Y, to.X
+	}
+	g := geometry{window: v.turn.undo(v.window, v.src.Size()), to: to, cut: v.turn.undo(v.cut, to), mirrorX: v.turn.mirrorX, mirrorY: v.turn.mirrorY}
+	atMost := 1
+	for atMost < 8 && g.window.Dx() >= 2*atMost*to.X && g.window.Dy() >= 2*atMost*to.Y {
+		atMost *= 2
+	}
+	src, scale, err := v.src.part(g.reach(atMost), atMost)
+	if err != nil {
+		return nil, g, err
+	}
+	g.scale, g.window = scale, g.window.Add(v.origin(src))
+	return src, g, nil
+}
+
+// origin is where the stored picture begins in the coordinates of src.
+func (v *view) origin(src image.Image) image.Point {
+	if _, ok := v.src.(whole); ok {
+		return src.Bounds().Min
+	}
+	return image.Point{}
 }
 
 // writable is pixels for steps that change the picture in place.
@@ -106,7 +192,7 @@ func (v *view) writable() (*Image, error) {
 
 // set replaces the picture.
 func (v *view) set(m *Image) {
-	*v = view{src: m, orientation: m.Orientation, window: m.Bounds(), owned: true}
+	*v = view{src: whole{m}, orientation: m.Orientation, window: m.Bounds(), owned: true}
 }
 
 // cropAt crops w x h pixels at the centre, or with r anywhere.
