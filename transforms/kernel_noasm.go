@@ -2,6 +2,9 @@
 
 package transforms
 
+// level is what runs.
+var level = "generic"
+
 func columns(row []int16, src []uint8, stride, n int, weights []int16) {
 	columnsGeneric(row, src, stride, n, weights)
 }
