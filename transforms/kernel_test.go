@@ -336,3 +336,30 @@ func TestExactness(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkResample(b *testing.B) {
+	for _, bench := range []struct {
+		name   string
+		src    image.Image
+		scaled int
+	}{
+		{"half of 1100x825", image.NewYCbCr(image.Rect(0, 0, 550, 413), image.YCbCrSubsampleRatio444), 2},
+		{"500x375", image.NewYCbCr(image.Rect(0, 0, 500, 375), image.YCbCrSubsampleRatio420), 1},
+		{"RGB 1100x825", NewImage(1100, 825), 1},
+	} {
+		size := bench.src.Bounds().Size().Mul(bench.scaled)
+		to := image.Pt(341, 256)
+		g := geometry{window: image.Rectangle{Max: size}, to: to, cut: image.Rect(58, 16, 282, 240), scale: bench.scaled}
+		dst, s := make([]float32, 3*224*224), Normalise{Std: [3]float64{1, 1, 1}}.normal()
+		best := level
+		for _, level = range levels {
+			b.Run(bench.name+"/"+level, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					resample(bench.src, g, func(y int, rgb []uint8) { normalise(dst[y*3*224:], rgb, s) })
+				}
+			})
+		}
+		level = best
+	}
+}

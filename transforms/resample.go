@@ -154,45 +154,47 @@ func (g geometry) axisY(sub int) axis {
 	return axis{g.window.Min.Y, g.window.Max.Y, sub * g.scale, g.to.Y, g.cut.Min.Y, g.cut.Max.Y, g.mirrorY}
 }
 
-// units is how many units of length a sample has, with which all that follows is whole numbers, and how many the triangle
-// reaches to each side.
-func (a axis) units() (sample, support int64) {
-	sample = 2 * int64(a.n) * int64(a.sub)
-	return sample, max(2*int64(a.hi-a.lo), sample)
+// filter is a triangle as wide as the outputs of an axis lie apart, but not narrower than its samples do, as in Pillow's
+// precompute_coeffs. Lengths are in a unit with which all of them are whole numbers.
+type filter struct {
+	axis
+	sample  int64 // the length of one
+	support int64 // how far the triangle reaches to each side
+	from    int   // the first sample that the axis has
+	last    int   // the last one that the samples of an output can begin with
+	taps    int   // how many samples an output is made of
 }
 
-// center is where the middle of an output lies, in units.
-func (a axis) center(out int) int64 {
-	return 2*int64(a.n)*int64(a.lo) + int64(2*out+1)*int64(a.hi-a.lo)
+func (a axis) filter() filter {
+	f := filter{axis: a, sample: 2 * int64(a.n) * int64(a.sub), from: a.lo / a.sub}
+	f.support = max(2*int64(a.hi-a.lo), f.sample)
+	to := (a.hi + a.sub - 1) / a.sub
+	f.taps = int(min((2*f.support+f.sample-1)/f.sample, int64(to-f.from)))
+	f.last = to - f.taps
+	return f
 }
 
-// samples are those that the axis has.
-func (a axis) samples() (lo, hi int) { return a.lo / a.sub, (a.hi + a.sub - 1) / a.sub }
-
-// taps is how many samples can have a weight in one output.
-func (a axis) taps() int {
-	sample, support := a.units()
-	lo, hi := a.samples()
-	return int(min((2*support+sample-1)/sample, int64(hi-lo)))
+// center is where the middle of an output lies.
+func (f *filter) center(out int) int64 {
+	return 2*int64(f.n)*int64(f.lo) + int64(2*out+1)*int64(f.hi-f.lo)
 }
 
 // first is the first sample that an output is made of.
-func (a axis) first(out int) int {
-	sample, support := a.units()
-	lo, hi := a.samples()
-	return min(max(int((2*(a.center(out)-support)+sample)/(2*sample)), lo), hi-a.taps())
+func (f *filter) first(out int) int {
+	return min(max(int((2*(f.center(out)-f.support)+f.sample)/(2*f.sample)), f.from), f.last)
 }
 
 // inputs are the samples that the wanted outputs are made of.
-func (a axis) inputs() (lo, hi int) { return a.first(a.out0), a.first(a.out1-1) + a.taps() }
+func (f *filter) inputs() (lo, hi int) { return f.first(f.out0), f.first(f.out1-1) + f.taps }
 
 // reach is the region of the stored picture that a resize reads at a scale, whatever the resolution of chroma.
 func (g geometry) reach(scale int) image.Rectangle {
 	g.scale = scale
 	var r image.Rectangle
 	for sub := 1; sub <= 4; sub *= 2 {
-		x0, x1 := g.axisX(sub).inputs()
-		y0, y1 := g.axisY(sub).inputs()
+		h, v := g.axisX(sub).filter(), g.axisY(sub).filter()
+		x0, x1 := h.inputs()
+		y0, y1 := v.inputs()
 		r = r.Union(image.Rect(x0*sub*scale, y0*sub*scale, x1*sub*scale, y1*sub*scale))
 	}
 	return r
@@ -210,37 +212,37 @@ type taps struct {
 
 const unit = 1 << 14
 
-// set makes a triangle as wide as the outputs lie apart, but not narrower than the inputs do, as in Pillow's
-// precompute_coeffs.
+// set calculates the weights of an axis. padded becomes a multiple of the number given.
 func (t *taps) set(a axis, multiple int) {
-	d, support := a.units()
-	t.n = a.taps()
+	f := a.filter()
+	t.n = f.taps
 	t.padded = (t.n + multiple - 1) / multiple * multiple
 	outs := a.out1 - a.out0
 	t.first, t.weights = grow(t.first, outs), grow(t.weights, outs*t.padded)
 	clear(t.weights)
-	t.lo, t.hi = a.inputs()
+	t.lo, t.hi = f.inputs()
 	for i := range outs {
 		out := a.out0 + i
 		if a.mirror {
 			out = a.out1 - 1 - i
 		}
-		first := a.first(out)
-		at := int64(first)*d + d/2 - a.center(out) // of a sample's middle, from the triangle's
+		first := f.first(out)
+		t.first[i] = int32(first)
+		at := int64(first)*f.sample + f.sample/2 - f.center(out) // of a sample's middle, from the triangle's
 		sum := int64(0)
 		for x := range int64(t.n) {
-			sum += triangle(at+x*d, support)
+			sum += triangle(at+x*f.sample, f.support)
 		}
 		// Rounding the running sum, not each weight, keeps the total.
-		run, done := int64(0), int64(0)
+		run, done := int64(0), uint64(0)
 		weights := t.weights[i*t.padded:][:t.n]
 		for x := range weights {
-			run += triangle(at+int64(x)*d, support)
-			upTo := (2*unit*run + sum) / (2 * sum)
+			run += triangle(at, f.support)
+			at += f.sample
+			upTo := uint64(2*unit*run+sum) / uint64(2*sum)
 			weights[x] = int16(upTo - done)
 			done = upTo
 		}
-		t.first[i] = int32(first)
 	}
 	if multiple == 4 {
 		t.block()
