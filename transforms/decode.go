@@ -5,7 +5,6 @@ import (
 	"errors"
 	"image"
 	"image/gif"
-	"image/jpeg"
 	"image/png"
 	"io"
 	"strings"
@@ -13,6 +12,8 @@ import (
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
+
+	"github.com/logobeam/logobeam/transforms/jpeg"
 )
 
 // Decode turns the bytes of a JPEG, PNG, GIF, WebP, BMP or TIFF file into a picture, of an animation its first frame.
@@ -33,6 +34,17 @@ func Decode(data []byte, lim Limits) (*Image, error) {
 
 // open begins the way of a file through a list. Of a JPEG it reads the header alone.
 func open(data []byte, lim Limits) (*view, error) {
+	if f, _ := sniff(data); f == formatJPEG {
+		h, err := Inspect(data, lim)
+		if err != nil {
+			return nil, err
+		}
+		c, err := jpeg.DecodeConfig(data)
+		if err != nil {
+			return nil, classify(f, err)
+		}
+		return newView(&jpegFile{data, c}, h.Orientation), nil
+	}
 	src, h, err := decode(data, lim)
 	if err != nil {
 		return nil, err
@@ -60,7 +72,9 @@ func decode(data []byte, lim Limits) (src image.Image, h Header, err error) {
 	r := bytes.NewReader(data)
 	switch f {
 	case formatJPEG:
-		src, err = jpeg.Decode(r)
+		var whole jpeg.Result
+		whole, err = jpeg.Decode(data, jpeg.Options{})
+		src = whole.Image
 	case formatPNG:
 		src, err = png.Decode(r)
 	case formatGIF:

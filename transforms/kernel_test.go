@@ -260,7 +260,7 @@ func TestResampleLevels(t *testing.T) {
 	for range 150 {
 		stored, scale := image.Pt(1+r.IntN(400), 1+r.IntN(300)), 1<<r.IntN(4)
 		g := random(r, stored, scale)
-		for _, src := range sources(r, stored, scale, g.reach(scale)) {
+		for _, src := range sources(r, stored, scale, g.reach(image.Pt(4, 4).Mul(scale))) {
 			level = "generic"
 			want := resampled(src, g)
 			for _, level = range levels[1:] {

@@ -3,6 +3,7 @@ package transforms
 import (
 	"encoding/binary"
 	"image"
+	"math"
 	"sync"
 )
 
@@ -187,17 +188,20 @@ func (f *filter) first(out int) int {
 // inputs are the samples that the wanted outputs are made of.
 func (f *filter) inputs() (lo, hi int) { return f.first(f.out0), f.first(f.out1-1) + f.taps }
 
-// reach is the region of the stored picture that a resize reads at a scale, whatever the resolution of chroma.
-func (g geometry) reach(scale int) image.Rectangle {
-	g.scale = scale
-	var r image.Rectangle
-	for sub := 1; sub <= 4; sub *= 2 {
-		h, v := g.axisX(sub).filter(), g.axisY(sub).filter()
-		x0, x1 := h.inputs()
-		y0, y1 := v.inputs()
-		r = r.Union(image.Rect(x0*sub*scale, y0*sub*scale, x1*sub*scale, y1*sub*scale))
+// reach is the region of the stored picture that a resize reads, from planes whose samples stand for up to coarsest pixels.
+func (g geometry) reach(coarsest image.Point) image.Rectangle {
+	side := func(axis func(sub int) axis, coarsest int) (lo, hi int) {
+		lo = math.MaxInt
+		for sub := 1; sub == 1 || sub*g.scale <= coarsest; sub++ {
+			f := axis(sub).filter()
+			from, to := f.inputs()
+			lo, hi = min(lo, from*sub*g.scale), max(hi, to*sub*g.scale)
+		}
+		return lo, hi
 	}
-	return r
+	x0, x1 := side(g.axisX, coarsest.X)
+	y0, y1 := side(g.axisY, coarsest.Y)
+	return image.Rect(x0, y0, x1, y1)
 }
 
 // taps is the filter of one axis: output i is the sum over t < n of weights[i*padded+t] * input[first[i]+t]. Weights have

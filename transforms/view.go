@@ -24,10 +24,9 @@ type view struct {
 type source interface {
 	// Size is that of the whole picture as stored.
 	Size() image.Point
-	// part returns a picture that has the samples of the region. It may have one for scale x scale pixels, with a scale of
-	// at most that asked for: the sample at (x, y), in the coordinates of the whole picture, covers those from
-	// (x*scale, y*scale). An image.YCbCr's chroma begins with the luma.
-	part(region image.Rectangle, atMost int) (m image.Image, scale int, err error)
+	// draw lends use a picture with all samples that g needs, which has one for g.scale x g.scale pixels, and g in the
+	// picture's coordinates. Where g makes a picture of no size, its window is needed as it is.
+	draw(g geometry, use func(src image.Image, g geometry)) error
 }
 
 // whole is a source that is decoded already.
@@ -35,7 +34,11 @@ type whole struct{ image.Image }
 
 func (w whole) Size() image.Point { return w.Bounds().Size() }
 
-func (w whole) part(image.Rectangle, int) (image.Image, int, error) { return w.Image, 1, nil }
+func (w whole) draw(g geometry, use func(src image.Image, g geometry)) error {
+	g.window, g.scale = g.window.Add(w.Bounds().Min), 1
+	use(w.Image, g)
+	return nil
+}
 
 func newView(src source, orientation int) *view {
 	return &view{src: src, orientation: orientation, window: image.Rectangle{Max: src.Size()}}
@@ -114,21 +117,17 @@ func (v *view) pixels() (*Image, error) {
 		return nil, reject(ReasonTooManyPixels, "the transforms make %d x %d pixels of it, the limit is %d", w, h, maxResult)
 	}
 	var m *Image
-	if v.to == (image.Point{}) {
-		window := v.turn.undo(v.window, v.src.Size())
-		src, _, err := v.src.part(window, 1)
-		if err != nil {
-			return nil, err
-		}
-		m = v.turn.apply(convert(src, window.Add(v.origin(src))))
-	} else {
-		src, g, err := v.resized()
-		if err != nil {
-			return nil, err
+	err := v.src.draw(v.geometry(), func(src image.Image, g geometry) {
+		if g.to == (image.Point{}) {
+			m = v.turn.apply(convert(src, g.window))
+			return
 		}
 		m = NewImage(g.cut.Dx(), g.cut.Dy())
 		resample(src, g, func(y int, rgb []uint8) { copy(m.Pix[3*y*m.W:], rgb) })
-		m = turn{swap: v.turn.swap}.apply(m) // resample has mirrored it
+		m = turn{swap: v.turn.swap}.apply(m) // the rest is done
+	})
+	if err != nil {
+		return nil, err
 	}
 	v.set(m)
 	return m, nil
@@ -136,48 +135,27 @@ func (v *view) pixels() (*Image, error) {
 
 // tensor is pixels, normalised, for which it makes no picture where a resize is left to do.
 func (v *view) tensor(dst []float32, s Normalise) error {
+	to := s.normal()
 	if v.to == (image.Point{}) || v.turn.swap {
 		m, err := v.pixels()
-		if err != nil {
-			return err
+		if err == nil {
+			normalise(dst, m.Pix, to)
 		}
-		normalise(dst, m.Pix, s.normal())
-		return nil
-	}
-	src, g, err := v.resized()
-	if err != nil {
 		return err
 	}
-	to, width := s.normal(), 3*g.cut.Dx()
-	resample(src, g, func(y int, rgb []uint8) { normalise(dst[y*width:], rgb, to) })
-	return nil
+	return v.src.draw(v.geometry(), func(src image.Image, g geometry) {
+		width := 3 * g.cut.Dx()
+		resample(src, g, func(y int, rgb []uint8) { normalise(dst[y*width:], rgb, to) })
+	})
 }
 
-// resized is the view's resize, as resample takes it.
-func (v *view) resized() (image.Image, geometry, error) {
+// geometry is what is noted, in the coordinates of the stored picture.
+func (v *view) geometry() geometry {
 	to := v.to
 	if v.turn.swap {
 		to.X, to.Y = to.Y, to.X
 	}
-	g := geometry{window: v.turn.undo(v.window, v.src.Size()), to: to, cut: v.turn.undo(v.cut, to), mirrorX: v.turn.mirrorX, mirrorY: v.turn.mirrorY}
-	atMost := 1
-	for atMost < 8 && g.window.Dx() >= 2*atMost*to.X && g.window.Dy() >= 2*atMost*to.Y {
-		atMost *= 2
-	}
-	src, scale, err := v.src.part(g.reach(atMost), atMost)
-	if err != nil {
-		return nil, g, err
-	}
-	g.scale, g.window = scale, g.window.Add(v.origin(src))
-	return src, g, nil
-}
-
-// origin is where the stored picture begins in the coordinates of src.
-func (v *view) origin(src image.Image) image.Point {
-	if _, ok := v.src.(whole); ok {
-		return src.Bounds().Min
-	}
-	return image.Point{}
+	return geometry{window: v.turn.undo(v.window, v.src.Size()), to: to, cut: v.turn.undo(v.cut, to), mirrorX: v.turn.mirrorX, mirrorY: v.turn.mirrorY}
 }
 
 // writable is pixels for steps that change the picture in place.
