@@ -127,16 +127,22 @@ func (f *file) config() Config {
 // blockCount is how many blocks all components have.
 func (c Config) blockCount() int64 {
 	var f file
-	f.width, f.height, f.components = c.Width, c.Height, c.Components
-	for i, s := range c.Sampling {
-		f.component[i].h, f.component[i].v = s[0], s[1]
-	}
-	f.measure()
+	f.set(c)
 	n := int64(0)
 	for i := range c.Components {
 		n += int64(f.component[i].width) * int64(f.component[i].height)
 	}
 	return n
+}
+
+// set takes in what a Config tells.
+func (f *file) set(c Config) {
+	f.width, f.height, f.components, f.progressive = c.Width, c.Height, c.Components, c.Progressive
+	for i, s := range c.Sampling {
+		f.component[i].h, f.component[i].v = s[0], s[1]
+	}
+	f.jfif = c.Color == YCbCr
+	f.measure()
 }
 
 // MinSize is the least number of bytes that a whole file with this header can have. A file that is much shorter was cut
@@ -151,13 +157,8 @@ func (c Config) MinSize() int64 {
 // Memory is an upper bound of the bytes that Decode takes for a file with this header, beside the file and about 200 kB.
 func (c Config) Memory(o Options) int64 {
 	var f file
-	f.width, f.height, f.components, f.progressive = c.Width, c.Height, c.Components, c.Progressive
-	for i, s := range c.Sampling {
-		f.component[i].h, f.component[i].v = s[0], s[1]
-	}
-	f.jfif = c.Color == YCbCr
+	f.set(c)
 	f.options = o.withDefaults()
-	f.measure()
 	f.plan()
 	total := int64(0)
 	for i := range f.components {

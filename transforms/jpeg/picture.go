@@ -37,10 +37,8 @@ func (d *Decoder) picture() image.Image {
 				p[3] = 255 - p[3]
 			}
 		case CMYK:
-			if d.adobe {
-				for i := range pix {
-					pix[i] = 255 - pix[i]
-				}
+			for i := range pix { // every program takes it as Adobe's does, with the marker or without
+				pix[i] = 255 - pix[i]
 			}
 		}
 		return &image.CMYK{Pix: pix, Stride: 4 * b.Dx(), Rect: b}
