@@ -126,28 +126,16 @@ func (p progression) refineDC(y, from, to int) (int, error) {
 func (r *reader) code(t *table) (distance int, value int32, ok bool) {
 	r.refill()
 	e := t.fast[r.acc>>(64-lookup)]
-	distance, value = int(e>>8&255), int32(e)>>16
-	if e&partial == 0 {
-		r.skip(uint(e & 63))
-	} else {
-		size, length := uint(e>>16), uint(e&63)
-		if length == 0 {
-			var s uint8
-			if s, length = t.long(r.acc); length == 0 {
-				return 0, 0, false
-			}
-			size, distance, value = uint(s&15), int(s>>4)+1, 0
-			if size == 0 && s != 0xf0 {
-				distance, value = endOfBlock, int32(s>>4)
-			}
-		}
-		r.skip(length)
-		if size > 0 {
-			value = extend(r.bits(size), int(size))
+	if e == 0 {
+		if e = t.long(r.acc); e == 0 {
+			return 0, 0, false
 		}
 	}
+	distance, value = int(e>>8&255), number(r.acc, e)
+	r.skip(uint(e & 63))
 	if distance >= endOfBlock {
-		value = 1<<value + r.bits(uint(value))
+		run := uint(distance - endOfBlock)
+		value = 1<<run + r.bits(run)
 	}
 	return distance, value, true
 }
