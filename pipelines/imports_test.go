@@ -23,7 +23,6 @@ var layers = [][]string{
 	{"pipelines/corpus"},
 	{"pipelines/report", "pipelines/scores", "pipelines/fetch", "pipelines/listing", "pipelines/classifier"},
 	{"transforms"},
-	{"transforms/jpeg"},
 	{"model/train"},
 	{"model/infer"},
 	{"model/metrics", "model/builtin"},

@@ -23,7 +23,8 @@ func (f *jpegFile) draw(g geometry, use func(src image.Image, g geometry)) error
 		for g.scale < 8 && g.window.Dx() >= 2*g.scale*g.to.X && g.window.Dy() >= 2*g.scale*g.to.Y {
 			g.scale *= 2
 		}
-		region = g.reach(f.subsampling())
+		g.chroma = f.chroma()
+		region = g.reach()
 	}
 	o := jpeg.Options{Scale: g.scale, Region: region}
 	d := jpegDecoders.Get().(*jpeg.Decoder)
@@ -54,11 +55,12 @@ func decodeJPEG(d *jpeg.Decoder, data []byte, o jpeg.Options) (m image.Image, er
 	return r.Image, nil
 }
 
-// subsampling is how many pixels, along each side, the coarsest plane of the file has a sample for.
-func (f *jpegFile) subsampling() image.Point {
-	c, most, least := f.config, image.Pt(1, 1), image.Pt(4, 4)
-	for _, s := range c.Sampling[:c.Components] {
-		most, least = image.Pt(max(most.X, s[0]), max(most.Y, s[1])), image.Pt(min(least.X, s[0]), min(least.Y, s[1]))
+// chroma is how many pixels, along each side, a sample of the coarser plane of chroma covers.
+func (f *jpegFile) chroma() image.Point {
+	s, c := f.config.Sampling, image.Pt(1, 1)
+	if f.config.Components == 3 {
+		c.X = max(s[0][0]/min(s[1][0], s[2][0]), 1)
+		c.Y = max(s[0][1]/min(s[1][1], s[2][1]), 1)
 	}
-	return image.Pt((most.X+least.X-1)/least.X, (most.Y+least.Y-1)/least.Y)
+	return c
 }

@@ -15,6 +15,7 @@ type geometry struct {
 	cut              image.Rectangle // the part of the resized window that is made
 	mirrorX, mirrorY bool            // the columns or rows of cut are made from the last to the first
 	scale            int
+	chroma           image.Point // how many pixels a sample of chroma in the file covers; zero: as many as in src
 }
 
 // resample makes the rows of a geometry from the top, as 8-bit RGB, and gives each to emit, which may not keep it. Sums are
@@ -30,16 +31,19 @@ func resample(src image.Image, g geometry, emit func(y int, rgb []uint8)) {
 		subX, subY := subsampling(src.SubsampleRatio)
 		luma := src.Rect.Min
 		chroma := image.Pt(luma.X/subX, luma.Y/subY)
-		r.h[0].set(g.axisX(1), 4)
-		r.v[0].set(g.axisY(1), 2)
-		h, v := &r.h[0], &r.v[0]
-		if subX > 1 {
-			h = &r.h[1]
-			h.set(g.axisX(subX), 4)
+		if g.chroma == (image.Point{}) {
+			g.chroma = image.Pt(subX, subY)
 		}
-		if subY > 1 {
+		h, v := &r.h[0], &r.v[0]
+		h.set(g.axisX(1, 1), 4)
+		v.set(g.axisY(1, 1), 2)
+		if g.chroma.X > 1 {
+			h = &r.h[1]
+			h.set(g.axisX(subX, g.chroma.X), 4)
+		}
+		if g.chroma.Y > 1 {
 			v = &r.v[1]
-			v.set(g.axisY(subY), 2)
+			v.set(g.axisY(subY, g.chroma.Y), 2)
 		}
 		r.size(g.cut.Dx(), max(r.h[0].width(), h.width()))
 		for y := range g.cut.Dy() {
@@ -50,8 +54,8 @@ func resample(src image.Image, g geometry, emit func(y int, rgb []uint8)) {
 			emit(y, r.rgb[:3*g.cut.Dx()])
 		}
 	case *image.Gray:
-		r.h[0].set(g.axisX(1), 4)
-		r.v[0].set(g.axisY(1), 2)
+		r.h[0].set(g.axisX(1, 1), 4)
+		r.v[0].set(g.axisY(1, 1), 2)
 		r.size(g.cut.Dx(), r.h[0].width())
 		for y := range g.cut.Dy() {
 			r.plane(0, y, src.Pix, src.Stride, src.Rect.Min, &r.h[0], &r.v[0])
@@ -60,8 +64,8 @@ func resample(src image.Image, g geometry, emit func(y int, rgb []uint8)) {
 		}
 	default:
 		h, v := &r.h[0], &r.v[0]
-		h.set(g.axisX(1), 4)
-		v.set(g.axisY(1), 2)
+		h.set(g.axisX(1, 1), 4)
+		v.set(g.axisY(1, 1), 2)
 		part, ok := src.(*Image)
 		var origin image.Point
 		if !ok {
@@ -140,23 +144,24 @@ func (r *resampler) plane(channel, y int, src []uint8, stride int, origin image.
 	along(r.out[channel], r.row, h)
 }
 
-// axis is one side of a geometry. The pixels from lo to hi become n outputs, of which those from out0 to out1 are wanted,
-// the last one first if it is mirrored. A plane has one sample for sub pixels.
+// axis is one side of a geometry and of a plane. The pixels from lo to hi become n outputs, of which those from out0 to
+// out1 are wanted, the last one first if it is mirrored. A sample of the plane covers sub pixels, and each is the mean of
+// samples of stored pixels in the file.
 type axis struct {
-	lo, hi, sub, n, out0, out1 int
-	mirror                     bool
+	lo, hi, n, out0, out1 int
+	mirror                bool
+	sub, stored           int
 }
 
-func (g geometry) axisX(sub int) axis {
-	return axis{g.window.Min.X, g.window.Max.X, sub * g.scale, g.to.X, g.cut.Min.X, g.cut.Max.X, g.mirrorX}
+func (g geometry) axisX(sub, stored int) axis {
+	return axis{g.window.Min.X, g.window.Max.X, g.to.X, g.cut.Min.X, g.cut.Max.X, g.mirrorX, sub * g.scale, min(stored, sub*g.scale)}
 }
 
-func (g geometry) axisY(sub int) axis {
-	return axis{g.window.Min.Y, g.window.Max.Y, sub * g.scale, g.to.Y, g.cut.Min.Y, g.cut.Max.Y, g.mirrorY}
+func (g geometry) axisY(sub, stored int) axis {
+	return axis{g.window.Min.Y, g.window.Max.Y, g.to.Y, g.cut.Min.Y, g.cut.Max.Y, g.mirrorY, sub * g.scale, min(stored, sub*g.scale)}
 }
 
-// filter is a triangle as wide as the outputs of an axis lie apart, but not narrower than its samples do, as in Pillow's
-// precompute_coeffs. Lengths are in a unit with which all of them are whole numbers.
+// filter is a triangle, with a unit of length in which what follows is whole numbers.
 type filter struct {
 	axis
 	sample  int64 // the length of one
@@ -166,9 +171,21 @@ type filter struct {
 	taps    int   // how many samples an output is made of
 }
 
+// filter is a triangle as wide as the outputs lie apart, but not narrower than the samples do, as in Pillow's
+// precompute_coeffs. That is for the pixels of a picture decoded as usual: in full size, with triangles between the samples
+// of subsampled chroma. Samples that are means of others have blurred the picture already, and the triangle is narrower by
+// as much: the variances of what blurs one after another add up, a triangle's is support^2 / 6, that of n samples' mean
+// (n^2 - 1) / 12. Samples of chroma that are not spread over their pixels have yet to be blurred, on the average of their
+// pixels by 3/16 of sub^2.
 func (a axis) filter() filter {
 	f := filter{axis: a, sample: 2 * int64(a.n) * int64(a.sub), from: a.lo / a.sub}
-	f.support = max(2*int64(a.hi-a.lo), f.sample)
+	// The squares of lengths in the unit. No product is fused with a sum, so that machines agree.
+	span, unit := float64(a.hi-a.lo), 4*float64(a.n)*float64(a.n)
+	square := float64(4*span*span) - float64(unit*float64(a.sub*a.sub-a.stored*a.stored)/2)
+	if a.stored > 1 {
+		square += float64(unit * float64(18*a.stored*a.stored) / 16)
+	}
+	f.support = max(int64(math.Sqrt(max(square, 0))), f.sample)
 	to := (a.hi + a.sub - 1) / a.sub
 	f.taps = int(min((2*f.support+f.sample-1)/f.sample, int64(to-f.from)))
 	f.last = to - f.taps
@@ -188,19 +205,21 @@ func (f *filter) first(out int) int {
 // inputs are the samples that the wanted outputs are made of.
 func (f *filter) inputs() (lo, hi int) { return f.first(f.out0), f.first(f.out1-1) + f.taps }
 
-// reach is the region of the stored picture that a resize reads, from planes whose samples stand for up to coarsest pixels.
-func (g geometry) reach(coarsest image.Point) image.Rectangle {
-	side := func(axis func(sub int) axis, coarsest int) (lo, hi int) {
-		lo = math.MaxInt
-		for sub := 1; sub == 1 || sub*g.scale <= coarsest; sub++ {
-			f := axis(sub).filter()
-			from, to := f.inputs()
-			lo, hi = min(lo, from*sub*g.scale), max(hi, to*sub*g.scale)
+// reach is the region of the stored picture that a resize reads, where chroma is decoded in full size or at the scale.
+func (g geometry) reach() image.Rectangle {
+	side := func(axis func(sub, stored int) axis, coarsest int) (lo, hi int) {
+		luma := axis(1, 1).filter()
+		lo, hi = luma.inputs()
+		lo, hi = lo*luma.sub, hi*luma.sub
+		for sub := 1; coarsest > 1 && sub*g.scale <= max(coarsest, g.scale); sub++ {
+			chroma := axis(sub, coarsest).filter()
+			from, to := chroma.inputs()
+			lo, hi = min(lo, from*chroma.sub), max(hi, to*chroma.sub)
 		}
 		return lo, hi
 	}
-	x0, x1 := side(g.axisX, coarsest.X)
-	y0, y1 := side(g.axisY, coarsest.Y)
+	x0, x1 := side(g.axisX, g.chroma.X)
+	y0, y1 := side(g.axisY, g.chroma.Y)
 	return image.Rect(x0, y0, x1, y1)
 }
 
