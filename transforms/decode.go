@@ -2,6 +2,7 @@ package transforms
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"image"
 	"image/gif"
@@ -27,6 +28,7 @@ func Decode(data []byte, lim Limits) (*Image, error) {
 		return nil, err
 	}
 	m := FromImage(src)
+	h.profile.apply(m)
 	m.Orientation = h.Orientation
 	return m, nil
 }
@@ -43,12 +45,19 @@ func decode(data []byte, lim Limits) (src image.Image, h Header, err error) {
 			src, err = nil, reject(ReasonDecoderPanic, "%s: %v", f, p)
 		}
 	}()
+	h.profile = profileOf(f, data)
 	if f == formatWebP {
 		if data, err = stillWebP(data); err != nil {
 			return nil, Header{}, err
 		}
 	}
-	r := bytes.NewReader(data)
+	ctx := context.Background()
+	if lim.Time > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, lim.Time)
+		defer stop()
+	}
+	r := &timedReader{bytes.NewReader(data), ctx}
 	switch f {
 	case formatJPEG:
 		src, err = jpeg.Decode(r)
@@ -63,6 +72,9 @@ func decode(data []byte, lim Limits) (src image.Image, h Header, err error) {
 	case formatTIFF:
 		src, err = tiff.Decode(r)
 	}
+	if err != nil && ctx.Err() != nil {
+		return nil, Header{}, reject(ReasonDecodeTimeout, "%s of %d x %d pixels is not decoded in %v", f, h.W, h.H, lim.Time)
+	}
 	if err != nil {
 		return nil, Header{}, classify(f, err)
 	}
@@ -72,6 +84,27 @@ func decode(data []byte, lim Limits) (src image.Image, h Header, err error) {
 	}
 	h.W, h.H = b.Dx(), b.Dy() // a GIF's first frame may be smaller than its screen
 	return src, h, nil
+}
+
+// timedReader reads a file until its time is over. Decoders that cannot be stopped stop at an error of their reader.
+type timedReader struct {
+	file *bytes.Reader
+	ctx  context.Context
+}
+
+func (r *timedReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.file.Read(p)
+}
+
+// ReadAt saves the decoder of TIFF a copy of the file.
+func (r *timedReader) ReadAt(p []byte, at int64) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.file.ReadAt(p, at)
 }
 
 // classify finds the reason in a decoder's error. Only some of them have types.

@@ -255,7 +255,9 @@ func (l List) Picture(data []byte, key Key, lim Limits) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.run(newView(src, h.Orientation), key)
+	v := newView(src, h.Orientation)
+	v.profile = h.profile
+	return l.run(v, key)
 }
 
 // Apply runs all steps but normalise on a picture, which it leaves as it is.

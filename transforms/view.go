@@ -18,6 +18,7 @@ type view struct {
 	to          image.Point     // what window is resized to; zero if it is not
 	cut         image.Rectangle // the part of the resized window that counts
 	owned       bool            // src is a *Image that may be written to
+	profile     *profile        // of src's colours; pixels converts them
 }
 
 func newView(src image.Image, orientation int) *view {
@@ -69,7 +70,7 @@ const maxResult = 50_000_000
 func (v *view) pixels() (*Image, error) {
 	w, h := v.size()
 	m, plain := v.src.(*Image)
-	if plain && v.to == (image.Point{}) && v.window == m.Bounds() && (!v.turned || v.orientation == 1) {
+	if plain && v.profile == nil && v.to == (image.Point{}) && v.window == m.Bounds() && (!v.turned || v.orientation == 1) {
 		return m, nil
 	}
 	if int64(w)*int64(h) > maxResult {
@@ -90,6 +91,7 @@ func (v *view) pixels() (*Image, error) {
 		window := unturn(v.window, orientation, source.Size()).Add(source.Min)
 		m = resample(v.src, window, to, unturn(v.cut, orientation, to))
 	}
+	v.profile.apply(m)
 	v.set(turnImage(m, orientation))
 	return v.src.(*Image), nil
 }
