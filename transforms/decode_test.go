@@ -71,6 +71,8 @@ func TestDecodeFormats(t *testing.T) {
 		{"animated.webp", "webp", 8, "the first frame"},
 		{"animated-alpha.webp", "webp", 8, "the first frame, with transparency"},
 		{"animated.gif", "gif", 6, "the first frame; the second is upside down"},
+		{"animated.png", "png", 0, "the first frame"},
+		{"animated-default.png", "png", 0, "the picture before the animation"},
 	} {
 		t.Run(test.file, func(t *testing.T) {
 			data := read(t, test.file)
@@ -267,6 +269,9 @@ func TestDecodeRejects(t *testing.T) {
 	greedy := bytes.Clone(webp[:40]) // claims two gigabytes of which 40 bytes are there
 	binary.LittleEndian.PutUint32(greedy[4:], 0x7ffffff0)
 	binary.LittleEndian.PutUint32(greedy[16:], 0x7fffffe0)
+	wideWebP := bytes.Clone(webp)
+	binary.LittleEndian.PutUint16(wideWebP[26:], 8000)
+	binary.LittleEndian.PutUint16(wideWebP[28:], 6000)
 	wideBMP := read(t, "plain.bmp")
 	binary.LittleEndian.PutUint32(wideBMP[18:], 6000)
 	binary.LittleEndian.PutUint32(wideBMP[22:], 8000)
@@ -280,23 +285,7 @@ func TestDecodeRejects(t *testing.T) {
 		detail string
 	}{
 		{"no bytes", nil, lim, ReasonEmpty, ""},
-		{"text", []byte("not found\n"), lim, ReasonNotAnImage, "text"},
-		{"text that starts as BMP does", []byte("BMW makes cars, and some of them are quick"), lim, ReasonNotAnImage, "text"},
-		{"text of two-byte letters", []byte(strings.Repeat("ä", 900)), lim, ReasonNotAnImage, "text"},
-		{"zeros", make([]byte, 500), lim, ReasonNotAnImage, "unknown bytes"},
-		{"error page", []byte("\xef\xbb\xbf\n<!DOCTYPE HTML><html><body>404"), lim, ReasonHTML, ""},
-		{"page with a drawing in it", []byte("<html><svg></svg></html>"), lim, ReasonHTML, ""},
-		{"drawing", []byte(`<?xml version="1.0"?><!-- a --><svg xmlns="http://www.w3.org/2000/svg"/>`), lim, ReasonSVG, ""},
-		{"document", []byte("%PDF-1.7 ..."), lim, ReasonPDF, ""},
 		{"AVIF", read(t, "avif.avif"), lim, ReasonAVIF, ""},
-		{"AVIF by a compatible brand", []byte("\x00\x00\x00\x1cftypmif1\x00\x00\x00\x00mif1avif"), lim, ReasonAVIF, ""},
-		{"HEIC", []byte("\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic"), lim, ReasonHEIC, ""},
-		{"MP4", []byte("\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isommp42"), lim, ReasonVideo, ""},
-		{"WebM", []byte("\x1a\x45\xdf\xa3\x9f\x42\x86\x81"), lim, ReasonVideo, ""},
-		{"AVI", []byte("RIFF\x10\x00\x00\x00AVI LIST"), lim, ReasonVideo, ""},
-		{"JPEG XL", []byte("\xff\x0a\x00\x00"), lim, ReasonUnsupportedFormat, "JPEG XL"},
-		{"icon", []byte("\x00\x00\x01\x00\x01\x00"), lim, ReasonUnsupportedFormat, "Windows icon"},
-		{"archive", []byte("PK\x03\x04"), lim, ReasonNotAnImage, "zip archive"},
 		{"moving WebP without a frame", bytes.Replace(read(t, "animated.webp"), []byte("ANMF"), []byte("ANMX"), -1), lim, ReasonTruncated, "without a frame"},
 		{"bytes above the limit", small, Limits{Bytes: 100}, ReasonTooManyBytes, "the limit is 100"},
 		{"pixels above the limit", small, Limits{Pixels: 100}, ReasonTooManyPixels, "16 x 16 = 256 pixels"},
@@ -323,6 +312,7 @@ func TestDecodeRejects(t *testing.T) {
 		{"PNG with a broken check sum", bytes.Replace(read(t, "reference.png"), []byte("IDAT"), []byte("IDAQ"), 1), lim, ReasonCorrupt, "png"},
 		{"GIF of 65535 x 65535", wideGIF, lim, ReasonTooManyPixels, "65535"},
 		{"half a GIF", half(read(t, "animated.gif")), lim, ReasonTruncated, "gif"},
+		{"WebP far too short", wideWebP, lim, ReasonImplausible, "8000 x 6000"},
 		{"half a WebP", half(webp), lim, ReasonTruncated, "webp"},
 		{"WebP that claims two gigabytes", greedy, lim, ReasonTruncated, "webp"},
 		{"BMP that claims 48 megapixels", wideBMP, lim, ReasonTruncated, "bmp"},
@@ -393,6 +383,19 @@ func TestMemory(t *testing.T) {
 				t.Errorf("took %d bytes, the header said %d", took, header.Memory)
 			}
 		})
+	}
+}
+
+// TestTimeLimit lets no time pass, which every decoder has to notice.
+func TestTimeLimit(t *testing.T) {
+	lim := DefaultLimits()
+	lim.Time = 1
+	for _, file := range []string{"420.jpg", "progressive.jpg", "reference.png", "animated.gif", "lossy.webp", "lossless.webp", "animated-alpha.webp",
+		"plain.bmp", "plain.tiff", "lzw.tiff", "deflate.tiff"} {
+		var e *Error
+		if _, err := Decode(read(t, file), lim); !errors.As(err, &e) || e.Reason != ReasonDecodeTimeout || !e.Temporary() {
+			t.Errorf("%s: error %v, want a timeout", file, err)
+		}
 	}
 }
 
