@@ -28,7 +28,7 @@ func Decode(data []byte, lim Limits) (*Image, error) {
 		return nil, err
 	}
 	m := FromImage(src)
-	h.profile.apply(m)
+	h.profile.apply(m.Pix)
 	m.Orientation = h.Orientation
 	return m, nil
 }

@@ -26,15 +26,15 @@ const (
 	unitLight = 1 << lightBits
 )
 
-// apply converts a picture in place.
-func (p *profile) apply(m *Image) {
+// apply converts pixels of three bytes in place.
+func (p *profile) apply(rgb []uint8) {
 	if p == nil {
 		return
 	}
 	code, m0, m1, m2 := codesOfLight(), p.matrix[0], p.matrix[1], p.matrix[2]
 	at := func(v int32) uint8 { return code[min(max(v>>lightBits, 0), unitLight)] }
-	for i := 0; i+3 <= len(m.Pix); i += 3 {
-		pixel := m.Pix[i : i+3 : i+3]
+	for i := 0; i+3 <= len(rgb); i += 3 {
+		pixel := rgb[i : i+3 : i+3]
 		r, g, b := p.light[0][pixel[0]], p.light[1][pixel[1]], p.light[2][pixel[2]]
 		pixel[0] = at(m0[0]*r + m0[1]*g + m0[2]*b + unitLight/2)
 		pixel[1] = at(m1[0]*r + m1[1]*g + m1[2]*b + unitLight/2)
@@ -276,10 +276,10 @@ func fixed(b []byte) float64 { return float64(int32(binary.BigEndian.Uint32(b)))
 func (p *profile) isSRGB() bool {
 	const tolerance = 2
 	before := someColours()
-	after := Image{Pix: bytes.Clone(before)}
-	p.apply(&after)
+	after := bytes.Clone(before)
+	p.apply(after)
 	for i, v := range before {
-		if d := int(v) - int(after.Pix[i]); d < -tolerance || d > tolerance {
+		if d := int(v) - int(after[i]); d < -tolerance || d > tolerance {
 			return false
 		}
 	}

@@ -46,7 +46,7 @@ func TestProfiles(t *testing.T) {
 		}
 		for i, from := range c.From {
 			m := Image{W: 1, H: 1, Pix: []uint8{uint8(from[0]), uint8(from[1]), uint8(from[2])}}
-			p.apply(&m)
+			p.apply(m.Pix)
 			for k, want := range c.To[i] {
 				if d := int(m.Pix[k]) - want; d < -1 || d > 1 {
 					t.Errorf("%s: %v became %v, LittleCMS says %v", c.Name, from, m.Pix, c.To[i])
@@ -56,7 +56,7 @@ func TestProfiles(t *testing.T) {
 		}
 		for grey := range 256 { // one curve for all channels: what is grey stays grey
 			m := Image{W: 1, H: 1, Pix: []uint8{uint8(grey), uint8(grey), uint8(grey)}}
-			if p.apply(&m); m.Pix[0] != m.Pix[1] || m.Pix[0] != m.Pix[2] {
+			if p.apply(m.Pix); m.Pix[0] != m.Pix[1] || m.Pix[0] != m.Pix[2] {
 				t.Errorf("%s: grey %d became %v", c.Name, grey, m.Pix)
 			}
 		}
@@ -71,7 +71,7 @@ func TestEmbeddedProfiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain := Image{W: want.W, H: want.H, Pix: slices.Clone(want.Pix)}
-	parseICC(icc).apply(want)
+	parseICC(icc).apply(want.Pix)
 	if _, mean := difference(t, want, &plain); mean < 3 {
 		t.Fatalf("the profile changes the picture by %.2f: too little for a test", mean)
 	}
@@ -206,7 +206,7 @@ func BenchmarkProfile(b *testing.B) {
 	b.Run("apply", func(b *testing.B) {
 		p := parseICC(icc)
 		for b.Loop() {
-			p.apply(m)
+			p.apply(m.Pix)
 		}
 	})
 }

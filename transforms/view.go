@@ -91,7 +91,7 @@ func (v *view) pixels() (*Image, error) {
 		window := unturn(v.window, orientation, source.Size()).Add(source.Min)
 		m = resample(v.src, window, to, unturn(v.cut, orientation, to))
 	}
-	v.profile.apply(m)
+	v.profile.apply(m.Pix)
 	v.set(turnImage(m, orientation))
 	return v.src.(*Image), nil
 }

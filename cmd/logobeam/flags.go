@@ -51,6 +51,22 @@ func (p *precisionValue) Set(s string) error {
 	return nil
 }
 
+// limitFlags are the flags of the commands that decode photographs: what one of them may cost. A limit below 1 is wrong usage.
+func limitFlags(cmd *cobra.Command, lim *transforms.Limits) {
+	*lim = transforms.DefaultLimits()
+	f := cmd.Flags()
+	f.Int64Var(&lim.Bytes, "max-bytes", lim.Bytes, "largest file to read")
+	f.Int64Var(&lim.Pixels, "max-pixels", lim.Pixels, "largest photograph to decode, width x height")
+	f.Int64Var(&lim.Memory, "max-memory", lim.Memory, "bytes of memory that decoding one photograph may take, beside its file")
+	f.DurationVar(&lim.Time, "decode-timeout", lim.Time, "for decoding one photograph")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if lim.Bytes < 1 || lim.Pixels < 1 || lim.Memory < 1 || lim.Time < 1 {
+			return usagef("--max-bytes %d, --max-pixels %d, --max-memory %d, --decode-timeout %v: want more than 0 of each", lim.Bytes, lim.Pixels, lim.Memory, lim.Time)
+		}
+		return nil
+	}
+}
+
 // checkFolder wants the folder that a flag names to be there, before hours of work turn out to be for nothing. A flag that was
 // not given names none.
 func checkFolder(flag, dir string) error {
