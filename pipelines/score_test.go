@@ -536,3 +536,21 @@ func BenchmarkRow(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(n*b.N), "µs/row")
 }
+
+// A photograph that is not decoded in time is the one kind of reject of that stage that another try may change.
+func TestDecodeTimeout(t *testing.T) {
+	cfg := ScoreConfig{Listing: posts(t, 40), Model: newModel(t, 1), Out: filepath.Join(t.TempDir(), "out")}
+	cfg.Images.Limits.Time = 1
+	s := score(t, cfg)
+	if s.Scored > 0 {
+		t.Errorf("%d photographs were scored in no time", s.Scored)
+	}
+	for r, err := range scores.Rejects(cfg.Out) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(r.PostID, "post-") && (r.Reason != "decode-timeout" || !r.Retryable) {
+			t.Errorf("%+v: want a timeout that may be tried again", r)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"runtime"
 	"strings"
 
 	"golang.org/x/image/bmp"
@@ -39,6 +40,12 @@ func decode(data []byte, lim Limits) (src image.Image, h Header, err error) {
 	if err != nil {
 		return nil, Header{}, err
 	}
+	memory := h.Memory
+	defer func() {
+		if err != nil {
+			collect(memory)
+		}
+	}()
 	f := format(h.Format)
 	defer func() {
 		if p := recover(); p != nil {
@@ -84,6 +91,16 @@ func decode(data []byte, lim Limits) (src image.Image, h Header, err error) {
 	}
 	h.W, h.H = b.Dx(), b.Dy() // a GIF's first frame may be smaller than its screen
 	return src, h, nil
+}
+
+// collect gives the memory of a picture back once it has been decoded, if it was much: where the next one begins before the
+// collector comes around, two of them would be there at a time, of which limits and semaphores know one. It takes some
+// milliseconds, and decoding a picture of that size takes a hundred.
+func collect(memory int64) {
+	const much = 32 << 20
+	if memory > much {
+		runtime.GC()
+	}
 }
 
 // timedReader reads a file until its time is over. Decoders that cannot be stopped stop at an error of their reader.

@@ -255,6 +255,7 @@ func (l List) Picture(data []byte, key Key, lim Limits) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer collect(h.Memory)
 	v := newView(src, h.Orientation)
 	v.profile = h.profile
 	return l.run(v, key)
