@@ -11,6 +11,7 @@ import (
 	"image/gif"
 	"image/jpeg"
 	"image/png"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -443,6 +444,35 @@ func FuzzDecode(f *testing.F) {
 			if h, err := Inspect(data, lim); err != nil || h.W < 1 || h.H < 1 || h.Memory < int64(h.W)*int64(h.H) {
 				t.Fatalf("decoded, yet its header is %+v, %v", h, err)
 			}
+		}
+	})
+}
+
+// FuzzMemory holds Header.Memory to what decoders allocate, of TIFF above all, whose parts are inflated one by one.
+func FuzzMemory(f *testing.F) {
+	for _, file := range []string{"plain.tiff", "lzw.tiff", "deflate.tiff", "orient6.tiff", "animated.gif", "palette.png", "grey16.png", "lossy.webp", "lossless.webp", "plain.bmp"} {
+		f.Add(read(f, file))
+	}
+	c := newCorpus(f, 3)
+	for i := range 10 {
+		r := rand.New(rand.NewPCG(3, uint64(i)))
+		if data := c.tiff(r); len(data) < 100_000 {
+			f.Add(data)
+		}
+	}
+	lim := Limits{Bytes: 1 << 20, Pixels: 1 << 20, Memory: 64 << 20}
+	list := List{Orient{}, Resize{Short: 10}, CenterCrop{Size: 8}}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		h, err := Inspect(data, lim)
+		if err != nil {
+			return
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		list.Picture(data, Key{Epoch: -1}, lim)
+		runtime.ReadMemStats(&after)
+		if took, slack := int64(after.TotalAlloc-before.TotalAlloc), int64(4<<20); took > h.Memory+slack {
+			t.Fatalf("a %s of %d bytes and %d x %d pixels took %d bytes, the header said %d", h.Format, len(data), h.W, h.H, took, h.Memory)
 		}
 	})
 }
