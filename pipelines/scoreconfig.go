@@ -106,12 +106,17 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 
 // describe is what tells the run from those with other results.
 func (cfg ScoreConfig) describe(chunks []listing.Chunk, modelHash string, precision model.Precision) scores.Run {
+	truncated := "reject"
+	if cfg.Images.Limits.Truncated {
+		truncated = "score"
+	}
 	run := scores.Run{Listing: cfg.Listing, ListingHash: listing.Hash(chunks), Model: cmp.Or(cfg.Model, "built-in"), ModelHash: modelHash, Options: map[string]string{
 		"root":       cfg.Images.Root,
 		"precision":  string(precision),
 		"chunk-rows": strconv.Itoa(cfg.Options.ChunkRows),
 		"max-bytes":  strconv.FormatInt(cfg.Images.Limits.Bytes, 10),
 		"max-pixels": strconv.FormatInt(cfg.Images.Limits.Pixels, 10),
+		"truncated":  truncated,
 		"max-memory": strconv.FormatInt(cfg.Images.Limits.Memory, 10),
 	}}
 	for _, c := range chunks {

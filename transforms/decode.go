@@ -6,7 +6,6 @@ import (
 	"errors"
 	"image"
 	"image/gif"
-	"image/jpeg"
 	"image/png"
 	"io"
 	"runtime"
@@ -15,6 +14,8 @@ import (
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
+
+	"github.com/logobeam/logobeam/transforms/jpeg"
 )
 
 // Decode turns the bytes of a JPEG, PNG, GIF, WebP, BMP or TIFF file into a picture, of an animation its first frame.
@@ -32,6 +33,30 @@ func Decode(data []byte, lim Limits) (*Image, error) {
 	h.profile.apply(m.Pix)
 	m.Orientation = h.Orientation
 	return m, nil
+}
+
+// open begins the way of a file through a list. Of a JPEG it reads the header alone.
+func open(data []byte, lim Limits) (*view, error) {
+	if f, _ := sniff(data); f == formatJPEG {
+		h, err := Inspect(data, lim)
+		if err != nil {
+			return nil, err
+		}
+		c, err := jpeg.DecodeConfig(data)
+		if err != nil {
+			return nil, classify(f, err)
+		}
+		v := newView(&jpegFile{data, c, lim}, h.Orientation)
+		v.profile = profileOf(f, data)
+		return v, nil
+	}
+	src, h, err := decode(data, lim)
+	if err != nil {
+		return nil, err
+	}
+	v := newView(whole{src}, h.Orientation)
+	v.profile, v.memory = h.profile, h.Memory
+	return v, nil
 }
 
 // decode returns the picture as its decoder leaves it.
@@ -58,16 +83,14 @@ func decode(data []byte, lim Limits) (src image.Image, h Header, err error) {
 			return nil, Header{}, err
 		}
 	}
-	ctx := context.Background()
-	if lim.Time > 0 {
-		var stop context.CancelFunc
-		ctx, stop = context.WithTimeout(ctx, lim.Time)
-		defer stop()
-	}
+	ctx, stop := lim.deadline()
+	defer stop()
 	r := &timedReader{bytes.NewReader(data), ctx}
 	switch f {
 	case formatJPEG:
-		src, err = jpeg.Decode(r)
+		var whole jpeg.Result
+		whole, err = jpeg.Decode(data, jpeg.Options{Truncated: lim.Truncated, Context: ctx})
+		src = whole.Image
 	case formatPNG:
 		src, err = png.Decode(r)
 	case formatGIF:
@@ -80,7 +103,7 @@ func decode(data []byte, lim Limits) (src image.Image, h Header, err error) {
 		src, err = tiff.Decode(r)
 	}
 	if err != nil && ctx.Err() != nil {
-		return nil, Header{}, reject(ReasonDecodeTimeout, "%s of %d x %d pixels is not decoded in %v", f, h.W, h.H, lim.Time)
+		return nil, Header{}, lim.late(f)
 	}
 	if err != nil {
 		return nil, Header{}, classify(f, err)
@@ -101,6 +124,18 @@ func collect(memory int64) {
 	if memory > much {
 		runtime.GC()
 	}
+}
+
+// deadline is the time by which a picture has to be decoded that is begun now.
+func (l Limits) deadline() (context.Context, context.CancelFunc) {
+	if l.Time <= 0 {
+		return context.Background(), func() {}
+	}
+	return context.WithTimeout(context.Background(), l.Time)
+}
+
+func (l Limits) late(f format) *Error {
+	return reject(ReasonDecodeTimeout, "%s is not decoded in %v", f, l.Time)
 }
 
 // timedReader reads a file until its time is over. Decoders that cannot be stopped stop at an error of their reader.

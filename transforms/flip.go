@@ -27,17 +27,6 @@ func (s HorizontalFlip) apply(v *view, r *rand.Rand) error {
 	if r == nil || r.Float64() >= s.Probability {
 		return nil
 	}
-	m, err := v.writable()
-	if err != nil {
-		return err
-	}
-	for y := range m.H {
-		row := m.Pix[3*y*m.W : 3*(y+1)*m.W]
-		for i, j := 0, len(row)-3; i < j; i, j = i+3, j-3 {
-			row[i], row[j] = row[j], row[i]
-			row[i+1], row[j+1] = row[j+1], row[i+1]
-			row[i+2], row[j+2] = row[j+2], row[i+2]
-		}
-	}
+	v.flip()
 	return nil
 }

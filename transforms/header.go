@@ -5,13 +5,14 @@ import (
 	"encoding/binary"
 	"image"
 	"image/gif"
-	"image/jpeg"
 	"image/png"
 	"time"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
+
+	"github.com/logobeam/logobeam/transforms/jpeg"
 )
 
 // Limits bound what one picture may cost. A zero field means no limit of that kind, except that neither side may be
@@ -23,6 +24,8 @@ type Limits struct {
 	// Time is how long decoding may take. Decoders notice as they read on: a picture that is ready by then counts, and of a
 	// lossy WebP, which is read at once, the other limits alone bound the time.
 	Time time.Duration
+	// Truncated lets JPEGs pass that end too early, if half of their rows are there; the others are grey.
+	Truncated bool
 }
 
 // DefaultLimits lets through what people photograph (48-megapixel JPEG, 25-megapixel progressive JPEG, 27-megapixel
@@ -74,7 +77,9 @@ func Inspect(data []byte, lim Limits) (h Header, err error) {
 	r := bytes.NewReader(data)
 	switch f {
 	case formatJPEG:
-		c, err = jpeg.DecodeConfig(r)
+		var j jpeg.Config
+		j, err = jpeg.DecodeConfig(data)
+		c.Width, c.Height = j.Width, j.Height
 	case formatPNG:
 		c, err = png.DecodeConfig(r)
 	case formatGIF:
@@ -122,7 +127,7 @@ func cost(f format, data []byte, w, h int64) (int64, error) {
 	}
 	switch f {
 	case formatJPEG:
-		return costJPEG(data, w, h)
+		return costJPEG(data)
 	case formatPNG:
 		depth, kind := int64(data[24]), data[25]
 		samples := map[byte]int64{2: 3, 4: 2, 6: 4}[kind]
@@ -175,55 +180,24 @@ func cost(f format, data []byte, w, h int64) (int64, error) {
 	return 0, nil
 }
 
-// costJPEG reads the frame header (ITU-T T.81, B.2.2).
-func costJPEG(data []byte, w, h int64) (int64, error) {
-	var frame []byte
-	var progressive bool
-	rest := walkJPEG(data, func(marker byte, segment []byte) bool {
-		if marker >= 0xc0 && marker <= 0xc2 {
-			frame, progressive = segment, marker == 0xc2
-		}
-		return frame == nil
-	})
-	if len(frame) < 6 || len(frame) < 6+3*int(frame[5]) || frame[5] == 0 {
-		return 0, reject(ReasonCorrupt, "jpeg without a frame header")
+// costJPEG is what decoding all of a JPEG takes, in full size. Lists that make small pictures take less.
+func costJPEG(data []byte) (int64, error) {
+	c, err := jpeg.DecodeConfig(data)
+	if err != nil {
+		return 0, classify(formatJPEG, err)
 	}
-	components := int64(frame[5])
-	var units, first int64 // blocks a minimum coded unit: of all components, of the first
-	for i := range components {
-		n := int64(frame[7+3*i]>>4) * int64(frame[7+3*i]&15)
-		units += n
-		if i == 0 {
-			first = max(n, 1)
-		}
-	}
-	if components == 1 {
-		units, first = 1, 1
-	}
-	pixels := (w + 31) &^ 31 * ((h + 15) &^ 15)
-	samples := pixels * units / first
-	// A block is a DC and an AC code of a bit each at the least; progressive files may leave the AC codes out.
-	least := w * h * units / first / 64 / 4
-	if progressive {
-		least /= 2
-	}
-	if size := int64(len(data)); size < least {
-		return 0, reject(ReasonImplausible, "jpeg of %d bytes claims %d x %d pixels, which take %d bytes at the least", size, w, h, least)
+	if size, least := int64(len(data)), c.MinSize(); size < least {
+		return 0, reject(ReasonImplausible, "jpeg of %d bytes claims %d x %d pixels, which take %d bytes at the least", size, c.Width, c.Height, least)
 	}
 	// Each scan of a progressive file visits every block, even where it says nothing about them.
 	const maxScans = 64
-	if n := bytes.Count(rest, []byte{0xff, 0xda}); progressive && n > maxScans {
+	rest := walkJPEG(data, func(byte, []byte) bool { return true })
+	if n := bytes.Count(rest, []byte{0xff, 0xda}); c.Progressive && n > maxScans {
 		return 0, reject(ReasonImplausible, "progressive jpeg of %d scans, the limit is %d", n, maxScans)
 	}
-	memory := samples
-	if components == 4 || components == 3 && units == 3 { // CMYK or perhaps RGB: converted by the decoder, then by us
-		memory += 7 * w * h
-	}
-	if progressive { // coefficients of 4 bytes
-		memory = max(memory, 5*samples)
-		if components == 4 {
-			memory = 5*samples + 4*w*h
-		}
+	memory := c.Memory(jpeg.Options{})
+	if c.Color != jpeg.Gray && c.Color != jpeg.YCbCr { // our own copy, which is resized
+		memory += 3 * int64(c.Width) * int64(c.Height)
 	}
 	return memory, nil
 }

@@ -237,12 +237,15 @@ func (l List) Tensor(data []byte, key Key, lim Limits, dst []float32) error {
 	if w, h := l.Size(); len(dst) != 3*w*h {
 		return fmt.Errorf("transforms: dst has %d numbers, a picture of %d x %d has %d", len(dst), w, h, 3*w*h)
 	}
-	m, err := l.Picture(data, key, lim)
+	v, err := open(data, lim)
 	if err != nil {
 		return err
 	}
-	l[len(l)-1].(Normalise).tensor(dst, m.Pix)
-	return nil
+	defer collect(v.memory)
+	if err := l.run(v, key); err != nil {
+		return err
+	}
+	return v.tensor(dst, l[len(l)-1].(Normalise))
 }
 
 // Picture runs all steps but normalise on a file: what the network sees, for people to look at. The list need not pass
@@ -251,14 +254,15 @@ func (l List) Picture(data []byte, key Key, lim Limits) (*Image, error) {
 	if err := l.check(); err != nil {
 		return nil, err
 	}
-	src, h, err := decode(data, lim)
+	v, err := open(data, lim)
 	if err != nil {
 		return nil, err
 	}
-	defer collect(h.Memory)
-	v := newView(src, h.Orientation)
-	v.profile = h.profile
-	return l.run(v, key)
+	defer collect(v.memory)
+	if err := l.run(v, key); err != nil {
+		return nil, err
+	}
+	return v.pixels()
 }
 
 // Apply runs all steps but normalise on a picture, which it leaves as it is.
@@ -266,16 +270,20 @@ func (l List) Apply(m *Image, key Key) (*Image, error) {
 	if err := l.check(); err != nil {
 		return nil, err
 	}
-	return l.run(newView(m, min(max(m.Orientation, 1), 8)), key)
-}
-
-func (l List) run(v *view, key Key) (*Image, error) {
-	for i, s := range l {
-		if err := s.apply(v, key.random(i)); err != nil {
-			return nil, fmt.Errorf("transform %d: %s: %w", i+1, s.Name(), err)
-		}
+	v := newView(whole{m}, min(max(m.Orientation, 1), 8))
+	if err := l.run(v, key); err != nil {
+		return nil, err
 	}
 	return v.pixels()
+}
+
+func (l List) run(v *view, key Key) error {
+	for i, s := range l {
+		if err := s.apply(v, key.random(i)); err != nil {
+			return fmt.Errorf("transform %d: %s: %w", i+1, s.Name(), err)
+		}
+	}
+	return nil
 }
 
 var _ image.Image = (*Image)(nil)

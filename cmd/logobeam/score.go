@@ -149,6 +149,7 @@ func rejections() []rejection {
 		string(transforms.ReasonTooManyBytes):  "--max-bytes",
 		string(transforms.ReasonTooManyPixels): "--max-pixels",
 		string(transforms.ReasonTooMuchMemory): "--max-memory",
+		string(transforms.ReasonTruncated):     "--truncated",
 		string(transforms.ReasonDecodeTimeout): "--decode-timeout",
 	}
 	all := []rejection{{"listing", pipelines.ReasonMalformed, "the row breaks the rules of the listing's format", ""}}

@@ -1,0 +1,71 @@
+package transforms
+
+import (
+	"image"
+	"sync"
+
+	"github.com/logobeam/logobeam/transforms/jpeg"
+)
+
+// jpegFile is the source of a JPEG's pixels. It is decoded when it is known what is needed: a part, at a scale that leaves
+// the resize as many samples as it makes at the least.
+type jpegFile struct {
+	data   []byte
+	config jpeg.Config
+	lim    Limits
+}
+
+func (f *jpegFile) Size() image.Point { return image.Pt(f.config.Width, f.config.Height) }
+
+func (f *jpegFile) draw(g geometry, use func(src image.Image, g geometry)) error {
+	g.scale = 1
+	region := g.window
+	if g.to != (image.Point{}) {
+		for g.scale < 8 && g.window.Dx() >= 2*g.scale*g.to.X && g.window.Dy() >= 2*g.scale*g.to.Y {
+			g.scale *= 2
+		}
+		region = g.reach(f.subsampling())
+	}
+	ctx, stop := f.lim.deadline()
+	defer stop()
+	o := jpeg.Options{Scale: g.scale, Region: region, Truncated: f.lim.Truncated, Context: ctx}
+	d := jpegDecoders.Get().(*jpeg.Decoder)
+	m, err := decodeJPEG(d, f.data, o)
+	if err == nil {
+		use(m, g)
+	}
+	// A decoder keeps its memory. Those of large pictures are left to the garbage collector.
+	if memory := f.config.Memory(o); err == nil && memory < 16<<20 {
+		jpegDecoders.Put(d)
+	} else {
+		collect(memory)
+	}
+	if err != nil && ctx.Err() != nil {
+		return f.lim.late(formatJPEG)
+	}
+	return err
+}
+
+var jpegDecoders = sync.Pool{New: func() any { return new(jpeg.Decoder) }}
+
+func decodeJPEG(d *jpeg.Decoder, data []byte, o jpeg.Options) (m image.Image, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			m, err = nil, reject(ReasonDecoderPanic, "%s: %v", formatJPEG, p)
+		}
+	}()
+	r, err := d.Decode(data, o)
+	if err != nil {
+		return nil, classify(formatJPEG, err)
+	}
+	return r.Image, nil
+}
+
+// subsampling is how many pixels, along each side, the coarsest plane of the file has a sample for.
+func (f *jpegFile) subsampling() image.Point {
+	c, most, least := f.config, image.Pt(1, 1), image.Pt(4, 4)
+	for _, s := range c.Sampling[:c.Components] {
+		most, least = image.Pt(max(most.X, s[0]), max(most.Y, s[1])), image.Pt(min(least.X, s[0]), min(least.Y, s[1]))
+	}
+	return image.Pt((most.X+least.X-1)/least.X, (most.Y+least.Y-1)/least.Y)
+}
