@@ -436,6 +436,8 @@ func TestRefused(t *testing.T) {
 		{"another listing", func(c *ScoreConfig) { c.Listing = posts(t, 61) }, []string{"another run", "listing", "60 rows", "61 rows"}},
 		{"another model", func(c *ScoreConfig) { c.Model = newModel(t, 2) }, []string{"another run", "model"}},
 		{"another limit", func(c *ScoreConfig) { c.Images.Limits.Pixels = 100 }, []string{"another run", "max-pixels"}},
+		{"another limit of memory", func(c *ScoreConfig) { c.Images.Limits.Memory = 1e6 }, []string{"another run", "max-memory"}},
+		{"files that end too early", func(c *ScoreConfig) { c.Images.Limits.Truncated = true }, []string{"another run", "truncated"}},
 		{"other chunks", func(c *ScoreConfig) { c.Options.ChunkRows = 10 }, []string{"another run, of --chunk-rows 0 (now 10)"}},
 		{"somebody's folder", func(c *ScoreConfig) { c.Out = other }, []string{other, "choose another"}},
 		{"a file", func(c *ScoreConfig) { c.Out = noImage }, []string{noImage}},

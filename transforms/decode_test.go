@@ -387,15 +387,54 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// TestTruncated takes JPEGs of which half of the rows are there, if it is told to, and nothing else.
+func TestTruncated(t *testing.T) {
+	lim := DefaultLimits()
+	lim.Truncated = true
+	whole, cut := DefaultLimits(), func(file string, share int) []byte {
+		data := read(t, file)
+		return data[:len(data)*share/100]
+	}
+	list := List{Orient{}, Resize{Width: 24, Height: 16}}
+	for _, test := range []struct {
+		file  string
+		share int // of its bytes, in hundredths
+		lim   Limits
+		ok    bool
+	}{
+		{"444.jpg", 80, lim, true},
+		{"444.jpg", 80, whole, false},
+		{"444.jpg", 30, lim, false},
+		{"progressive.jpg", 90, lim, true},
+		{"progressive.jpg", 90, whole, false},
+		{"reference.png", 90, lim, false},
+		{"lossless.webp", 90, lim, false},
+	} {
+		data := cut(test.file, test.share)
+		_, err := Decode(data, test.lim)
+		_, listed := list.Picture(data, scoring, test.lim)
+		for _, err := range []error{err, listed} {
+			var e *Error
+			if test.ok && err != nil || !test.ok && (!errors.As(err, &e) || e.Reason != ReasonTruncated) {
+				t.Errorf("%d %% of %s, --truncated=score %v: error %v", test.share, test.file, test.lim.Truncated, err)
+			}
+		}
+	}
+}
+
 // TestTimeLimit lets no time pass, which every decoder has to notice.
 func TestTimeLimit(t *testing.T) {
 	lim := DefaultLimits()
 	lim.Time = 1
 	for _, file := range []string{"420.jpg", "progressive.jpg", "reference.png", "animated.gif", "lossy.webp", "lossless.webp", "animated-alpha.webp",
 		"plain.bmp", "plain.tiff", "lzw.tiff", "deflate.tiff"} {
-		var e *Error
-		if _, err := Decode(read(t, file), lim); !errors.As(err, &e) || e.Reason != ReasonDecodeTimeout || !e.Temporary() {
-			t.Errorf("%s: error %v, want a timeout", file, err)
+		_, err := Decode(read(t, file), lim)
+		_, listed := List{Resize{Width: 3, Height: 2}}.Picture(read(t, file), scoring, lim)
+		for _, err := range []error{err, listed} {
+			var e *Error
+			if !errors.As(err, &e) || e.Reason != ReasonDecodeTimeout || !e.Temporary() {
+				t.Errorf("%s: error %v, want a timeout", file, err)
+			}
 		}
 	}
 }
