@@ -241,6 +241,7 @@ func (l List) Tensor(data []byte, key Key, lim Limits, dst []float32) error {
 	if err != nil {
 		return err
 	}
+	defer collect(v.memory)
 	if err := l.run(v, key); err != nil {
 		return err
 	}
@@ -257,6 +258,7 @@ func (l List) Picture(data []byte, key Key, lim Limits) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer collect(v.memory)
 	if err := l.run(v, key); err != nil {
 		return nil, err
 	}

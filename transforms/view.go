@@ -18,6 +18,8 @@ type view struct {
 	to          image.Point     // what window is resized to; zero if it is not
 	cut         image.Rectangle // the part of the resized window that counts
 	owned       bool            // src is a *Image that may be written to
+	profile     *profile        // of src's colours, which are converted last
+	memory      int64           // that src took and may still take
 }
 
 // source is where a view's pixels come from.
@@ -99,7 +101,7 @@ const maxResult = 50_000_000
 
 // done is the view's picture if nothing is left to do.
 func (v *view) done() *Image {
-	if w, ok := v.src.(whole); ok && v.to == (image.Point{}) && v.turn == (turn{}) {
+	if w, ok := v.src.(whole); ok && v.profile == nil && v.to == (image.Point{}) && v.turn == (turn{}) {
 		if m, ok := w.Image.(*Image); ok && v.window == m.Bounds() {
 			return m
 		}
@@ -129,6 +131,7 @@ func (v *view) pixels() (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.profile.apply(m.Pix)
 	v.set(m)
 	return m, nil
 }
@@ -145,7 +148,10 @@ func (v *view) tensor(dst []float32, s Normalise) error {
 	}
 	return v.src.draw(v.geometry(), func(src image.Image, g geometry) {
 		width := 3 * g.cut.Dx()
-		resample(src, g, func(y int, rgb []uint8) { normalise(dst[y*width:], rgb, to) })
+		resample(src, g, func(y int, rgb []uint8) {
+			v.profile.apply(rgb)
+			normalise(dst[y*width:], rgb, to)
+		})
 	})
 }
 

@@ -23,6 +23,7 @@ type showFlags struct {
 	out, image, label, steps, scored, model, root string
 	rows, columns, size, epoch                    int
 	seed                                          uint64
+	limits                                        transforms.Limits
 }
 
 func newShow() *cobra.Command {
@@ -65,6 +66,7 @@ PNG: as they are, or after transforms, so that one sees what the network sees.`,
 	f.Uint64Var(&o.seed, "seed", 1, "seed of random transforms, as train's")
 	f.StringVar(&o.root, "root", "", "folder that paths are relative to (default the listing's)")
 	modelFlag(cmd, &o.model)
+	limitFlags(cmd, &o.limits)
 	return cmd
 }
 
@@ -92,7 +94,7 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 	if root == "" {
 		root = filepath.Dir(path)
 	}
-	fetcher, err := fetch.New(fetch.Config{Root: root})
+	fetcher, err := fetch.New(fetch.Config{Root: root, MaxBytes: o.limits.Bytes})
 	if err != nil {
 		return err
 	}
@@ -168,7 +170,7 @@ func (o *showFlags) picture(ctx context.Context, f *fetch.Fetcher, list transfor
 	if err != nil {
 		return nil, err
 	}
-	m, err := list.Picture(data, transforms.Key{Seed: o.seed, Epoch: o.epoch, Image: row.Key()}, transforms.DefaultLimits())
+	m, err := list.Picture(data, transforms.Key{Seed: o.seed, Epoch: o.epoch, Image: row.Key()}, o.limits)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", fetch.Redact(row.Image), err)
 	}

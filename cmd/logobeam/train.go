@@ -31,6 +31,7 @@ type trainFlags struct {
 	asJSON, skipTest bool
 	description      string
 	sources          []string
+	limits           transforms.Limits
 }
 
 const (
@@ -118,6 +119,7 @@ does not change the weights either.`,
 	f.BoolVar(&cfg.Freeze, "freeze", cfg.Freeze, "train the last layer alone")
 	f.StringVar(&cfg.Best, "best", cfg.Best, "what makes an epoch the best on validation: macro-f1 or accuracy")
 	f.BoolVar(&cfg.Resume, "resume", false, "go on with an interrupted run")
+	limitFlags(cmd, &o.limits)
 	for name, value := range fineTuning() {
 		l := f.Lookup(name)
 		l.DefValue = value + ", or " + l.DefValue + " with --init none"
@@ -315,7 +317,7 @@ func (o *trainFlags) data(dir string, classes []string, scoring, training transf
 				continue
 			}
 		}
-		set, err := corpus.Open(path, corpus.Options{Classes: classes, Training: training, Scoring: scoring, Seed: cfg.Seed})
+		set, err := corpus.Open(path, corpus.Options{Classes: classes, Training: training, Scoring: scoring, Seed: cfg.Seed, Limits: o.limits})
 		if err != nil {
 			return d, nil, err
 		}
