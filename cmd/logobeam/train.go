@@ -114,6 +114,8 @@ does not change the weights either.`,
 	f.IntVar(&cfg.StepEpochs, "step-epochs", cfg.StepEpochs, "epochs between two falls of the step schedule")
 	f.Float64Var(&cfg.StepFactor, "step-factor", cfg.StepFactor, "what the step schedule multiplies by")
 	f.Float64Var(&cfg.LabelSmoothing, "label-smoothing", cfg.LabelSmoothing, "share of a label spread over all classes")
+	f.Float64Var(&cfg.Mixup, "mixup", cfg.Mixup, "mix pairs of photographs: alpha of mixup, as 0.2 (default none)")
+	f.Float64Var(&cfg.Cutmix, "cutmix", cfg.Cutmix, "exchange rectangles of pairs of photographs: alpha of CutMix, as 1 (default none)")
 	f.StringVar(&cfg.Balance, "balance", cfg.Balance, "how often a class is drawn: none (as it occurs), sqrt, full (all alike)")
 	f.BoolVar(&cfg.Freeze, "freeze", cfg.Freeze, "train the last layer alone")
 	f.StringVar(&cfg.Best, "best", cfg.Best, "what makes an epoch the best on validation: macro-f1 or accuracy")
