@@ -177,6 +177,9 @@ func parseStep(parameters map[string]json.RawMessage) (Step, error) {
 			}
 		}
 		if err := json.Unmarshal(value, field.Addr().Interface()); err != nil || string(value) == "null" {
+			if field.Kind() == reflect.Array { // of numbers, so what is wrong is that they are fractions
+				return nil, fmt.Errorf("%s: %q wants whole numbers, found %.40s", name, key, value)
+			}
 			return nil, fmt.Errorf("%s: %q wants a number, found %.40s", name, key, value)
 		}
 	}
