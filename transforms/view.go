@@ -20,6 +20,7 @@ type view struct {
 	owned       bool            // src is a *Image that may be written to
 	profile     *profile        // of src's colours, which are converted last
 	memory      int64           // that src took and may still take
+	moved       *projection     // how the points move after all that; nil for not at all. List.run has it carried out
 }
 
 // source is where a view's pixels come from.
@@ -177,6 +178,37 @@ func (v *view) writable() (*Image, error) {
 // set replaces the picture.
 func (v *view) set(m *Image) {
 	*v = view{src: whole{m}, orientation: m.Orientation, window: m.Bounds(), owned: true}
+}
+
+// project notes that a step moves the picture's points, after what those before it moved.
+func (v *view) project(s projective, r *rand.Rand) error {
+	if r == nil {
+		return nil
+	}
+	w, h := v.size()
+	p := s.projection(w, h, r)
+	if p == still {
+		return nil
+	}
+	if v.moved != nil {
+		p = v.moved.times(p)
+	}
+	v.moved = &p
+	return nil
+}
+
+// move carries out what project noted.
+func (v *view) move() error {
+	if v.moved == nil {
+		return nil
+	}
+	p := *v.moved
+	m, err := v.pixels()
+	if err != nil {
+		return err
+	}
+	v.set(project(m, p))
+	return nil
 }
 
 // cropAt crops w x h pixels at the centre, or with r anywhere.

@@ -116,6 +116,17 @@ func prefixes(cidrs []string) ([]netip.Prefix, error) {
 	return nets, nil
 }
 
+// augmentation is the list for training that a flag names: light, strong, or a JSON file.
+func augmentation(name string, size int, mean, std [3]float64) (transforms.List, error) {
+	switch name {
+	case "light":
+		return transforms.DefaultTraining(size, mean, std), nil
+	case "strong":
+		return transforms.StrongTraining(size, mean, std), nil
+	}
+	return readList(name)
+}
+
 // readList reads the list of transforms in a JSON file.
 func readList(path string) (transforms.List, error) {
 	text, err := os.ReadFile(path)
