@@ -227,6 +227,11 @@ func (c *corpus) lie(r *rand.Rand) []byte {
 		if i := bytes.Index(data, []byte("VP8 ")); i > 0 && i+18 <= len(data) {
 			put16(data[i+14:], uint16(w)&0x3fff)
 			put16(data[i+16:], uint16(h)&0x3fff)
+			if r.IntN(2) == 0 { // and with as many bytes as it might take
+				data = append(data, make([]byte, r.IntN(300_000))...)
+				put32(data[i+4:], uint32(len(data)-i-8))
+				put32(data[4:], uint32(len(data)-8))
+			}
 		}
 		if i := bytes.Index(data, []byte("VP8L")); i > 0 && i+13 <= len(data) {
 			put32(data[i+9:], uint32(w-1)&0x3fff|uint32(h-1)&0x3fff<<14|binary.LittleEndian.Uint32(data[i+9:])&^(1<<28-1))
