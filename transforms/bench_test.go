@@ -35,11 +35,13 @@ func BenchmarkTraining(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for epoch := 0; b.Loop(); epoch++ {
-				out, err := c.list.Apply(m, Key{Epoch: epoch})
-				if err != nil {
+				v := newView(whole{m}, 1)
+				if err := c.list.run(v, Key{Epoch: epoch}); err != nil {
 					b.Fatal(err)
 				}
-				c.list[len(c.list)-1].(Normalise).tensor(dst, out.Pix)
+				if err := v.tensor(dst, c.list[len(c.list)-1].(Normalise)); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}
