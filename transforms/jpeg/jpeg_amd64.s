@@ -960,3 +960,224 @@ TEXT ·idct2x2AVX2(SB), NOSPLIT, $0-32
 	VPEXTRW   $0x02, X0, (AX)
 	VZEROUPPER
 	RET
+
+// func blockBMI2(r *byte, b *[64]int16, dc *uint32, ac *byte, order *[64]uint8, previous *int32) int
+// Requires: BMI2, CMOV
+TEXT ·blockBMI2(SB), NOSPLIT, $8-56
+	MOVQ r+0(FP), AX
+	MOVQ b+8(FP), CX
+	MOVQ order+32(FP), DX
+	MOVQ dc+16(FP), BX
+	MOVQ (AX), SI
+	MOVQ 8(AX), DI
+	MOVQ 16(AX), R8
+	LEAQ 40(AX)(R8*1), R8
+
+	// The DC coefficient.
+	// At least 56 bits.
+	MOVQ    (R8), R9
+	BSWAPQ  R9
+	SHRXQ   DI, R9, R9
+	ORQ     R9, SI
+	MOVL    $0x0000003f, R12
+	SUBL    DI, R12
+	SHRL    $0x03, R12
+	ADDQ    R12, R8
+	ORQ     $0x38, DI
+	MOVQ    SI, R9
+	SHRQ    $0x36, R9
+	MOVL    (BX)(R9*4), AX
+	TESTL   AX, AX
+	JZ      strange
+	MOVL    AX, R12
+	SHRL    $0x10, R12
+	SHLXQ   R12, SI, R9
+	SHRL    $0x08, R12
+	MOVQ    R9, R11
+	SARQ    $0x3f, R11
+	NOTQ    R11
+	XORQ    R11, R9
+	SHRQ    $0x01, R9
+	SHRXQ   R12, R9, R9
+	XORQ    R11, R9
+	SUBQ    R11, R9
+	SHLXQ   AX, SI, SI
+	MOVBQZX AL, AX
+	SUBQ    AX, DI
+	MOVQ    previous+40(FP), R12
+	ADDL    (R12), R9
+	MOVW    R9, (CX)
+	MOVL    R9, (SP)
+
+	// The others: up to two codes in a look, of which the second may begin the next block.
+	MOVQ ac+24(FP), BX
+	XORL R13, R13
+
+next:
+	// At least 56 bits.
+	MOVQ   (R8), R9
+	BSWAPQ R9
+	SHRXQ  DI, R9, R9
+	ORQ    R9, SI
+	MOVL   $0x0000003f, R12
+	SUBL   DI, R12
+	SHRL   $0x03, R12
+	ADDQ   R12, R8
+	ORQ    $0x38, DI
+	MOVQ   SI, R9
+	SHRQ   $0x36, R9
+	MOVQ   (BX)(R9*8), AX
+	TESTQ  AX, AX
+	JZ     long
+
+found:
+	SHLXQ   AX, SI, R14
+	MOVQ    AX, R12
+	SHRQ    $0x08, R12
+	SHLXQ   R12, SI, R15
+	SHRQ    $0x08, R12
+	SHLXQ   R12, SI, R9
+	SHRQ    $0x08, R12
+	MOVQ    R9, R11
+	SARQ    $0x3f, R11
+	NOTQ    R11
+	XORQ    R11, R9
+	SHRQ    $0x01, R9
+	SHRXQ   R12, R9, R9
+	XORQ    R11, R9
+	SUBQ    R11, R9
+	SHRQ    $0x08, R12
+	MOVQ    R15, R11
+	SARQ    $0x3f, R11
+	NOTQ    R11
+	XORQ    R11, R15
+	SHRQ    $0x01, R15
+	SHRXQ   R12, R15, R15
+	XORQ    R11, R15
+	SUBQ    R11, R15
+	SHRQ    $0x08, R12
+	MOVBQZX R12, R10
+	ADDQ    R13, R10
+	SHRQ    $0x08, R12
+	MOVBQZX R12, R12
+	ADDQ    R10, R12
+	CMPQ    R12, $0x3f
+	JGE     end
+	MOVBQZX AL, R11
+	SUBQ    R11, DI
+	MOVQ    R14, SI
+	MOVQ    R12, R13
+
+	// The second first: where there is none, both have one place.
+	MOVBQZX (DX)(R12*1), R12
+	MOVW    R15, (CX)(R12*2)
+	MOVBQZX (DX)(R10*1), R10
+	MOVW    R9, (CX)(R10*2)
+	MOVQ    SI, R9
+	SHRQ    $0x36, R9
+	MOVQ    (BX)(R9*8), AX
+	TESTQ   AX, AX
+	JZ      next
+	SHLXQ   AX, SI, R14
+	MOVQ    AX, R12
+	SHRQ    $0x08, R12
+	SHLXQ   R12, SI, R15
+	SHRQ    $0x08, R12
+	SHLXQ   R12, SI, R9
+	SHRQ    $0x08, R12
+	MOVQ    R9, R11
+	SARQ    $0x3f, R11
+	NOTQ    R11
+	XORQ    R11, R9
+	SHRQ    $0x01, R9
+	SHRXQ   R12, R9, R9
+	XORQ    R11, R9
+	SUBQ    R11, R9
+	SHRQ    $0x08, R12
+	MOVQ    R15, R11
+	SARQ    $0x3f, R11
+	NOTQ    R11
+	XORQ    R11, R15
+	SHRQ    $0x01, R15
+	SHRXQ   R12, R15, R15
+	XORQ    R11, R15
+	SUBQ    R11, R15
+	SHRQ    $0x08, R12
+	MOVBQZX R12, R10
+	ADDQ    R13, R10
+	SHRQ    $0x08, R12
+	MOVBQZX R12, R12
+	ADDQ    R10, R12
+	CMPQ    R12, $0x3f
+	JGE     end
+	MOVBQZX AL, R11
+	SUBQ    R11, DI
+	MOVQ    R14, SI
+	MOVQ    R12, R13
+
+	// The second first: where there is none, both have one place.
+	MOVBQZX (DX)(R12*1), R12
+	MOVW    R15, (CX)(R12*2)
+	MOVBQZX (DX)(R10*1), R10
+	MOVW    R9, (CX)(R10*2)
+	JMP     next
+
+long:
+	// A long code: its bits, less those of the first long one, are looked up.
+	MOVQ  SI, R9
+	SHRQ  $0x30, R9
+	SUBQ  16384(BX), R9
+	CMPQ  R9, $0x00000400
+	JCC   strange
+	MOVQ  8192(BX)(R9*8), AX
+	TESTQ AX, AX
+	JNZ   found
+
+strange:
+	// A code that these tables lack. Nothing has been changed but b.
+	MOVQ $-1, R9
+	MOVQ R9, ret+48(FP)
+	RET
+
+end:
+	// The first code ends the block: bits behind it are the next block's.
+	CMPQ    R10, $0x3f
+	JGE     first
+	MOVBQZX AL, R11
+	SUBQ    R11, DI
+	MOVQ    R14, SI
+	MOVBQZX (DX)(R10*1), R11
+	MOVW    R9, (CX)(R11*2)
+	CMPQ    R12, $0x00000080
+	JGE     save
+	MOVL    $0x0000003f, R10
+	CMPQ    R12, $0x3f
+	JNE     save
+	MOVW    R15, 126(CX)
+	JMP     save
+
+first:
+	SHRQ    $0x38, AX
+	SHLXQ   AX, SI, SI
+	SUBQ    AX, DI
+	CMPQ    R10, $0x00000080
+	CMOVQGE R13, R10
+	JGE     save
+	CMPQ    R10, $0x3f
+	MOVL    $0x0000003f, R10
+	JNE     save
+	MOVW    R9, 126(CX)
+
+save:
+	MOVQ r+0(FP), AX
+	MOVQ SI, (AX)
+	MOVQ DI, 8(AX)
+	LEAQ 40(AX), AX
+	SUBQ AX, R8
+	MOVQ r+0(FP), AX
+	MOVQ R8, 16(AX)
+	MOVQ previous+40(FP), AX
+	MOVL (SP), R9
+	MOVL R9, (AX)
+	MOVQ R10, ret+48(FP)
+	RET
