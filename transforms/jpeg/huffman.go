@@ -160,12 +160,21 @@ func (t *table) pair() *pairs {
 	}
 	clear(p.far[:])
 	p.first = uint64(t.limit[lookup])
-	for i := range p.far {
-		if acc := p.first + uint64(i); acc < 1<<16 {
-			if e := t.long(acc << 48); e != 0 {
-				p.far[i] = single(e)
+	code, symbol := t.limit[lookup], 16
+	for length := 1; length <= 16; length++ {
+		n := int(t.spec[length-1])
+		if length > lookup {
+			for _, s := range t.spec[symbol : symbol+n] {
+				e := single(t.entry(s, length))
+				from := code - t.limit[lookup]
+				to := from + 1<<(16-length)
+				for i := from; i < min(to, uint32(len(p.far))); i++ {
+					p.far[i] = e
+				}
+				code += 1 << (16 - length)
 			}
 		}
+		symbol += n
 	}
 	t.paired = true
 	return p

@@ -64,12 +64,18 @@ func idct(dst []byte, stride int, block, quant *[64]int16, nx, ny int) {
 }
 
 //go:noescape
-func blockBMI2(r *reader, b *[64]int16, dc *[1 << lookup]uint32, ac *pairs, order *[64]uint8, previous *int32) int
+func blockBMI2(r *reader, b *[64]int16, dc *[1 << lookup]uint32, ac *pairs, order *[256]uint8, previous *int32) int
+
+// order is zigzag, with the place of the DC coefficient for all that lies beyond a block.
+var order = func() (o [256]uint8) {
+	copy(o[:], zigzag[:])
+	return o
+}()
 
 // coefficients is coefficientsGeneric.
 func (r *reader) coefficients(b *[64]int16, dc, ac *table, previous *int32) int {
 	if useAVX2 {
-		if last := blockBMI2(r, b, &dc.fast, ac.pairs, &zigzag, previous); last >= 0 {
+		if last := blockBMI2(r, b, &dc.fast, ac.pairs, &order, previous); last >= 0 {
 			return last
 		}
 	}
