@@ -356,7 +356,7 @@ func psnr(a, b *Image) float64 {
 // TestDCT compares with the definition (T.81, A.3.3) in float64.
 func TestDCT(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var b, back block
+		var b, back dctBlock
 		for i := range b {
 			b[i] = int32(rapid.IntRange(-128, 127).Draw(t, "sample"))
 		}
@@ -395,7 +395,7 @@ func TestQuantiser(t *testing.T) {
 		for _, table := range []*[64]uint8{&lumaTable, &chromaTable} {
 			q := newQuantiser(table, quality)
 			for c := int32(-8300); c <= 8300; c += 7 {
-				b := block{}
+				b := dctBlock{}
 				for i := range b {
 					b[i] = c
 				}
