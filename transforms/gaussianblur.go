@@ -44,19 +44,27 @@ func (s GaussianBlur) apply(v *view, r *rand.Rand) error {
 // each.
 func (m *Image) blur(kernel []uint64) {
 	radius, stride := len(kernel)/2, 3*m.W
-	line := make([]uint8, stride+6*radius)       // a row with its outermost pixels repeated
-	tall := make([]uint8, (m.H+2*radius)*stride) // all rows with the outermost repeated
-	for y := range m.H + 2*radius {
-		row := m.Pix[min(max(y-radius, 0), m.H-1)*stride:][:stride]
+	line := make([]uint8, stride+6*radius) // a row with its outermost pixels repeated
+	for y := range m.H {
+		row := m.Pix[y*stride : (y+1)*stride]
 		copy(line[3*radius:], row)
 		for x := range radius {
 			copy(line[3*x:], row[:3])
-			copy(line[3*radius+stride+3*x:], row[stride-3:])
+			copy(line[3*(radius+m.W+x):], row[stride-3:])
 		}
-		weigh(tall[y*stride:(y+1)*stride], line, 3, kernel)
+		weigh(row, line, 3, kernel)
 	}
-	for y := range m.H {
-		weigh(m.Pix[y*stride:(y+1)*stride], tall[y*stride:], stride, kernel)
+	// Columns are taken so many at a time that a picture of one endless row needs little memory.
+	width := min(stride, 2048)
+	strip := make([]uint8, (m.H+2*radius)*width) // with the outermost pixels repeated
+	for x := 0; x < stride; x += width {
+		width := min(width, stride-x)
+		for y := range m.H + 2*radius {
+			copy(strip[y*width:(y+1)*width], m.Pix[min(max(y-radius, 0), m.H-1)*stride+x:])
+		}
+		for y := range m.H {
+			weigh(m.Pix[y*stride+x:][:width], strip[y*width:], width, kernel)
+		}
 	}
 }
 

@@ -54,12 +54,12 @@ func (s JPEG) apply(v *view, r *rand.Rand) error {
 
 // mcu is 16 x 16 pixels: four blocks of luma, from the upper left, and one of each chroma. Samples lie about zero.
 type mcu struct {
-	y      [4]square
-	cb, cr square
+	y      [4]dctBlock
+	cb, cr dctBlock
 }
 
-// square is 8 x 8 samples or coefficients, row by row.
-type square [64]int32
+// dctBlock is 8 x 8 samples or coefficients, row by row.
+type dctBlock [64]int32
 
 // read converts the pixels from (x, y) on. Those beyond the edges are as the outermost.
 func (u *mcu) read(m *Image, x, y int) {
@@ -110,7 +110,7 @@ func (u *mcu) write(m *Image, x, y int) {
 func clamp8(v int32) uint8 { return uint8(min(max(v, 0), 255)) }
 
 // code takes the samples to coefficients, rounds these to what a file would hold, and goes back.
-func (b *square) code(q *quantiser) {
+func (b *dctBlock) code(q *quantiser) {
 	b.forward()
 	q.round(b)
 	b.inverse()
@@ -136,7 +136,7 @@ func newQuantiser(table *[64]uint8, quality int) *quantiser {
 	return &q
 }
 
-func (q *quantiser) round(b *square) {
+func (q *quantiser) round(b *dctBlock) {
 	for i, c := range b {
 		size := max(c, -c) + 4*q.step[i]
 		n := int32(uint64(size) * q.divides[i] >> 32 * uint64(q.step[i])) // exact: sizes are below 2^15, steps below 2^11
@@ -161,14 +161,14 @@ const (
 )
 
 // forward leaves coefficients with 3 bits below the point.
-func (b *square) forward() {
-	var half square
+func (b *dctBlock) forward() {
+	var half dctBlock
 	forward(&half, b, 13-4) // 4 bits below the point
 	forward(b, &half, 13+1)
 }
 
-// forward transforms the rows of src and turns them to columns of dst, so that doing it twice transforms a square.
-func forward(dst, src *square, shift uint) {
+// forward transforms the rows of src and turns them to columns of dst, so that doing it twice transforms a block.
+func forward(dst, src *dctBlock, shift uint) {
 	half := int32(1) << (shift & 31) >> 1
 	for i := range 8 {
 		v := (*[8]int32)(src[8*i:])
@@ -187,13 +187,13 @@ func forward(dst, src *square, shift uint) {
 }
 
 // inverse takes whole coefficients.
-func (b *square) inverse() {
-	var half square
+func (b *dctBlock) inverse() {
+	var half dctBlock
 	inverse(&half, b, 13-4) // 4 bits below the point
 	inverse(b, &half, 13+4)
 }
 
-func inverse(dst, src *square, shift uint) {
+func inverse(dst, src *dctBlock, shift uint) {
 	half := int32(1) << (shift & 31) >> 1
 	for i := range 8 {
 		v := (*[8]int32)(src[8*i:])

@@ -43,39 +43,43 @@ const fill = 128
 func project(m *Image, p projection) *Image {
 	framed, stride := frame(m)
 	out := NewImage(m.W, m.H)
-	places := make([]uint64, m.W)
+	dst := out.Pix
+	var places [256]uint64
 	for y := range m.H {
-		p.row(places, y, m.W, m.H)
-		dst := out.Pix[3*y*m.W:]
-		for x, place := range places {
-			px, py := place&0xffffffff, place>>32
-			at := int(py>>6)*stride + 3*int(px>>6)
-			upper, lower := binary.LittleEndian.Uint64(framed[at:]), binary.LittleEndian.Uint64(framed[at+stride:]) // two pixels each
-			// Channels lie 21 bits apart: 8 for a sample and 6 for either weight leave one.
-			right, below := px&63, py&63
-			sum := (lanes(upper)*(64-right)+lanes(upper>>24)*right)*(64-below) + (lanes(lower)*(64-right)+lanes(lower>>24)*right)*below
-			sum += 1<<11 | 1<<(11+21) | 1<<(11+42)
-			d := dst[3*x : 3*x+3 : 3*x+3]
-			d[0], d[1], d[2] = uint8(sum>>12), uint8(sum>>(12+21)), uint8(sum>>(12+42))
+		for x := 0; x < m.W; x += len(places) {
+			part := places[:min(len(places), m.W-x)]
+			p.places(part, x, y, m.W, m.H)
+			for i, place := range part {
+				px, py := place&0xffffffff, place>>32
+				at := int(py>>6)*stride + 3*int(px>>6)
+				upper, lower := binary.LittleEndian.Uint64(framed[at:]), binary.LittleEndian.Uint64(framed[at+stride:]) // two pixels each
+				// Channels lie 21 bits apart: 8 for a sample and 6 for either weight leave one.
+				right, below := px&63, py&63
+				sum := (lanes(upper)*(64-right)+lanes(upper>>24)*right)*(64-below) + (lanes(lower)*(64-right)+lanes(lower>>24)*right)*below
+				sum += 1<<11 | 1<<(11+21) | 1<<(11+42)
+				d := dst[3*i : 3*i+3 : 3*i+3]
+				d[0], d[1], d[2] = uint8(sum>>12), uint8(sum>>(12+21)), uint8(sum>>(12+42))
+			}
+			dst = dst[3*len(part):]
 		}
 	}
 	return out
 }
 
-// row gives the places of the pixels of row y in a framed picture of w x h, in 64ths of a pixel from the centre of the
-// frame's corner: x in the lower half, y in the upper one. What lies outside is at that corner.
-func (p projection) row(places []uint64, y, w, h int) {
+// places gives where the pixels from (x, y) on along the row were in a framed picture of w x h, in 64ths of a pixel from the
+// centre of the frame's corner: x in the lower half, y in the upper one. What lies outside is at that corner.
+func (p projection) places(places []uint64, x, y, w, h int) {
 	cy := float64(y) + 0.5
 	u, v, t := float64(p[0][1]*cy)+p[0][2], float64(p[1][1]*cy)+p[1][2], float64(p[2][1]*cy)+p[2][2]
 	right, bottom := float64(64*(w+1)), float64(64*(h+1))
-	for x := range places {
-		cx := float64(x) + 0.5
+	for i := range places {
+		cx := float64(x+i) + 0.5
 		scale := 64 / (float64(p[2][0]*cx) + t)
 		fx := float64((float64(p[0][0]*cx)+u)*scale) + (32 + 0.5) // half a pixel on, and rounded when the fraction is cut off
 		fy := float64((float64(p[1][0]*cx)+v)*scale) + (32 + 0.5)
-		places[x] = 0
+		places[i] = 0
 		if scale > 0 && fx >= 0 && fx < right && fy >= 0 && fy < bottom { // which is false of NaN, too
-			places[x] = uint64(int64(fx)) | uint64(int64(fy))<<32
+			places[i] = uint64(int64(fx)) | uint64(int64(fy))<<32
 		}
 	}
 }
