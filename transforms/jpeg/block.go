@@ -5,7 +5,7 @@ import "encoding/binary"
 const place63 = 3<<4 | 7<<1 | 1 // of the last coefficient: zigzag[63]
 
 // block reads the coefficients of a block of a sequential scan. b must be zero but for its first, which is overwritten. It
-// returns the index of the last coefficient, or -1 for a code that the tables lack.
+// returns the index of the last coefficient, or -1 for a code that the tables lack, with anything in b.
 func (r *reader) block(b *[64]int16, dc, ac *table, previous *int32) int {
 	if r.pos >= r.limit {
 		r.more()
@@ -13,6 +13,10 @@ func (r *reader) block(b *[64]int16, dc, ac *table, previous *int32) int {
 			return 0
 		}
 	}
+	return r.coefficients(b, dc, ac, previous)
+}
+
+func (r *reader) coefficientsGeneric(b *[64]int16, dc, ac *table, previous *int32) int {
 	if !r.difference(dc, previous) {
 		return -1
 	}

@@ -20,6 +20,8 @@ type table struct {
 	set     bool
 	limit   [17]uint32 // the first 16-bit number beyond the codes of a length and of those shorter
 	offset  [17]int    // of the first symbol of a length, less its code
+	pairs   *pairs     // made when first asked for
+	paired  bool
 }
 
 const endOfBlock = 128
@@ -70,7 +72,7 @@ func (t *table) build(body []byte, dc bool) (int, error) {
 		}
 	}
 	copy(t.spec[:], body[:16+n])
-	t.symbols, t.dc, t.set = n, dc, true
+	t.symbols, t.dc, t.set, t.paired = n, dc, true, false
 	t.fill()
 	return 16 + n, nil
 }
@@ -110,4 +112,70 @@ func number(acc uint64, e uint32) int32 {
 	acc <<= e >> 16 & 63
 	sign := int64(^acc) >> 63
 	return int32(int64((acc^uint64(sign))>>1>>(e>>24&63))^sign) - int32(sign)
+}
+
+// pairs are what assembly looks up: two AC codes at once, where the second one begins and ends within lookup bits too. An entry
+// says, from its lowest byte: all bits of both; those up to the second number; those up to the first; 63 less those of the
+// first number; 63 less those of the second; the distance of the first, and that of the second from there, 0 if there is no
+// second; the bits of the first code and its number.
+//
+// Long codes have the index of their first 16 bits less those of the first long one. An entry of 0 is none: an error, or a
+// long code that has no place.
+type pairs struct {
+	near  [1 << lookup]uint64
+	far   [1 << 10]uint64
+	first uint64
+}
+
+// single is an entry of one code.
+func single(e uint32) uint64 {
+	return uint64(e&0xffff00ff) | 63<<32 | uint64(e>>8&0xff)<<40 | uint64(e&0xff)<<56
+}
+
+// pair returns the table's pairs.
+func (t *table) pair() *pairs {
+	if t.paired {
+		return t.pairs
+	}
+	if t.pairs == nil {
+		t.pairs = new(pairs)
+	}
+	p := t.pairs
+	for i := range uint32(1 << lookup) {
+		e := t.fast[i]
+		if e == 0 {
+			p.near[i] = 0
+			continue
+		}
+		p.near[i] = single(e)
+		bits := e & 0xff
+		if bits >= lookup || e>>8&0xff >= endOfBlock {
+			continue
+		}
+		f := t.fast[i<<bits&(1<<lookup-1)]
+		if code := f >> 16 & 0xff; f != 0 && bits+code <= lookup {
+			p.near[i] = uint64(bits+f&0xff) | uint64(bits+code)<<8 | uint64(e&0xffff0000) | uint64(f>>24)<<32 |
+				uint64(e>>8&0xff)<<40 | uint64(f>>8&0xff)<<48 | uint64(bits)<<56
+		}
+	}
+	clear(p.far[:])
+	p.first = uint64(t.limit[lookup])
+	code, symbol := t.limit[lookup], 16
+	for length := 1; length <= 16; length++ {
+		n := int(t.spec[length-1])
+		if length > lookup {
+			for _, s := range t.spec[symbol : symbol+n] {
+				e := single(t.entry(s, length))
+				from := code - t.limit[lookup]
+				to := from + 1<<(16-length)
+				for i := from; i < min(to, uint32(len(p.far))); i++ {
+					p.far[i] = e
+				}
+				code += 1 << (16 - length)
+			}
+		}
+		symbol += n
+	}
+	t.paired = true
+	return p
 }

@@ -62,3 +62,29 @@ func idct(dst []byte, stride int, block, quant *[64]int16, nx, ny int) {
 		idctGeneric(dst, stride, block, quant, nx, ny)
 	}
 }
+
+//go:noescape
+func blockBMI2(r *reader, b *[64]int16, dc *[1 << lookup]uint32, ac *pairs, order *[256]uint8, previous *int32) int
+
+// order is zigzag, with the place of the DC coefficient for all that lies beyond a block.
+var order = func() (o [256]uint8) {
+	copy(o[:], zigzag[:])
+	return o
+}()
+
+// coefficients is coefficientsGeneric.
+func (r *reader) coefficients(b *[64]int16, dc, ac *table, previous *int32) int {
+	if useAVX2 {
+		if last := blockBMI2(r, b, &dc.fast, ac.pairs, &order, previous); last >= 0 {
+			return last
+		}
+	}
+	return r.coefficientsGeneric(b, dc, ac, previous)
+}
+
+// prepare makes what coefficients needs of a table of AC codes.
+func (t *table) prepare() {
+	if useAVX2 {
+		t.pair()
+	}
+}

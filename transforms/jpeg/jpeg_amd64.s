@@ -960,3 +960,211 @@ TEXT ·idct2x2AVX2(SB), NOSPLIT, $0-32
 	VPEXTRW   $0x02, X0, (AX)
 	VZEROUPPER
 	RET
+
+// func blockBMI2(r *byte, b *[64]int16, dc *uint32, ac *byte, order *[256]uint8, previous *int32) int
+// Requires: BMI2, CMOV
+TEXT ·blockBMI2(SB), NOSPLIT, $8-56
+	MOVQ r+0(FP), AX
+	MOVQ b+8(FP), CX
+	MOVQ order+32(FP), DX
+	MOVQ dc+16(FP), BX
+	MOVQ (AX), SI
+	MOVQ 8(AX), DI
+	MOVQ 16(AX), R8
+	LEAQ 40(AX)(R8*1), R8
+
+	// The DC coefficient.
+	// At least 56 bits.
+	MOVQ    (R8), R9
+	BSWAPQ  R9
+	SHRXQ   DI, R9, R9
+	ORQ     R9, SI
+	MOVL    $0x0000003f, R11
+	SUBL    DI, R11
+	SHRL    $0x03, R11
+	ADDQ    R11, R8
+	ORQ     $0x38, DI
+	MOVQ    SI, R9
+	SHRQ    $0x36, R9
+	MOVL    (BX)(R9*4), AX
+	TESTL   AX, AX
+	JZ      strange
+	MOVL    AX, R11
+	SHRL    $0x10, R11
+	SHLXQ   R11, SI, R9
+	SHRL    $0x08, R11
+	MOVQ    R9, R10
+	SARQ    $0x3f, R10
+	NOTQ    R10
+	XORQ    R10, R9
+	SHRQ    $0x01, R9
+	SHRXQ   R11, R9, R9
+	XORQ    R10, R9
+	SUBQ    R10, R9
+	SHLXQ   AX, SI, SI
+	MOVBQZX AL, AX
+	SUBQ    AX, DI
+	MOVQ    previous+40(FP), R11
+	ADDL    (R11), R9
+	MOVL    R9, (SP)
+
+	// The others: up to two codes in a look, of which the second may begin the next block.
+	MOVQ ac+24(FP), BX
+	XORL R12, R12
+
+next:
+	// At least 56 bits.
+	MOVQ   (R8), R9
+	BSWAPQ R9
+	SHRXQ  DI, R9, R9
+	ORQ    R9, SI
+	MOVL   $0x0000003f, R11
+	SUBL   DI, R11
+	SHRL   $0x03, R11
+	ADDQ   R11, R8
+	ORQ    $0x38, DI
+	MOVQ   SI, R9
+	SHRQ   $0x36, R9
+	MOVQ   (BX)(R9*8), AX
+	TESTQ  AX, AX
+	JZ     long
+
+found:
+	SHLXQ   AX, SI, R13
+	MOVQ    AX, R11
+	SHRQ    $0x08, R11
+	SHLXQ   R11, SI, R15
+	SHRQ    $0x08, R11
+	SHLXQ   R11, SI, R9
+	SHRQ    $0x08, R11
+	MOVQ    R9, R10
+	SARQ    $0x3f, R10
+	NOTQ    R10
+	XORQ    R10, R9
+	SHRQ    $0x01, R9
+	SHRXQ   R11, R9, R9
+	XORQ    R10, R9
+	SUBQ    R10, R9
+	SHRQ    $0x08, R11
+	MOVQ    R15, R10
+	SARQ    $0x3f, R10
+	NOTQ    R10
+	XORQ    R10, R15
+	SHRQ    $0x01, R15
+	SHRXQ   R11, R15, R15
+	XORQ    R10, R15
+	SUBQ    R10, R15
+	SHRQ    $0x08, R11
+	MOVBQZX R11, R14
+	ADDQ    R12, R14
+	SHRQ    $0x08, R11
+	MOVBQZX R11, R11
+	ADDQ    R14, R11
+
+	// The second first: where there is none, both have one place. What lies beyond the block goes to the DC coefficient's.
+	MOVBQZX (DX)(R11*1), R10
+	MOVW    R15, (CX)(R10*2)
+	MOVBQZX (DX)(R14*1), R10
+	MOVW    R9, (CX)(R10*2)
+	CMPQ    R11, $0x3f
+	JGE     end
+	MOVBQZX AL, R10
+	SUBQ    R10, DI
+	MOVQ    R13, SI
+	MOVQ    R11, R12
+	MOVQ    SI, R9
+	SHRQ    $0x36, R9
+	MOVQ    (BX)(R9*8), AX
+	TESTQ   AX, AX
+	JZ      next
+	SHLXQ   AX, SI, R13
+	MOVQ    AX, R11
+	SHRQ    $0x08, R11
+	SHLXQ   R11, SI, R15
+	SHRQ    $0x08, R11
+	SHLXQ   R11, SI, R9
+	SHRQ    $0x08, R11
+	MOVQ    R9, R10
+	SARQ    $0x3f, R10
+	NOTQ    R10
+	XORQ    R10, R9
+	SHRQ    $0x01, R9
+	SHRXQ   R11, R9, R9
+	XORQ    R10, R9
+	SUBQ    R10, R9
+	SHRQ    $0x08, R11
+	MOVQ    R15, R10
+	SARQ    $0x3f, R10
+	NOTQ    R10
+	XORQ    R10, R15
+	SHRQ    $0x01, R15
+	SHRXQ   R11, R15, R15
+	XORQ    R10, R15
+	SUBQ    R10, R15
+	SHRQ    $0x08, R11
+	MOVBQZX R11, R14
+	ADDQ    R12, R14
+	SHRQ    $0x08, R11
+	MOVBQZX R11, R11
+	ADDQ    R14, R11
+
+	// The second first: where there is none, both have one place. What lies beyond the block goes to the DC coefficient's.
+	MOVBQZX (DX)(R11*1), R10
+	MOVW    R15, (CX)(R10*2)
+	MOVBQZX (DX)(R14*1), R10
+	MOVW    R9, (CX)(R10*2)
+	CMPQ    R11, $0x3f
+	JGE     end
+	MOVBQZX AL, R10
+	SUBQ    R10, DI
+	MOVQ    R13, SI
+	MOVQ    R11, R12
+	JMP     next
+
+long:
+	// A long code: its bits, less those of the first long one, are looked up.
+	MOVQ  SI, R9
+	SHRQ  $0x30, R9
+	SUBQ  16384(BX), R9
+	CMPQ  R9, $0x00000400
+	JCC   strange
+	MOVQ  8192(BX)(R9*8), AX
+	TESTQ AX, AX
+	JNZ   found
+
+strange:
+	// A code that these tables lack. Nothing has been changed but b.
+	MOVQ $-1, R9
+	MOVQ R9, ret+48(FP)
+	RET
+
+end:
+	// If the first code ends the block, the bits behind it are the next block's.
+	MOVBQZX AL, R9
+	SHRQ    $0x38, AX
+	CMPQ    R14, $0x3f
+	CMOVQGE AX, R9
+	SHLXQ   R9, SI, SI
+	SUBQ    R9, DI
+
+	// The last coefficient: the 63rd, the first code's, or the one before.
+	MOVL    $0x0000003f, R15
+	MOVQ    R15, R13
+	CMPQ    R11, $0x00000080
+	CMOVQGE R14, R13
+	CMPQ    R14, R15
+	CMOVQGE R15, R13
+	CMPQ    R14, $0x00000080
+	CMOVQGE R12, R13
+	MOVQ    r+0(FP), R9
+	MOVQ    SI, (R9)
+	MOVQ    DI, 8(R9)
+	LEAQ    40(R9), AX
+	SUBQ    AX, R8
+	MOVQ    R8, 16(R9)
+	MOVQ    previous+40(FP), R9
+	MOVL    (SP), AX
+	MOVL    AX, (R9)
+	MOVW    AX, (CX)
+	MOVQ    R13, ret+48(FP)
+	RET

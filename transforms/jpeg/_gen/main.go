@@ -15,6 +15,7 @@ func main() {
 	for _, size := range [][2]int{{8, 8}, {8, 4}, {4, 8}, {4, 4}, {4, 2}, {2, 4}, {2, 2}} {
 		idct(size[0], size[1])
 	}
+	block()
 	Generate()
 }
 
