@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,23 +127,24 @@ func (f *ScoreChunkFn) score(ctx context.Context, run *running, c listing.Chunk,
 		fetcher = fetcher.Under(filepath.Dir(c.Source))
 	}
 	outcomes := make([]outcome, len(rows))
+	batch := min(cmp.Or(f.Batch, f.shared.Plan.Batch()), max((len(rows)+f.Workers-1)/f.Workers, 1)) // every worker has work
 	var next atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
-	for range min(f.Workers, (len(rows)+f.Batch-1)/f.Batch) {
+	for range min(f.Workers, (len(rows)+batch-1)/batch) {
 		g.Go(func() error {
 			// Beam may hand out several chunks at a time: the workers of all of them together are as many as asked for.
 			if err := f.working.Acquire(ctx, 1); err != nil {
 				return err
 			}
 			defer f.working.Release(1)
-			arena := f.shared.arena(f.Batch)
+			arena := f.shared.arena(batch)
 			defer f.shared.free(arena)
 			for {
-				from := int(next.Add(int64(f.Batch))) - f.Batch
+				from := int(next.Add(int64(batch))) - batch
 				if from >= len(rows) {
 					return nil
 				}
-				to := min(from+f.Batch, len(rows))
+				to := min(from+batch, len(rows))
 				rejected, err := f.batch(ctx, fetcher, arena, rows[from:to], outcomes[from:to])
 				if err != nil {
 					return err

@@ -27,7 +27,7 @@ type ScoreConfig struct {
 	Precision model.Precision
 	Images    Images // where photographs come from and what one may cost
 	Workers   int    // goroutines that fetch, decode and classify, in the whole process
-	Batch     int    // photographs that a worker classifies at once
+	Batch     int    // photographs that a worker classifies at once; 0 for what suits the model
 	Memory    int64  // bytes that decoding may take at one time, in the whole process
 	Runner    string // prism or direct
 	Program   string // name and version for the manifest
@@ -54,7 +54,7 @@ type Progress struct {
 func DefaultScoreConfig() ScoreConfig {
 	return ScoreConfig{
 		Images:  Images{Limits: transforms.DefaultLimits(), Timeout: fetch.DefaultConfig().Timeout},
-		Workers: runtime.GOMAXPROCS(0), Batch: 8, Memory: 512 << 20, Runner: "prism",
+		Workers: runtime.GOMAXPROCS(0), Memory: 512 << 20, Runner: "prism",
 	}
 }
 
@@ -75,7 +75,6 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 		return cfg, errors.New("score: a listing and an output folder must be named")
 	}
 	cfg.Workers = cmp.Or(cfg.Workers, d.Workers)
-	cfg.Batch = cmp.Or(cfg.Batch, d.Batch)
 	cfg.Memory = cmp.Or(cfg.Memory, d.Memory)
 	cfg.Runner = cmp.Or(cfg.Runner, d.Runner)
 	l := &cfg.Images.Limits
@@ -85,7 +84,7 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 	l.Time = cmp.Or(l.Time, d.Images.Limits.Time)
 	cfg.Images.Timeout = cmp.Or(cfg.Images.Timeout, d.Images.Timeout)
 	switch {
-	case cfg.Workers < 1 || cfg.Batch < 1 || cfg.Memory < 1:
+	case cfg.Workers < 1 || cfg.Batch < 0 || cfg.Memory < 1:
 		return cfg, fmt.Errorf("score: %d workers, batches of %d, %d bytes for decoding: want at least 1 of each", cfg.Workers, cfg.Batch, cfg.Memory)
 	case l.Bytes < 1 || l.Pixels < 1 || l.Memory < 1 || l.Time < 0 || cfg.Images.Timeout < 0:
 		return cfg, fmt.Errorf("score: photographs of at most %d bytes, %d pixels and %d bytes of memory, fetched in %v and decoded in %v: want more than 0 of each",

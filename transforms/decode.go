@@ -168,7 +168,7 @@ func classify(f format, err error) *Error {
 	text := err.Error()
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.HasSuffix(text, "EOF"),
-		strings.Contains(text, "not enough"), strings.Contains(text, "short Huffman"), strings.Contains(text, "short chunk"):
+		strings.Contains(text, "not enough"), strings.Contains(text, "short chunk"):
 		e.Reason = ReasonTruncated
 	case errors.As(err, &j), errors.As(err, &p), errors.As(err, &t), errors.Is(err, bmp.ErrUnsupported), strings.Contains(text, "not implemented"):
 		e.Reason = ReasonUnsupportedFeature

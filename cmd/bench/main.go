@@ -61,7 +61,7 @@ func run(args []string, w io.Writer) error {
 	precisions := f.String("precision", "all", "of forward: "+strings.Join(precisionNames(), ", "))
 	threads := f.String("threads", "", "numbers of threads (default 1 and all)")
 	f.IntVar(&cfg.runs, "runs", 5, "measurements of each rate")
-	f.IntVar(&cfg.batch, "batch", 8, "images a batch, forward")
+	f.IntVar(&cfg.batch, "batch", 0, "images a batch, forward (default what suits the network)")
 	f.IntVar(&cfg.trainBatch, "train-batch", 40, "images a step of training")
 	f.Float64Var(&cfg.seconds, "seconds", 1, "that a measurement takes at least")
 	f.Float64Var(&cfg.momentum, "momentum", 0, "of training by SGD")
@@ -96,8 +96,8 @@ func run(args []string, w io.Writer) error {
 			cfg.threads = append(cfg.threads, n)
 		}
 	}
-	if cfg.runs < 1 || cfg.batch < 1 || cfg.trainBatch < 1 || len(cfg.threads) == 0 || !(cfg.seconds >= 0 && cfg.seconds < 3600) || !(cfg.momentum >= 0 && cfg.momentum < 1) {
-		return fmt.Errorf("want at least 1 run, 1 image a batch and 1 thread, 0 to 3600 seconds, and a momentum of 0 up to 1")
+	if cfg.runs < 1 || cfg.batch < 0 || cfg.trainBatch < 1 || len(cfg.threads) == 0 || !(cfg.seconds >= 0 && cfg.seconds < 3600) || !(cfg.momentum >= 0 && cfg.momentum < 1) {
+		return fmt.Errorf("want at least 1 run, 1 image a batch of training and 1 thread, 0 to 3600 seconds, and a momentum of 0 up to 1")
 	}
 	t := &table{json: cfg.json, w: w}
 	return cfg.measure(t)

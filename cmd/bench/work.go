@@ -112,7 +112,11 @@ type forward struct {
 	arenas []*infer.Arena
 }
 
+// newForward takes a batch of 0 for what suits the network.
 func newForward(plan *infer.Plan, threads, batch int) *forward {
+	if batch == 0 {
+		batch = plan.Batch()
+	}
 	f := &forward{batch: batch}
 	for i := range batch {
 		image := make([]float32, plan.Input().Size())

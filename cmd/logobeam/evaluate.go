@@ -36,9 +36,6 @@ type evaluation struct {
 // eceBins is how many bins of equal width the expected calibration error is taken over, as usual since Guo et al., 2017.
 const eceBins = 15
 
-// evaluateBatch is how many images a worker classifies at once.
-const evaluateBatch = 8
-
 func newEvaluate() *cobra.Command {
 	var dir, picture string
 	var precision model.Precision
@@ -99,7 +96,7 @@ show a logo, and the false alarms on those that show none.`,
 func measure(ctx context.Context, stderr io.Writer, plan *infer.Plan, data *corpus.Dataset) (*evaluation, error) {
 	var done atomic.Int64
 	stop := watch(ctx, stderr, "evaluating", func() tick { return tick{done: done.Load(), total: int64(data.Len())} })
-	probs, err := plan.Predict(ctx, data.Len(), runtime.GOMAXPROCS(0), evaluateBatch, func(i int, image []float32) error {
+	probs, err := plan.Predict(ctx, data.Len(), runtime.GOMAXPROCS(0), plan.Batch(), func(i int, image []float32) error {
 		defer done.Add(1)
 		return data.Load(i, -1, image)
 	})

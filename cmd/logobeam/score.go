@@ -103,7 +103,7 @@ or a pattern of such files in quotes. Images are paths or http(s) URLs.
 	f.StringVar(&cfg.Images.Root, "root", "", "folder that the images' paths are relative to (default the listing's)")
 	f.IntVar(&cfg.Options.ChunkRows, "chunk-rows", 0, "rows a chunk (default by the number of rows)")
 	f.IntVar(&cfg.Workers, "workers", cfg.Workers, "photographs worked on at one time")
-	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "photographs a worker classifies at once")
+	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "photographs a worker classifies at once (default what suits the model)")
 	f.Int64Var(&cfg.Memory, "memory", cfg.Memory, "bytes that decoding may take at one time, in all workers together; a photograph that takes more waits until it is alone")
 	f.DurationVar(&cfg.Images.Timeout, "timeout", cfg.Images.Timeout, "for getting one photograph")
 	f.StringVar(&maxRejects, "max-rejects", "100%", "share of rejects, as 5% or 0.05, above which the exit code is 3")

@@ -586,3 +586,32 @@ func run(b *testing.B, n model.Network, arena *Arena, batch int) {
 	}
 	b.ReportMetric(float64(batch*b.N)/b.Elapsed().Seconds(), "img/s")
 }
+
+func TestBatch(t *testing.T) {
+	for _, tt := range []struct {
+		arch string
+		want int
+		why  string
+	}{
+		{"article-cnn", 64, "a dense layer of 79 million weights, each used once an image"},
+		{"mlp", 64, "all its weights are used once an image"},
+		{"squeezenet", 8, "few weights, each used for many pixels"},
+		{"resnet18", 16, "11 million weights, 1.8 thousand million multiplications"},
+	} {
+		net, err := model.New(tt.arch, 33)
+		if err != nil {
+			t.Fatal(err)
+		}
+		params, err := model.Init(net, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := Compile(net, params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := plan.Batch(); got != tt.want {
+			t.Errorf("%s: batches of %d; want %d: %s", tt.arch, got, tt.want, tt.why)
+		}
+	}
+}

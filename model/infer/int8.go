@@ -43,7 +43,6 @@ func CompileInt8(n model.Network, p model.Params, q *model.Quantization) (*Plan,
 			s.quantized.means = q.Means[n.Layers[from].Name]
 		}
 		s.pack()
-		plan.scratch = max(plan.scratch, s.scratch())
 	}
 	return plan, nil
 }

@@ -35,7 +35,6 @@ type Plan struct {
 	in, out   int      // the buffers of the input and of the logits
 	single    int      // values that the buffers of one image at a time lie in
 	batched   int      // values that the other buffers lie in, for each image of a batch
-	scratch   int      // values that the greediest step wants beside its buffers
 
 	inputScale scale // of int8
 }
@@ -49,9 +48,7 @@ func Compile(n model.Network, p model.Params) (*Plan, error) {
 	}
 	plan.precision = model.FP32
 	for i := range plan.steps {
-		s := &plan.steps[i]
-		s.pack()
-		plan.scratch = max(plan.scratch, s.scratch())
+		plan.steps[i].pack()
 	}
 	return plan, nil
 }
@@ -68,15 +65,47 @@ func (s *step) pack() {
 	}
 }
 
+// scratch is how many values the greediest step wants beside its buffers, for up to batch images.
+func (p *Plan) scratch(batch int) (values int) {
+	for i := range p.steps {
+		values = max(values, p.steps[i].scratch(batch))
+	}
+	return values
+}
+
 // scratch is how many values the step wants beside its buffers.
-func (s *step) scratch() int {
+func (s *step) scratch(batch int) int {
 	switch {
 	case s.quantized != nil:
 		return s.quantized.scratch(s)
 	case s.op == model.Conv:
 		return kernel.ConvScratch(s.shape)
+	case s.op == model.Dense:
+		return kernel.DenseScratch(batch, s.shape.OutC, s.shape.H*s.shape.W*s.shape.C)
 	}
 	return 0
+}
+
+// Batch is how many images a worker had better run at once where there are many: 8 to 64, so many that reading the weights
+// takes little time beside the multiplications. The logits do not depend on it.
+func (p *Plan) Batch() int {
+	weights, multiplications := 0, 0
+	for i := range p.steps {
+		s := &p.steps[i]
+		if i >= p.imagewise {
+			weights += len(s.weight)
+		}
+		switch s.op {
+		case model.Conv, model.Dense:
+			multiplications += s.shape.OutH * s.shape.OutW * len(s.weight)
+		}
+	}
+	// A core does a few hundred multiplications in the time in which it reads a value from memory.
+	batch := 8
+	for batch < 64 && batch*multiplications < 2048*weights {
+		batch *= 2
+	}
+	return batch
 }
 
 // Precision is what the plan computes in.
@@ -107,7 +136,7 @@ type memory[T any] struct {
 
 // newMemory makes room for batch images and, behind them, for slack values that kernels may read.
 func newMemory[T any](p *Plan, batch, slack int) memory[T] {
-	m := memory[T]{plan: p, scratch: [][]T{make([]T, p.scratch)}}
+	m := memory[T]{plan: p, scratch: [][]T{make([]T, p.scratch(batch))}}
 	single, batched := make([]T, p.single+slack), make([]T, p.batched*batch+slack)
 	for _, b := range p.buffers {
 		if b.single {
@@ -199,7 +228,7 @@ func (a *Arena) runFP32(s *step, first, n, goroutine int) {
 	case model.Depthwise:
 		kernel.Depthwise(dst, src, n, s.weight, s.bias, s.shape, s.act)
 	case model.Dense:
-		kernel.Dense(dst, src, n, s.packed, s.bias, s.act)
+		kernel.Dense(dst, src, n, s.packed, s.bias, s.act, m.scratch[goroutine])
 	case model.MaxPool:
 		kernel.MaxPool(dst, src, n, s.shape)
 	case model.GlobalAvgPool:

@@ -33,9 +33,10 @@ func (p *Plan) Predict(ctx context.Context, count, workers, batch int, load func
 	if count <= 0 {
 		return nil, ctx.Err()
 	}
-	batch = min(max(batch, 1), count)
+	workers = min(max(workers, 1), count)
+	batch = min(max(batch, 1), (count-1)/workers+1) // every worker has work
 	batches := (count-1)/batch + 1
-	workers = min(max(workers, 1), batches)
+	workers = min(workers, batches)
 	probs = make([]float32, count*p.classes)
 
 	var (

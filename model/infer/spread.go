@@ -25,11 +25,11 @@ func (a *Arena) Spread(cores int) *Arena {
 
 func (a *Arena) spread(cores, worth int) *Arena {
 	a.parts = make([][]step, len(a.plan.steps))
-	scratch := a.plan.scratch
+	scratch := a.plan.scratch(a.batch)
 	for i := range a.plan.steps {
 		a.parts[i] = a.plan.steps[i].cut(cores, worth)
 		for _, part := range a.parts[i] {
-			scratch = max(scratch, part.scratch())
+			scratch = max(scratch, part.scratch(1))
 		}
 	}
 	if a.plan.precision == model.Int8 {

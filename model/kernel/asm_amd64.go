@@ -32,12 +32,6 @@ func maximaAVX2(t *tile)
 func maximaAVX512(t *tile)
 
 //go:noescape
-func dotsAVX2(dst, src, w *float32, rows, out, k, stride int)
-
-//go:noescape
-func dotsAVX512(dst, src, w *float32, rows, out, k, stride int)
-
-//go:noescape
 func addToAVX2(d, x *float32, n int)
 
 //go:noescape
@@ -167,17 +161,6 @@ func (o tilesOf) writeLevel(dst, m, bias []float32, tiles int, act Act) {
 		tilesOutAVX2(&dst[0], &m[0], unsafe.SliceData(bias), tiles, o.channels, o.plane, o.row, o.pixel, o.down, o.across, low, high(act))
 	default:
 		o.writeGeneric(dst, m, bias, tiles, act)
-	}
-}
-
-func dots(dst, src, w []float32, rows, out, k, stride int) {
-	switch level {
-	case avx512:
-		dotsAVX512(&dst[0], &src[0], &w[0], rows, out, k, stride)
-	case avx2:
-		dotsAVX2(&dst[0], &src[0], &w[0], rows, out, k, stride)
-	default:
-		dotsGeneric(dst, src, w, rows, out, k, stride)
 	}
 }
 

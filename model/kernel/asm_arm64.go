@@ -17,9 +17,6 @@ func channelsNEON(t *tile)
 func maximaNEON(t *tile)
 
 //go:noescape
-func dotsNEON(dst, src, w *float32, rows, out, k, stride int)
-
-//go:noescape
 func addToNEON(d, x *float32, n int)
 
 //go:noescape
@@ -107,14 +104,6 @@ func (t *tile) next(a int) {
 	if t.bias != nil {
 		t.bias = t.bias[t.cols:]
 	}
-}
-
-func dots(dst, src, w []float32, rows, out, k, stride int) {
-	if level == generic {
-		dotsGeneric(dst, src, w, rows, out, k, stride)
-		return
-	}
-	dotsNEON(&dst[0], &src[0], &w[0], rows, out, k, stride)
 }
 
 func firstEqual(grad, d, image, max []float32, rows, cols, stride int) {

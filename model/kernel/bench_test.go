@@ -117,8 +117,10 @@ func BenchmarkDense(b *testing.B) {
 		name          string
 		rows, out, in int
 	}{
+		{"article-19200x4096-rows1", 1, 4096, 19200},
 		{"article-19200x4096-rows10", 10, 4096, 19200},
 		{"article-19200x4096-rows32", 32, 4096, 19200},
+		{"article-19200x4096-rows64", 64, 4096, 19200},
 		{"4096x1024-rows10", 10, 1024, 4096},
 	} {
 		r := rand.New(rand.NewPCG(1, 2))
@@ -127,11 +129,11 @@ func BenchmarkDense(b *testing.B) {
 			w[i] = float32(i%17) - 8
 		}
 		dst, dsrc, dw := make([]float32, len(ddst)), make([]float32, len(src)), make([]float32, len(w))
-		packed := PackDense(w, bb.out, bb.in)
+		packed, scratch := PackDense(w, bb.out, bb.in), make([]float32, DenseScratch(bb.rows, bb.out, bb.in))
 		operations := 2 * bb.rows * bb.out * bb.in
 		b.Run(bb.name+"/forward", func(b *testing.B) {
 			for b.Loop() {
-				Dense(dst, src, bb.rows, packed, nil, ReLU)
+				Dense(dst, src, bb.rows, packed, nil, ReLU, scratch)
 			}
 			rate(b, operations)
 		})

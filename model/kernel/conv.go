@@ -1,5 +1,8 @@
 package kernel
 
+// l1 is how many values a block of work may touch so that it stays in the first-level cache.
+const l1 = 8 << 10
+
 // l2 is how many values a block of work may touch so that it stays in the second-level cache.
 const l2 = 96 << 10
 

@@ -1,67 +1,70 @@
 package kernel
 
-// denseBlock is how many inputs Dense sums at a time: of a block, the rows of src stay in the cache while all weights
-// pass by.
-const denseBlock = 2048
+// denseRows is how many rows Dense works on together: each weight is read from memory once for so many.
+const denseRows = 64
+
+// DenseScratch is how many values of scratch memory Dense needs for so many rows.
+func DenseScratch(rows, out, in int) int {
+	rows = min(rows, denseRows)
+	return PackedRows(rows, in) + DensePackedScratch(rows, out)
+}
 
 // Dense computes dst[rows][out] = act(bias + src[rows][in] * w). bias may be nil.
-func Dense(dst, src []float32, rows int, w *Packed, bias []float32, act Act) {
-	dst = dst[:rows*w.out]
-	for r := range rows {
-		d := dst[r*w.out:][:w.out]
-		if bias == nil {
-			clear(d)
-		} else {
-			copy(d, bias[:w.out])
-		}
-	}
-	for k := 0; k < w.in; k += denseBlock {
-		addDots(dst, src[k:], w.w[k:], rows, w.out, min(denseBlock, w.in-k), w.in)
-	}
-	if act != Linear {
-		activate(dst, act)
+func Dense(dst, src []float32, rows int, w *Packed, bias []float32, act Act, scratch []float32) {
+	for r := 0; r < rows; r += denseRows {
+		n := min(denseRows, rows-r)
+		packed := scratch[:PackedRows(n, w.in)]
+		PackRows(packed, src[r*w.in:], n, w.in, 0, w.in)
+		DensePacked(dst[r*w.out:], w.out, packed, n, w, bias, act, scratch[len(packed):])
 	}
 }
 
-// addDots adds, to each dst[r][o], the product of the k values at src[r*stride] and those at w[o*stride]. The order of
-// the additions depends on k alone.
-func addDots(dst, src, w []float32, rows, out, k, stride int) {
-	if rows == 0 {
-		return
-	}
-	reach(src, 0, k, (rows-1)*stride, 0, 0)
-	reach(w, 0, k, (out-1)*stride, 0, 0)
-	reach(dst, 0, rows*out, 0, 0, 0)
-	dots(dst, src, w, rows, out, k, stride)
+// The weights of a dense layer are far more than its inputs, and each is used but once a row. So they are left as they
+// are, and the inputs are packed, as a convolution packs its weights: the outputs of a few rows of weights are the
+// rows of a product, and the rows of the batch lie side by side in its vectors.
+
+// PackedRows is how many values PackRows writes.
+func PackedRows(rows, in int) int {
+	whole := rows / denseRows
+	return whole*panelsSize(in, denseRows) + panelsSize(in, rows-whole*denseRows) + lineValues
 }
 
-// dotsGeneric is dots in Go.
-func dotsGeneric(dst, src, w []float32, rows, out, k, stride int) {
-	for r := range rows {
-		x := src[r*stride:][:k]
-		d := dst[r*out:][:out]
-		o := 0
-		for ; o+4 <= out; o += 4 {
-			w0, w1, w2, w3 := w[o*stride:][:k], w[(o+1)*stride:][:k], w[(o+2)*stride:][:k], w[(o+3)*stride:][:k]
-			var v0, v1, v2, v3 float32
-			for i, x := range x {
-				v0 += float32(x * w0[i])
-				v1 += float32(x * w1[i])
-				v2 += float32(x * w2[i])
-				v3 += float32(x * w3[i])
+// PackRows packs the values from..to-1 of each of rows src[rows][in] for DensePacked. Parts can be packed at the same time.
+func PackRows(dst, src []float32, rows, in, from, to int) {
+	dst = aligned(dst, PackedRows(rows, in)-lineValues)
+	for r := 0; r < rows; r += denseRows {
+		n := min(denseRows, rows-r)
+		p := newPanels(dst[r*in:], in, n)
+		p.transposePart(src[r*in:][:n*in], from, to)
+	}
+}
+
+// DensePackedScratch is how many values of scratch memory DensePacked needs.
+func DensePackedScratch(rows, out int) int { return min(rows, denseRows) * out }
+
+// DensePacked is Dense for rows that PackRows has packed. Rows of dst are pitch values apart, so that layers can be worked
+// out a part of the outputs at a time.
+func DensePacked(dst []float32, pitch int, packed []float32, rows int, w *Packed, bias []float32, act Act, scratch []float32) {
+	packed = aligned(packed, PackedRows(rows, w.in)-lineValues)
+	for r := 0; r < rows; r += denseRows {
+		n := min(denseRows, rows-r)
+		sums := scratch[:w.out*n] // [out][n]
+		multiply(sums, w.w, w.out, n, newPanels(packed[r*w.in:], w.in, n), nil, Linear)
+		const block = 64 // outputs of all rows that are turned while they are in the first cache
+		for o := 0; o < w.out; o += block {
+			outs := min(block, w.out-o)
+			for i := range n {
+				d := dst[(r+i)*pitch+o:][:outs]
+				for k := range d {
+					d[k] = sums[(o+k)*n+i]
+				}
+				if bias != nil {
+					addTo(d, bias[o:][:outs])
+				}
+				if act != Linear {
+					activate(d, act)
+				}
 			}
-			d[o] += v0
-			d[o+1] += v1
-			d[o+2] += v2
-			d[o+3] += v3
-		}
-		for ; o < out; o++ {
-			w0 := w[o*stride:][:k]
-			var v float32
-			for i, x := range x {
-				v += float32(x * w0[i])
-			}
-			d[o] += v
 		}
 	}
 }

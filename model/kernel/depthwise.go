@@ -21,9 +21,15 @@ func (s Shape) alike(x int) int {
 // Depthwise computes n images dst[OutH][OutW][C] from src[H][W][C], each channel by itself: dst = act(bias + src * w)
 // with weights w[Kernel][Kernel][C]. bias may be nil.
 func Depthwise(dst, src []float32, n int, w, bias []float32, s Shape, act Act) {
-	t := tile{a: src, b: w, c: dst, as: s.Stride * s.C, ar: s.W * s.C, ak: s.C, br: s.Kernel * s.C, bk: s.C, cs: s.C, cols: s.C, bias: bias}
+	t := tile{a: src, b: w, c: dst, as: s.Stride * s.C, ar: s.W * s.C, ak: s.C, br: s.Kernel * s.C, bk: s.C, cs: s.C}
 	t.act(act)
-	for i := range n {
+	strip := max(l1/(s.Kernel*s.W)/(8*lanes()), 1) * 8 * lanes()
+	for j := range n * ((s.C + strip - 1) / strip) {
+		i, c := j/((s.C+strip-1)/strip), j%((s.C+strip-1)/strip)*strip
+		t.cols = min(strip, s.C-c)
+		if bias != nil {
+			t.bias = bias[c:]
+		}
 		for y := range s.OutH {
 			ky, kyEnd := s.clip(y, s.PadTop, s.H)
 			t.runs = max(kyEnd-ky, 0)
@@ -32,9 +38,9 @@ func Depthwise(dst, src []float32, n int, w, bias []float32, s Shape, act Act) {
 				t.m = s.alike(x)
 				kx, kxEnd := s.clip(x, s.PadLeft, s.W)
 				t.run = max(kxEnd-kx, 0)
-				t.a0 = (top*s.W + x*s.Stride - s.PadLeft + kx) * s.C
-				t.b0 = (ky*s.Kernel + kx) * s.C
-				t.c0 = ((i*s.OutH+y)*s.OutW + x) * s.C
+				t.a0 = (top*s.W+x*s.Stride-s.PadLeft+kx)*s.C + c
+				t.b0 = (ky*s.Kernel+kx)*s.C + c
+				t.c0 = ((i*s.OutH+y)*s.OutW+x)*s.C + c
 				t.channels()
 			}
 		}

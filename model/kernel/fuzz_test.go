@@ -182,8 +182,9 @@ func denseLayer(rows, out, in int, act Act, seed uint64) (computation, func() re
 			dst, unbiased, dsrc := put(dirty(rows*out)), put(dirty(rows*out)), put(dirty(rows*in))
 			dw, db := put(dirty(out*in)), put(dirty(out))
 			src, w, ddst := put(src), put(w), put(ddst)
-			Dense(dst, src, rows, PackDense(w, out, in), put(bias), act)
-			Dense(unbiased, src, rows, PackDense(w, out, in), nil, act)
+			scratch := put(dirty(DenseScratch(rows, out, in)))
+			Dense(dst, src, rows, PackDense(w, out, in), put(bias), act, scratch)
+			Dense(unbiased, src, rows, PackDense(w, out, in), nil, act, scratch)
 			DenseGradInput(dsrc, ddst, w, rows, out, in)
 			DenseGradWeights(dw, db, ddst, src, rows, out, in)
 			return []output{{"dst", dst}, {"dsrc", dsrc}, {"dw", dw}, {"db", db}, {"dst without bias", unbiased}}
@@ -195,13 +196,14 @@ func denseLayer(rows, out, in int, act Act, seed uint64) (computation, func() re
 
 func FuzzDense(f *testing.F) {
 	for i := range 72 {
-		f.Add(uint8(i%15), uint8(72-i), uint16(i), uint8(i), uint64(i))
+		f.Add(uint8(i%15+i/50*60), uint8(72-i), uint16(i), uint8(i), uint64(i))
 	}
-	for _, in := range []uint16{denseBlock - 1, denseBlock, 2*denseBlock + 18} {
+	const most = 10_000 // inputs: more than a part of a strip that stays in the cache
+	for _, in := range []uint16{511, 512, most - 1} {
 		f.Add(uint8(7), uint8(9), in, uint8(1), uint64(in))
 	}
 	f.Fuzz(func(t *testing.T, rows, outs uint8, ins uint16, act uint8, seed uint64) {
-		n, out, in := int(rows%20), 1+int(outs), 1+int(ins)%(3*denseBlock)
+		n, out, in := int(rows)%(2*denseRows+3), 1+int(outs), 1+int(ins)%most
 		for n > 1 && n*out*in > 1<<20 {
 			n /= 2
 		}

@@ -80,7 +80,7 @@ func TestNothingBeyondSlices(t *testing.T) {
 				in, out := s.Kernel*s.run(), s.OutC
 				src, w, bias, ddst = values(n*in), values(in*out), values(out), values(n*out)
 				dst, dsrc, dw, db = values(n*out), values(n*in), values(in*out), values(out)
-				Dense(dst, src, n, PackDense(w, out, in), bias, ReLU)
+				Dense(dst, src, n, PackDense(w, out, in), bias, ReLU, values(DenseScratch(n, out, in)))
 				DenseGradInput(dsrc, ddst, w, n, out, in)
 				DenseGradWeights(dw, db, ddst, src, n, out, in)
 				whole := NewDenseBatch(n, out, in, ReLU)

@@ -148,7 +148,8 @@ func TestDense(t *testing.T) {
 		{"less than a register", 2, 3, 5},
 		{"whole registers", 6, 8, 64},
 		{"one more than everything", 13, 33, 129},
-		{"several blocks of inputs and of outputs", 7, 66, 2*denseBlock + 19},
+		{"several blocks of inputs and of outputs", 7, 66, 4115},
+		{"more rows than are worked on together", 2*denseRows + 5, 70, 37},
 		{"a head", 10, 28, 512},
 	} {
 		r := rand.New(rand.NewPCG(7, 8))
@@ -163,7 +164,7 @@ func TestDense(t *testing.T) {
 			forLevels(t, func(t *testing.T) {
 				for act, ref := range refs {
 					dst := dirty(tt.rows * tt.out)
-					Dense(dst, c.src, tt.rows, PackDense(c.w, tt.out, tt.in), c.bias, Act(act))
+					Dense(dst, c.src, tt.rows, PackDense(c.w, tt.out, tt.in), c.bias, Act(act), dirty(DenseScratch(tt.rows, tt.out, tt.in)))
 					near(t, "dst", dst, ref.dst)
 				}
 				dsrc := dirty(tt.rows * tt.in)
@@ -389,7 +390,8 @@ func TestLevelsAgree(t *testing.T) {
 			DepthwiseGradWeights(out[6], out[7], dd, c.src, n, d)
 			MaxPool(out[8], c.src, n, d)
 			MaxPoolGrad(out[9], dd, c.src, out[8], n, d)
-			Dense(out[10], c.src, min(n, n*s.in()/max(s.Kernel*s.run(), 1)), PackDense(c.w, s.OutC, s.Kernel*s.run()), c.bias, act)
+			Dense(out[10], c.src, min(n, n*s.in()/max(s.Kernel*s.run(), 1)), PackDense(c.w, s.OutC, s.Kernel*s.run()), c.bias, act,
+				dirty(DenseScratch(n, s.OutC, s.Kernel*s.run())))
 			return out
 		}
 		if s.Kernel*s.run() > s.in() { // the dense layer reads a row of weights' length
@@ -440,7 +442,7 @@ func TestBatchesDoNotMatter(t *testing.T) {
 				ConvGradInput(out[1], c.ddst[from*s.out():to*s.out()], n, PackConvGrad(c.w, s), s, dirty(ConvGradInputScratch(s)))
 				Depthwise(out[2], src, n, dw, nil, d, Linear)
 				DepthwiseGradInput(out[3], ddDepth[from*d.out():to*d.out()], dw, n, d)
-				Dense(out[4], rows[from*dense.in:to*dense.in], n, dense, c.bias, Linear)
+				Dense(out[4], rows[from*dense.in:to*dense.in], n, dense, c.bias, Linear, dirty(DenseScratch(n, dense.out, dense.in)))
 				DenseGradInput(out[5], dRows[from*s.OutC:to*s.OutC], c.w, n, s.OutC, dense.in)
 				ddst := ddDepth[from*d.out() : to*d.out()]
 				MaxPool(out[6], src, n, d)
@@ -550,7 +552,7 @@ func TestChannelsDoNotMatter(t *testing.T) {
 				dst, dw, db, row := dirty(n*s.out()), dirty(len(w)), dirty(s.OutC), dirty(n*s.OutC)
 				Conv(dst, c.src, n, PackConv(w, s), bias, s, ReLU6, dirty(ConvScratch(s)))
 				ConvGradWeights(dw, db, ddst, c.src, n, s, dirty(ConvGradWeightsScratch(s)))
-				Dense(row, rows, n, PackDense(w, s.OutC, k), bias, ReLU)
+				Dense(row, rows, n, PackDense(w, s.OutC, k), bias, ReLU, dirty(DenseScratch(n, s.OutC, k)))
 				return [][]float32{dst, dw, db, row}
 			}
 			by := rapid.IntRange(1, s.OutC).Draw(t, "outputs turned by")
@@ -597,7 +599,7 @@ func TestAllocations(t *testing.T) {
 		c := newConvCase(r, 2, s)
 		packed, grad, dense := PackConv(c.w, s), PackConvGrad(c.w, s), PackDense(c.w, s.OutC, s.Kernel*s.run())
 		dst, dsrc, dw, db := dirty(len(c.ddst)), dirty(len(c.src)), dirty(len(c.w)), dirty(s.OutC)
-		scratch := dirty(max(ConvScratch(s), ConvGradInputScratch(s), ConvGradWeightsScratch(s)))
+		scratch := dirty(max(ConvScratch(s), ConvGradInputScratch(s), ConvGradWeightsScratch(s), DenseScratch(2, s.OutC, s.Kernel*s.run())))
 		if n := testing.AllocsPerRun(5, func() {
 			packed.Repack(c.w)
 			Conv(dst, c.src, 2, packed, c.bias, s, ReLU6, scratch)
@@ -607,7 +609,7 @@ func TestAllocations(t *testing.T) {
 			Depthwise(dst, c.src, 2, c.w, c.bias, s, ReLU)
 			DepthwiseGradInput(dsrc, c.ddst, c.w, 2, s)
 			DepthwiseGradWeights(dw, db, c.ddst, c.src, 2, s)
-			Dense(dst, c.src, 2, dense, c.bias, ReLU)
+			Dense(dst, c.src, 2, dense, c.bias, ReLU, scratch)
 			DenseGradInput(dsrc, c.ddst, c.w, 2, s.OutC, s.Kernel*s.run())
 			DenseGradWeights(dw, db, c.ddst, c.src, 2, s.OutC, s.Kernel*s.run())
 			MaxPool(dst, c.src, 2, s)
@@ -670,8 +672,10 @@ func TestShortSlicesPanic(t *testing.T) {
 			"ddst": func() {
 				ConvGradInput(make([]float32, s.in()), slices.Clip(c.ddst[:len(c.ddst)-1]), 1, PackConvGrad(c.w, s), s, dirty(ConvGradInputScratch(s)))
 			},
-			"dense": func() { Dense(make([]float32, 5), slices.Clip(c.src[:26]), 1, PackDense(c.w, 5, 27), nil, Linear) },
-			"add":   func() { Add(make([]float32, 3), c.src[:2:2], c.src, Linear) },
+			"dense": func() {
+				Dense(make([]float32, 5), slices.Clip(c.src[:26]), 1, PackDense(c.w, 5, 27), nil, Linear, dirty(DenseScratch(1, 5, 27)))
+			},
+			"add": func() { Add(make([]float32, 3), c.src[:2:2], c.src, Linear) },
 		} {
 			func() {
 				defer func() {
@@ -681,6 +685,29 @@ func TestShortSlicesPanic(t *testing.T) {
 				}()
 				f()
 			}()
+		}
+	})
+}
+
+// A dense layer worked out a part of the outputs at a time, from rows packed a part of the inputs at a time, has the bits of
+// the whole.
+func TestDenseInParts(t *testing.T) {
+	forLevels(t, func(t *testing.T) {
+		const rows, out, in = denseRows + 9, 37, 83
+		r := rand.New(rand.NewPCG(19, 20))
+		src, w, bias := random(r, rows*in), random(r, out*in), random(r, out)
+		want := dirty(rows * out)
+		Dense(want, src, rows, PackDense(w, out, in), bias, ReLU, dirty(DenseScratch(rows, out, in)))
+		packed, got := dirty(PackedRows(rows, in)), dirty(rows*out)
+		for from := 0; from < in; from += 20 {
+			PackRows(packed, src, rows, in, from, min(from+20, in))
+		}
+		for from := 0; from < out; from += 16 {
+			n := min(16, out-from)
+			DensePacked(got[from:], out, packed, rows, PackDense(w[from*in:(from+n)*in], n, in), bias[from:], ReLU, dirty(DensePackedScratch(rows, n)))
+		}
+		if !equalBits(got, want) {
+			t.Error("the parts have other values than the whole")
 		}
 	})
 }

@@ -16,10 +16,6 @@ func (t *tile) productLevel()  { t.productGeneric() }
 func (t *tile) channelsLevel() { t.channelsGeneric() }
 func (t *tile) maximaLevel()   { t.maximaGeneric() }
 
-func dots(dst, src, w []float32, rows, out, k, stride int) {
-	dotsGeneric(dst, src, w, rows, out, k, stride)
-}
-
 func firstEqual(grad, d, image, max []float32, rows, cols, stride int) {
 	firstEqualGeneric(grad, d, image, max, rows, cols, stride)
 }

@@ -127,17 +127,20 @@ func (p *Packed) repack(w []float32) {
 }
 
 // transpose fills the panels with the transpose of w, [n][k]. The padding stays as it is.
-func (p panels) transpose(w []float32) {
+func (p panels) transpose(w []float32) { p.transposePart(w, 0, p.k) }
+
+// transposePart does so for the rows from..to-1 of k alone.
+func (p panels) transposePart(w []float32, from, to int) {
 	for j := 0; j < p.n; j += p.width {
 		at, cols, stride := p.strip(j)
-		to := p.data[at:]
+		strip := p.data[at:]
 		const block = 64 // rows of k at a time, so that what is written stays in the first cache
-		for k0 := 0; k0 < p.k; k0 += block {
-			k1 := min(k0+block, p.k)
+		for k0 := from; k0 < to; k0 += block {
+			k1 := min(k0+block, to)
 			for c := range cols {
 				i := k0*stride + c
 				for _, v := range w[(j+c)*p.k+k0 : (j+c)*p.k+k1] {
-					to[i] = v
+					strip[i] = v
 					i += stride
 				}
 			}

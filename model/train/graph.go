@@ -318,7 +318,10 @@ func (b *builder) forward(i int) *op {
 			o.batch = b.sink.joinedDense(i)
 			break
 		}
-		o.run = func(dst []float32, in [][]float32, _ []float32) { kernel.Dense(dst, in[0], n, l.packed, in[2], l.act) }
+		o.scratch = kernel.DenseScratch(n, l.out.C, l.in.Size())
+		o.run = func(dst []float32, in [][]float32, scratch []float32) {
+			kernel.Dense(dst, in[0], n, l.packed, in[2], l.act, scratch)
+		}
 	case model.MaxPool:
 		o.run = func(dst []float32, in [][]float32, _ []float32) { kernel.MaxPool(dst, in[0], n, s) }
 		o.diff = func(in gorgonia.Nodes, out, grad *gorgonia.Node) (gorgonia.Nodes, error) {

@@ -187,7 +187,7 @@ func newTrainer(net model.Network, params model.Params, cfg Config) (*trainer, e
 		t.slices = append(t.slices, s)
 	}
 	if p.meets() {
-		scratch = max(scratch, kernel.DenseBatchScratch(t.rows*cfg.Slices), t.rows*cfg.Slices*joinedOutputs)
+		scratch = max(scratch, kernel.DenseBatchScratch(t.rows*cfg.Slices), kernel.DensePackedScratch(t.rows*cfg.Slices, joinedOutputs))
 	}
 	if cfg.Slices == 1 {
 		weights, biases = 0, 0 // the first slice's gradients are the total
@@ -236,14 +236,19 @@ func (s *slice) give(layer int, dw, db []float32) {
 	g.turn.pass()
 }
 
-// joinedOutputs is how many outputs of a joined layer are worked out as one part.
-const joinedOutputs = 64
+// joinedOutputs is how many outputs of a joined layer are worked out as one part, and joinedInputs how many inputs are
+// packed as one.
+const (
+	joinedOutputs = 64
+	joinedInputs  = 1024
+)
 
 // joinedDense works out a dense layer for the batch, a part of the outputs at a time.
 func (s *slice) joinedDense(layer int) func(dst []float32, in [][]float32, rows int) error {
 	t, l := s.trainer, &s.layers[layer]
 	outs, size := l.out.C, l.in.Size()
 	w, bias := t.weight(layer), t.bias(layer)
+	packed := make([]float32, kernel.PackedRows(t.rows*t.cfg.Slices, size))
 	var parts []*kernel.Packed
 	for o := 0; o < outs; o += joinedOutputs {
 		c := min(joinedOutputs, outs-o)
@@ -251,16 +256,19 @@ func (s *slice) joinedDense(layer int) func(dst []float32, in [][]float32, rows 
 	}
 	var dst, src []float32
 	var rows int
+	pack := func(_, i int) error {
+		kernel.PackRows(packed, src, rows, size, i*joinedInputs, min((i+1)*joinedInputs, size))
+		return nil
+	}
 	part := func(worker, i int) error {
-		o := i * joinedOutputs
-		c := min(joinedOutputs, outs-o)
-		y := t.workers[worker].scratch[:rows*c]
-		kernel.Dense(y, src, rows, parts[i], bias[o:], l.act)
-		copyColumns(dst[o:], y, rows, c, outs, c)
+		kernel.DensePacked(dst[i*joinedOutputs:], outs, packed, rows, parts[i], bias[i*joinedOutputs:], l.act, t.workers[worker].scratch)
 		return nil
 	}
 	return func(d []float32, in [][]float32, n int) error {
 		dst, src, rows = d, in[0], n
+		if err := t.crew.run((size+joinedInputs-1)/joinedInputs, pack); err != nil {
+			return err
+		}
 		return t.crew.run(len(parts), part)
 	}
 }

@@ -311,7 +311,7 @@ func (t *trainer) epoch(ctx context.Context, data Data, labels []int, epoch int,
 }
 
 func (t *trainer) evaluate(ctx context.Context, plan *infer.Plan, data Dataset, classes []string) (metrics.Summary, error) {
-	probs, err := plan.Predict(ctx, data.Len(), t.cfg.workers(), t.rows, func(i int, image []float32) error { return data.Load(i, -1, image) })
+	probs, err := plan.Predict(ctx, data.Len(), t.cfg.workers(), plan.Batch(), func(i int, image []float32) error { return data.Load(i, -1, image) })
 	if err != nil {
 		return metrics.Summary{}, err
 	}

@@ -249,7 +249,7 @@ def ways(threads):
 
 def tune(only):
     """The best settings of the peers: {work: {network: {system: [threads, copies, settings]}}}."""
-    settings, batches = {}, [1, 8, 32]
+    settings, batches = {}, [1, 8, 32, 64]
 
     def search(work, arch, kind, threads, candidates):
         found = []
@@ -341,7 +341,7 @@ def rounds(settings, count, only):
                         measure((work, arch), "ours", (threads, 1), **q)
                 else:
                     q = dict(do="forward", arch=arch, model=folder(arch), precision=precision, seconds=0 if n == 0 else seconds)
-                    measure((work, arch), "ours", (threads, 1), batch=8, **q)
+                    measure((work, arch), "ours", (threads, 1), **q)
                 for kind, (t, copies, chosen) in peers.items():
                     measure((work, arch), kind, (t, copies), **q, **chosen)
         print(f"round {n} of {count} done", file=sys.stderr, flush=True)

@@ -217,8 +217,18 @@ func (d *Decoder) scan(b []byte) error {
 	return s.sequential()
 }
 
-// table returns a Huffman table, or nil if the file has not given it.
+// table returns a Huffman table, or nil if the file has not given it. A file that gives none gets the usual ones.
 func (d *Decoder) table(class int, slot uint8) *table {
+	if d.given == [2][4]bool{} {
+		for class, tables := range usual {
+			for slot, body := range tables {
+				if _, err := d.tables[class][slot].build([]byte(body), class == 0); err == nil {
+					d.given[class][slot] = true
+				}
+			}
+		}
+		d.warnings |= MissingTables
+	}
 	if !d.given[class][slot] {
 		return nil
 	}

@@ -12,7 +12,7 @@ package jpeg
 // A block's coefficients lie as vectors want them: rows in the pairs (0, 4), (2, 6), (1, 3) and (5, 7), and columns in
 // the order 0, 4, 2, 6, 1, 3, 5, 7, so that pairs of columns lie together after the first pass.
 const (
-	rowOrder    = "\x00\x20\x10\x30\x01\x21\x11\x31" // 16 times the pair and the place in it, as hexadecimal digits: see place
+	rowOrder    = "\x00\x20\x10\x21\x01\x30\x11\x31" // 16 times the pair and the place in it, as hexadecimal digits: see place
 	columnOrder = "\x00\x04\x02\x05\x01\x06\x03\x07" // of columns 0 to 7
 )
 

@@ -172,6 +172,7 @@ func (s *scan) sequential() error {
 		if c.dc == nil || c.ac == nil {
 			return errNoTable
 		}
+		c.ac.prepare()
 	}
 	s.measure()
 	return s.walk(s.readBlocks, s.fillGrey)
@@ -187,6 +188,7 @@ func (s *scan) readBlocks(y, from, to int) (int, error) {
 				for i := range h {
 					last := d.reader.block(&d.block, c.dc, c.ac, &c.previous)
 					if last < 0 {
+						d.block = [64]int16{}
 						return x, errCode
 					}
 					if d.over {

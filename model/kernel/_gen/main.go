@@ -3,8 +3,6 @@
 package main
 
 import (
-	"fmt"
-
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -27,7 +25,6 @@ func main() {
 		s.product()
 		s.byChannel("channels", piece.channels)
 		s.byChannel("maxima", piece.maxima)
-		s.dots()
 		s.vectors()
 		s.firstEqual()
 		s.tilesIn()
@@ -108,147 +105,6 @@ func (s isa) broadcast(bits uint32, r VecPhysical) {
 }
 
 const six = 0x40c00000
-
-// dots writes the products of rows with rows. Registers:
-//
-//	R8 stride, R15 3 strides, in bytes    R9 k in whole vectors    R10 k left over
-//	DI dst at the first output of the group    DX w likewise    R11 outputs left    R12 rows left
-//	SI, BX, AX, CX walk: src rows 0 and 3, w, and the count    R13 dst, R14 src at the group's first row
-func (s isa) dots() {
-	TEXT("dots"+s.name, NOSPLIT, "func(dst, src, w *float32, rows, out, k, stride int)")
-	Pragma("noescape")
-	rows := 2
-	if s.wide {
-		rows = 6
-	}
-	Load(Param("stride"), R8)
-	SHLQ(U8(2), R8)
-	LEAQ(Mem{Base: R8, Index: R8, Scale: 2}, R15)
-	Load(Param("k"), R9)
-	MOVQ(R9, RCX)
-	ANDQ(I32(s.lanes-1), RCX)
-	MOVQ(RCX, R10)
-	s.setMask()
-	SHRQ(U8(map[int]uint8{8: 3, 16: 4}[s.lanes]), R9)
-	Load(Param("dst"), RDI)
-	Load(Param("w"), RDX)
-	Load(Param("out"), R11)
-	outs, err := Param("out").Resolve()
-	if err != nil {
-		panic(err)
-	}
-	total := outs.Addr
-	for _, n := range []int{4, 1} {
-		name := fmt.Sprintf("outs%d", n)
-		Label(name)
-		CMPQ(R11, U8(n))
-		JLT(LabelRef(name + "_end"))
-		MOVQ(RDI, R13)
-		Load(Param("src"), R14)
-		Load(Param("rows"), R12)
-		Label(name + "_rows")
-		for m := rows; m > 0; m-- {
-			next := fmt.Sprintf("%s_rows%d", name, m-1)
-			if m > 1 {
-				CMPQ(R12, U8(m))
-				JLT(LabelRef(next))
-			}
-			s.dot(m, n, fmt.Sprintf("%s_%d", name, m), total)
-			IMUL3Q(U8(m), R8, RAX)
-			ADDQ(RAX, R14)
-			SUBQ(U8(m), R12)
-			JNE(LabelRef(name + "_rows"))
-			JMP(LabelRef(name + "_next"))
-			if m > 1 {
-				Label(next)
-			}
-		}
-		Label(name + "_next")
-		ADDQ(U8(4*n), RDI)
-		for range n {
-			ADDQ(R8, RDX)
-		}
-		SUBQ(U8(n), R11)
-		JMP(LabelRef(name))
-		Label(name + "_end")
-	}
-	VZEROUPPER()
-	RET()
-}
-
-// dot writes the code for m rows and n outputs.
-func (s isa) dot(m, n int, label string, total Mem) {
-	w := s.regs[0]
-	x := func(i int) VecPhysical { return s.regs[1+i] }
-	acc := func(i, o int) VecPhysical { return s.regs[1+m+i*n+o] }
-	at := func(base GPPhysical, i int) Mem {
-		return [...]Mem{{Base: base}, {Base: base, Index: R8, Scale: 1}, {Base: base, Index: R8, Scale: 2}, {Base: base, Index: R15, Scale: 1}}[i]
-	}
-	src := func(i int) Mem {
-		if i < 3 {
-			return at(RSI, i)
-		}
-		return at(RBX, i-3)
-	}
-	step := func(last bool) {
-		for i := range m {
-			s.load(src(i), x(i), last)
-		}
-		for o := range n {
-			s.load(at(RAX, o), w, last)
-			for i := range m {
-				VFMADD231PS(w, x(i), acc(i, o))
-			}
-		}
-	}
-	for i := range m {
-		for o := range n {
-			s.zero(acc(i, o))
-		}
-	}
-	MOVQ(R14, RSI)
-	if m > 3 {
-		LEAQ(Mem{Base: R14, Index: R15, Scale: 1}, RBX)
-	}
-	MOVQ(RDX, RAX)
-	MOVQ(R9, RCX)
-	TESTQ(RCX, RCX)
-	JEQ(LabelRef(label + "_tail"))
-	Label(label + "_loop")
-	step(false)
-	ADDQ(U8(s.bytes()), RSI)
-	if m > 3 {
-		ADDQ(U8(s.bytes()), RBX)
-	}
-	ADDQ(U8(s.bytes()), RAX)
-	DECQ(RCX)
-	JNE(LabelRef(label + "_loop"))
-	Label(label + "_tail")
-	TESTQ(R10, R10)
-	JEQ(LabelRef(label + "_sum"))
-	step(true)
-	Label(label + "_sum")
-	MOVQ(total, RAX)
-	for i := range m {
-		for o := range n {
-			v := acc(i, o)
-			if s.wide {
-				VEXTRACTF64X4(U8(1), v, Y0)
-				VADDPS(v.AsY(), Y0, Y0)
-				v = Y0
-			}
-			VEXTRACTF128(U8(1), v, X1)
-			VADDPS(v.AsX(), X1, X0)
-			VPERMILPS(U8(0x4e), X0, X1)
-			VADDPS(X0, X1, X0)
-			VPERMILPS(U8(0xb1), X0, X1)
-			VADDSS(X0, X1, X0)
-			VADDSS(Mem{Base: R13, Disp: 4 * o}, X0, X0)
-			VMOVSS(X0, Mem{Base: R13, Disp: 4 * o})
-		}
-		LEAQ(Mem{Base: R13, Index: RAX, Scale: 4}, R13)
-	}
-}
 
 // vectors writes the loops over plain slices. Registers: DI, SI, DX the slices, CX values left.
 func (s isa) vectors() {

@@ -29,7 +29,6 @@ func main() {
 	for _, l := range []loop{product, channels, maxima} {
 		a.tiles(l)
 	}
-	a.dots()
 	a.vectors()
 	if err := os.WriteFile(*out, a.Bytes(), 0o644); err != nil {
 		log.Fatal(err)
@@ -55,7 +54,6 @@ func (a *assembly) text(name, signature string, args int) {
 const (
 	fmlaLane = 0x4f801000 // d += n * m[0]
 	fadd     = 0x4e20d400 // d = n + m
-	faddp    = 0x6e20d400 // d = n0+n1, n2+n3, m0+m1, m2+m3
 	fcmgt    = 0x6ea0e400 // d = ones where n > m
 	fcmge    = 0x6e20e400 // d = ones where n >= m
 	fcmlt0   = 0x4ea0e800 // d = ones where n < 0
@@ -63,7 +61,7 @@ const (
 	bic      = 0x4e601c00 // d = n and not m
 )
 
-var names = map[uint32]string{fmlaLane: "fmla", fadd: "fadd", faddp: "faddp", fcmgt: "fcmgt", fcmge: "fcmge", fcmlt0: "fcmlt", fcmle0: "fcmle", bic: "bic"}
+var names = map[uint32]string{fmlaLane: "fmla", fadd: "fadd", fcmgt: "fcmgt", fcmge: "fcmge", fcmlt0: "fcmlt", fcmle0: "fcmle", bic: "bic"}
 
 // word writes one of them. m is negative where there is no second operand.
 func (a *assembly) word(code uint32, d, n, m int) {
@@ -393,112 +391,6 @@ func (a *assembly) activation(n int, name string) {
 		a.op("VBIT V%d.B16, V%d.B16, V%d.B16", vA+i%vAMod, vB, i)
 	}
 	a.label("%s_store", name)
-}
-
-// dots writes the products of rows with rows, 4 x 4 at a time. Registers:
-//
-//	R0 dst at the first output of the group, R1 src, R2 w at the group's first row    R3 rows, R4 outputs left
-//	R5 k    R6 stride in bytes    R7 bytes of a row of dst
-//	R8 dst, R9 src at this piece's first row    R10 rows left    R11 k left    R12 offset in the rows
-//	R19 to R22 rows of src, R23 to R26 rows of w
-func (a *assembly) dots() {
-	a.text("dotsNEON", "func %s(dst, src, w *float32, rows, out, k, stride int)", 56)
-	for i, p := range []string{"dst", "src", "w", "rows", "out", "k", "stride"} {
-		a.op("MOVD %s+%d(FP), R%d", p, 8*i, i)
-	}
-	a.op("LSL $2, R6")
-	a.op("LSL $2, R4, R7")
-	for _, outs := range []int{4, 1} {
-		name := fmt.Sprintf("outs%d", outs)
-		a.label("%s", name)
-		a.op("CMP $%d, R4", outs)
-		a.op("BLT %s_end", name)
-		a.op("MOVD R2, R23")
-		for o := 1; o < outs; o++ {
-			a.op("ADD R6, R%d, R%d", 22+o, 23+o)
-		}
-		a.op("MOVD R0, R8")
-		a.op("MOVD R1, R9")
-		a.op("MOVD R3, R10")
-		a.label("%s_rows", name)
-		for m := 3; m > 0; m-- {
-			a.op("CMP $%d, R10", m)
-			a.op("BEQ %s_%d", name, m)
-		}
-		for m := 4; m > 0; m-- {
-			a.label("%s_%d", name, m)
-			a.dot(m, outs, fmt.Sprintf("%s_%d", name, m))
-			a.op("SUBS $%d, R10", m)
-			a.op("BNE %s_rows", name)
-			if m > 1 {
-				a.op("B %s_next", name)
-			}
-		}
-		a.label("%s_next", name)
-		a.op("ADD $%d, R0", 4*outs)
-		a.op("ADD R6, R%d, R2", 22+outs)
-		a.op("SUB $%d, R4", outs)
-		a.op("B %s", name)
-		a.label("%s_end", name)
-	}
-	a.op("RET")
-}
-
-// dot writes the code for m rows of src and some outputs. Sums are in V0 to V15, values of w in V16 to V19, of src in V20
-// to V23. The last values of a row come one by one, in the first lane.
-func (a *assembly) dot(m, outs int, name string) {
-	acc := func(i, o int) int { return i*outs + o }
-	a.op("MOVD R9, R19")
-	for i := 1; i < m; i++ {
-		a.op("ADD R6, R%d, R%d", 18+i, 19+i)
-	}
-	a.op("ADD R6, R%d, R9", 18+m)
-	for i := range m * outs {
-		a.zero(i)
-	}
-	a.op("MOVD ZR, R12")
-	step := func(narrow bool) {
-		for o := range outs {
-			a.load(narrow, fmt.Sprintf("R%d", 23+o), "R12", 16+o)
-		}
-		for i := range m {
-			a.load(narrow, fmt.Sprintf("R%d", 19+i), "R12", 20+i)
-			for o := range outs {
-				a.op("VFMLA V%d.S4, V%d.S4, V%d.S4", 16+o, 20+i, acc(i, o))
-			}
-		}
-	}
-	a.op("SUBS $4, R5, R11")
-	a.op("BLT %s_tail", name)
-	a.label("%s_loop", name)
-	step(false)
-	a.op("ADD $16, R12")
-	a.op("SUBS $4, R11")
-	a.op("BGE %s_loop", name)
-	a.label("%s_tail", name)
-	a.op("ADDS $4, R11")
-	a.op("BEQ %s_sum", name)
-	a.label("%s_one", name)
-	step(true)
-	a.op("ADD $4, R12")
-	a.op("SUBS $1, R11")
-	a.op("BNE %s_one", name)
-	a.label("%s_sum", name)
-	for i := range m {
-		first, second := acc(i, 0), acc(i, 0)
-		if outs == 4 {
-			a.word(faddp, first, first, acc(i, 1))
-			a.word(faddp, acc(i, 2), acc(i, 2), acc(i, 3))
-			second = acc(i, 2)
-		} else {
-			a.word(faddp, first, first, first)
-		}
-		a.word(faddp, first, first, second)
-		a.op("%s (R8), F24", move(outs == 1))
-		a.word(fadd, first, first, 24)
-		a.op("%s F%d, (R8)", move(outs == 1), first)
-		a.op("ADD R7, R8")
-	}
 }
 
 // vectors writes the loops over plain slices.
