@@ -73,12 +73,12 @@ twoRest:
 	VPADDD       Y8, Y3, Y3
 
 twoEven:
-	VPSRLD    $0x07, Y0, Y0
-	VPSRLD    $0x07, Y1, Y1
+	VPSRAD    $0x07, Y0, Y0
+	VPSRAD    $0x07, Y1, Y1
 	VPACKSSDW Y1, Y0, Y0
 	VMOVDQU   Y0, (DI)
-	VPSRLD    $0x07, Y2, Y2
-	VPSRLD    $0x07, Y3, Y3
+	VPSRAD    $0x07, Y2, Y2
+	VPSRAD    $0x07, Y3, Y3
 	VPACKSSDW Y3, Y2, Y2
 	VMOVDQU   Y2, 32(DI)
 	ADDQ      $0x00000020, SI
@@ -132,8 +132,8 @@ oneRest:
 	VPADDD       Y8, Y1, Y1
 
 oneEven:
-	VPSRLD    $0x07, Y0, Y0
-	VPSRLD    $0x07, Y1, Y1
+	VPSRAD    $0x07, Y0, Y0
+	VPSRAD    $0x07, Y1, Y1
 	VPACKSSDW Y1, Y0, Y0
 	VMOVDQU   Y0, (DI)
 	ADDQ      $0x00000010, SI
@@ -251,12 +251,12 @@ twoRest:
 	VPADDD       Z8, Z3, Z3
 
 twoEven:
-	VPSRLD    $0x07, Z0, Z0
-	VPSRLD    $0x07, Z1, Z1
+	VPSRAD    $0x07, Z0, Z0
+	VPSRAD    $0x07, Z1, Z1
 	VPACKSSDW Z1, Z0, Z0
 	VMOVDQU16 Z0, (DI)
-	VPSRLD    $0x07, Z2, Z2
-	VPSRLD    $0x07, Z3, Z3
+	VPSRAD    $0x07, Z2, Z2
+	VPSRAD    $0x07, Z3, Z3
 	VPACKSSDW Z3, Z2, Z2
 	VMOVDQU16 Z2, 64(DI)
 	ADDQ      $0x00000040, SI
@@ -310,8 +310,8 @@ oneRest:
 	VPADDD       Z8, Z1, Z1
 
 oneEven:
-	VPSRLD    $0x07, Z0, Z0
-	VPSRLD    $0x07, Z1, Z1
+	VPSRAD    $0x07, Z0, Z0
+	VPSRAD    $0x07, Z1, Z1
 	VPACKSSDW Z1, Z0, Z0
 	VMOVDQU16 Z0, (DI)
 	ADDQ      $0x00000020, SI
@@ -372,6 +372,10 @@ TEXT ·alongAVX2(SB), NOSPLIT, $0-48
 	MOVL         $0x00002000, AX
 	VMOVD        AX, X15
 	VPBROADCASTD X15, Y15
+	VPXOR        Y14, Y14, Y14
+	MOVL         $0x7f807f80, AX
+	VMOVD        AX, X13
+	VPBROADCASTD X13, Y13
 
 block:
 	VMOVDQA Y15, Y0
@@ -446,6 +450,8 @@ high:
 	VPSRAD      $0x0e, Y1, Y1
 	VPACKSSDW   Y1, Y0, Y0
 	VPERMQ      $0xd8, Y0, Y0
+	VPMAXSW     Y14, Y0, Y0
+	VPMINSW     Y13, Y0, Y0
 	VMOVDQU     Y0, (DI)
 	ADDQ        $0x00000020, DI
 	ADDQ        $0x00000040, R8
@@ -468,6 +474,10 @@ TEXT ·alongAVX512(SB), NOSPLIT, $0-56
 	MOVL         $0x00002000, AX
 	VMOVD        AX, X15
 	VPBROADCASTD X15, Z15
+	VPXORD       Z14, Z14, Z14
+	MOVL         $0x00007f80, AX
+	VMOVD        AX, X13
+	VPBROADCASTD X13, Z13
 
 block:
 	VMOVDQA32 Z15, Z0
@@ -487,6 +497,8 @@ pair:
 	DECQ      CX
 	JNZ       pair
 	VPSRAD    $0x0e, Z0, Z0
+	VPMAXSD   Z14, Z0, Z0
+	VPMINSD   Z13, Z0, Z0
 	VPMOVDW   Z0, (DI)
 	ADDQ      $0x00000020, DI
 	ADDQ      $0x00000004, R8

@@ -32,8 +32,9 @@
 // integers or single operations of IEEE 754 make their pixels, so that these are the same on every machine.
 //
 // JPEG, PNG, GIF, WebP, BMP and TIFF are decoded, of animations the first frame. What cannot be decoded gives an *Error
-// with one of a closed set of reasons; hostile files cannot take more memory than Limits allow, nor crash the program.
-// Pictures are 8-bit RGB; what is transparent lies on white, colour profiles are ignored.
+// with one of a closed set of reasons, and the name of what it is; hostile files cannot take more memory or time than
+// Limits allow, nor crash the program. Pictures are 8-bit sRGB: 16-bit samples are reduced, what is transparent lies on
+// white, and colour profiles of RGB by a matrix (Display P3, Adobe RGB) are converted; others are ignored.
 package transforms
 
 import (

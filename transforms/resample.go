@@ -145,8 +145,8 @@ func (r *resampler) plane(channel, y int, src []uint8, stride int, origin image.
 }
 
 // axis is one side of a geometry and of a plane. The pixels from lo to hi become n outputs, of which those from out0 to
-// out1 are wanted, the last one first if it is mirrored. A sample of the plane covers sub pixels, and each is the mean of
-// samples of stored pixels in the file.
+// out1 are wanted, the last one first if it is mirrored. A sample of the plane covers sub pixels. It is the mean of some
+// that are stored in the file, each of which covers stored pixels.
 type axis struct {
 	lo, hi, n, out0, out1 int
 	mirror                bool
@@ -154,41 +154,56 @@ type axis struct {
 }
 
 func (g geometry) axisX(sub, stored int) axis {
-	return axis{g.window.Min.X, g.window.Max.X, g.to.X, g.cut.Min.X, g.cut.Max.X, g.mirrorX, sub * g.scale, min(stored, sub*g.scale)}
+	a := axis{lo: g.window.Min.X, hi: g.window.Max.X, n: g.to.X, out0: g.cut.Min.X, out1: g.cut.Max.X, mirror: g.mirrorX}
+	return a.of(sub*g.scale, stored)
 }
 
 func (g geometry) axisY(sub, stored int) axis {
-	return axis{g.window.Min.Y, g.window.Max.Y, g.to.Y, g.cut.Min.Y, g.cut.Max.Y, g.mirrorY, sub * g.scale, min(stored, sub*g.scale)}
+	a := axis{lo: g.window.Min.Y, hi: g.window.Max.Y, n: g.to.Y, out0: g.cut.Min.Y, out1: g.cut.Max.Y, mirror: g.mirrorY}
+	return a.of(sub*g.scale, stored)
 }
 
-// filter is a triangle, with a unit of length in which what follows is whole numbers.
+func (a axis) of(sub, stored int) axis {
+	if a.sub, a.stored = sub, stored; stored > sub || sub%stored != 0 {
+		a.stored = sub
+	}
+	return a
+}
+
+// filter says what each output of an axis is made of.
+//
+// Of the stored samples, it is a triangle as wide as the outputs lie apart, but not narrower than the samples do, as in
+// Pillow's precompute_coeffs. For chroma that has one sample for c pixels, usual decoders spread triangles over the pixels
+// first. What blurs one after another adds up its variances, c^2 * 3/16 of these pixels and support^2 / 6 of a triangle, and
+// one triangle that is as much wider does for both.
+//
+// Where the plane's samples are means of k stored ones, these are taken to lie on a straight line through each mean, as steep
+// as 2/3 of the difference between the mean after it and that before it. 1/2 would be the line's slope if it were straight
+// everywhere; least squares on photographs say 2/3.
+//
+// Lengths are in a unit with which they are whole numbers.
 type filter struct {
 	axis
-	sample  int64 // the length of one
-	support int64 // how far the triangle reaches to each side
-	from    int   // the first sample that the axis has
-	last    int   // the last one that the samples of an output can begin with
-	taps    int   // how many samples an output is made of
+	sample   int64 // the length of a stored sample
+	support  int64 // how far the triangle reaches to each side
+	from, to int   // the samples that the axis has, [from, to)
+	stride   int   // stored samples to one of the plane: k
+	taps     int   // how many samples an output is made of
 }
 
-// filter is a triangle as wide as the outputs lie apart, but not narrower than the samples do, as in Pillow's
-// precompute_coeffs. That is for the pixels of a picture decoded as usual: in full size, with triangles between the samples
-// of subsampled chroma. Samples that are means of others have blurred the picture already, and the triangle is narrower by
-// as much: the variances of what blurs one after another add up, a triangle's is support^2 / 6, that of n samples' mean
-// (n^2 - 1) / 12. Samples of chroma that are not spread over their pixels have yet to be blurred, on the average of their
-// pixels by 3/16 of sub^2.
 func (a axis) filter() filter {
-	f := filter{axis: a, sample: 2 * int64(a.n) * int64(a.sub), from: a.lo / a.sub}
-	// The squares of lengths in the unit. No product is fused with a sum, so that machines agree.
-	span, unit := float64(a.hi-a.lo), 4*float64(a.n)*float64(a.n)
-	square := float64(4*span*span) - float64(unit*float64(a.sub*a.sub-a.stored*a.stored)/2)
-	if a.stored > 1 {
-		square += float64(unit * float64(18*a.stored*a.stored) / 16)
+	f := filter{axis: a, sample: 2 * int64(a.n) * int64(a.stored), from: a.lo / a.sub, to: (a.hi + a.sub - 1) / a.sub, stride: a.sub / a.stored}
+	f.support = 2 * int64(a.hi-a.lo)
+	if a.stored > 1 { // no product is fused with a sum, so that machines agree; squares of whole numbers have exact roots
+		spread := float64(f.sample) * float64(f.sample) * 18 / 16
+		f.support = int64(math.Sqrt(float64(float64(f.support)*float64(f.support)) + spread))
 	}
-	f.support = max(int64(math.Sqrt(max(square, 0))), f.sample)
-	to := (a.hi + a.sub - 1) / a.sub
-	f.taps = int(min((2*f.support+f.sample-1)/f.sample, int64(to-f.from)))
-	f.last = to - f.taps
+	f.support = max(f.support, f.sample)
+	f.taps = int((2*f.support + f.sample - 1) / f.sample)
+	if f.stride > 1 {
+		f.taps = (f.taps+f.stride-2)/f.stride + 1 + 2 // and a neighbour at each end
+	}
+	f.taps = min(f.taps, f.to-f.from)
 	return f
 }
 
@@ -197,13 +212,49 @@ func (f *filter) center(out int) int64 {
 	return 2*int64(f.n)*int64(f.lo) + int64(2*out+1)*int64(f.hi-f.lo)
 }
 
+// stores is the first stored sample that has a weight in an output.
+func (f *filter) stores(out int) int {
+	return max(int((2*(f.center(out)-f.support)+f.sample)/(2*f.sample)), f.lo/f.stored)
+}
+
 // first is the first sample that an output is made of.
 func (f *filter) first(out int) int {
-	return min(max(int((2*(f.center(out)-f.support)+f.sample)/(2*f.sample)), f.from), f.last)
+	first := f.stores(out)
+	if f.stride > 1 {
+		first = first/f.stride - 1
+	}
+	return min(max(first, f.from), f.to-f.taps)
 }
 
 // inputs are the samples that the wanted outputs are made of.
 func (f *filter) inputs() (lo, hi int) { return f.first(f.out0), f.first(f.out1-1) + f.taps }
+
+// weigh adds the weights of an output's samples to w, in any unit.
+func (f *filter) weigh(w []int64, out, first int) {
+	if f.stride == 1 {
+		at := int64(first)*f.sample + f.sample/2 - f.center(out) // of a sample's middle, from the triangle's
+		for x := range w {
+			w[x] = triangle(at, f.support)
+			at += f.sample
+		}
+		return
+	}
+	x := f.stores(out)
+	at := int64(x)*f.sample + f.sample/2 - f.center(out)
+	for end := min((f.hi+f.stored-1)/f.stored, f.to*f.stride); x < end && at < f.support; x++ {
+		mean, place := x/f.stride, x%f.stride
+		v := triangle(at, f.support)
+		// The place from the middle, in units of half a stored sample, times 2/3 over the length in such units is the slope's
+		// part; all is multiplied by 3 * stride.
+		slope := v * int64(2*place+1-f.stride)
+		w[mean-first] += 3 * int64(f.stride) * v
+		w[min(mean+1, f.to-1)-first] += slope
+		w[max(mean-1, f.from)-first] -= slope
+		at += f.sample
+	}
+}
+
+func triangle(x, support int64) int64 { return max(support-max(x, -x), 0) }
 
 // reach is the region of the stored picture that a resize reads, where chroma is decoded in full size or at the scale.
 func (g geometry) reach() image.Rectangle {
@@ -229,8 +280,9 @@ type taps struct {
 	n, padded int // padded is n and as many weights of 0 as processors like to have
 	first     []int32
 	weights   []int16
-	lo, hi    int // the inputs that are read, [lo, hi)
-	blocks        // the same for along
+	lo, hi    int     // the inputs that are read, [lo, hi)
+	exact     []int64 // of one output, before they are rounded
+	blocks            // the same for along
 }
 
 const unit = 1 << 14
@@ -241,7 +293,7 @@ func (t *taps) set(a axis, multiple int) {
 	t.n = f.taps
 	t.padded = (t.n + multiple - 1) / multiple * multiple
 	outs := a.out1 - a.out0
-	t.first, t.weights = grow(t.first, outs), grow(t.weights, outs*t.padded)
+	t.first, t.weights, t.exact = grow(t.first, outs), grow(t.weights, outs*t.padded), grow(t.exact, t.n)
 	clear(t.weights)
 	t.lo, t.hi = f.inputs()
 	for i := range outs {
@@ -251,19 +303,18 @@ func (t *taps) set(a axis, multiple int) {
 		}
 		first := f.first(out)
 		t.first[i] = int32(first)
-		at := int64(first)*f.sample + f.sample/2 - f.center(out) // of a sample's middle, from the triangle's
+		clear(t.exact)
+		f.weigh(t.exact, out, first)
 		sum := int64(0)
-		for x := range int64(t.n) {
-			sum += triangle(at+x*f.sample, f.support)
+		for _, w := range t.exact {
+			sum += w
 		}
-		// Rounding the running sum, not each weight, keeps the total.
-		run, done := int64(0), uint64(0)
-		weights := t.weights[i*t.padded:][:t.n]
-		for x := range weights {
-			run += triangle(at, f.support)
-			at += f.sample
+		// Rounding the running sum, not each weight, keeps the total. It may be a little below 0 but not below -sum.
+		run, done := sum, uint64(unit)
+		for x, w := range t.exact {
+			run += w
 			upTo := uint64(2*unit*run+sum) / uint64(2*sum)
-			weights[x] = int16(upTo - done)
+			t.weights[i*t.padded+x] = int16(upTo - done)
 			done = upTo
 		}
 	}
@@ -271,8 +322,6 @@ func (t *taps) set(a axis, multiple int) {
 		t.block()
 	}
 }
-
-func triangle(x, support int64) int64 { return max(support-max(x, -x), 0) }
 
 func (t *taps) width() int { return t.hi - t.lo }
 
@@ -318,8 +367,9 @@ func (t *taps) block() {
 	}
 }
 
-// columnsGeneric adds n weighted rows of src to one row with 7 bits below the point. Eight columns are added at a time, two
-// to a 64-bit word: a weighted byte and its sums need 22 bits of the 32 that each has.
+// columnsGeneric adds n weighted rows of src to one row with 7 bits below the point, as far as 16 bits go. Eight columns are
+// added at a time, two to a 64-bit word: a weighted byte and its sums need fewer than the 32 bits that each has, and where
+// the lower one is below 0 it has borrowed from the upper.
 func columnsGeneric(row []int16, src []uint8, stride, n int, weights []int16) {
 	const pair, half = 0x000000ff_000000ff, 0x00000040_00000040
 	weights = weights[:n]
@@ -328,7 +378,7 @@ func columnsGeneric(row []int16, src []uint8, stride, n int, weights []int16) {
 		a, b, c, d := uint64(half), uint64(half), uint64(half), uint64(half)
 		at := x
 		for _, w := range weights {
-			k, v := uint64(w), binary.LittleEndian.Uint64(src[at:])
+			k, v := uint64(int64(w)), binary.LittleEndian.Uint64(src[at:])
 			a += v & pair * k
 			b += v >> 8 & pair * k
 			c += v >> 16 & pair * k
@@ -336,10 +386,10 @@ func columnsGeneric(row []int16, src []uint8, stride, n int, weights []int16) {
 			at += stride
 		}
 		out := row[x : x+8 : x+8]
-		out[0], out[4] = int16(a>>7), int16(a>>39)
-		out[1], out[5] = int16(b>>7), int16(b>>39)
-		out[2], out[6] = int16(c>>7), int16(c>>39)
-		out[3], out[7] = int16(d>>7), int16(d>>39)
+		out[0], out[4] = toWords(a)
+		out[1], out[5] = toWords(b)
+		out[2], out[6] = toWords(c)
+		out[3], out[7] = toWords(d)
 	}
 	for ; x < len(row); x++ {
 		sum, at := int32(half&0xff), x
@@ -347,9 +397,19 @@ func columnsGeneric(row []int16, src []uint8, stride, n int, weights []int16) {
 			sum += int32(w) * int32(src[at])
 			at += stride
 		}
-		row[x] = int16(sum >> 7)
+		row[x] = toWord(sum)
 	}
 }
+
+func toWords(v uint64) (low, high int16) {
+	l := int32(v)
+	return toWord(l), toWord(int32((v - uint64(int64(l))) >> 32))
+}
+
+func toWord(v int32) int16 { return int16(min(max(v>>7, math.MinInt16), math.MaxInt16)) }
+
+// most is the largest sample, with 7 bits below the point.
+const most = 255 << 7
 
 // alongGeneric resizes a row, which begins at lo, and keeps its 7 bits below the point.
 func alongGeneric(out, row []int16, t *taps) {
@@ -366,7 +426,7 @@ func alongGeneric(out, row []int16, t *taps) {
 			}
 		}
 		for j, sum := range sums {
-			out[k*block+j] = int16((sum + unit/2) >> 14)
+			out[k*block+j] = int16(min(max((sum+unit/2)>>14, 0), most))
 		}
 	}
 }

@@ -161,8 +161,8 @@ func (s isa) sum(label string, vectors int, half VecPhysical) {
 	Label(label + "Even")
 	for v := range vectors {
 		low, high := sums[2*v], sums[2*v+1]
-		VPSRLD(U8(7), low, low)
-		VPSRLD(U8(7), high, high)
+		VPSRAD(U8(7), low, low)
+		VPSRAD(U8(7), high, high)
 		VPACKSSDW(high, low, low)
 		m := Mem{Base: RDI, Disp: v * s.bytes}
 		if s.wide {
@@ -185,8 +185,10 @@ func alongAVX2() {
 	Load(Param("pieces"), R9)
 	Load(Param("blocks"), R10)
 	Load(Param("pairs"), R11)
-	half := Y15
+	half, zero, most := Y15, Y14, Y13
 	spread(8192, half)
+	VPXOR(zero, zero, zero)
+	spread(255<<7<<16|255<<7, most)
 	Label("block")
 	for h := range 2 {
 		sum, label := ymm[h], []string{"low", "high"}[h]
@@ -222,6 +224,8 @@ func alongAVX2() {
 	}
 	VPACKSSDW(Y1, Y0, Y0)
 	VPERMQ(U8(0xd8), Y0, Y0)
+	VPMAXSW(zero, Y0, Y0)
+	VPMINSW(most, Y0, Y0)
 	VMOVDQU(Y0, Mem{Base: RDI})
 	ADDQ(U32(32), RDI)
 	ADDQ(U32(64), R8)
@@ -246,8 +250,10 @@ func alongAVX512() {
 	Load(Param("pieces"), R9)
 	Load(Param("blocks"), R10)
 	Load(Param("pairs"), R11)
-	half := Z15
+	half, zero, most := Z15, Z14, Z13
 	spread(8192, half)
+	VPXORD(zero, zero, zero)
+	spread(255<<7, most)
 	Label("block")
 	VMOVDQA32(half, Z0)
 	VMOVDQU16(Mem{Base: R13}, Z1)
@@ -265,6 +271,8 @@ func alongAVX512() {
 	DECQ(RCX)
 	JNZ(LabelRef("pair"))
 	VPSRAD(U8(14), Z0, Z0)
+	VPMAXSD(zero, Z0, Z0)
+	VPMINSD(most, Z0, Z0)
 	VPMOVDW(Z0, Mem{Base: RDI})
 	ADDQ(U32(32), RDI)
 	ADDQ(U32(4), R8)

@@ -1,6 +1,9 @@
 package jpeg
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // coefficients are those of a component of a progressive file, which come in many scans. Most blocks of photographs have
 // few, so each has a set of those that are not zero: refinement walks over its bits, and blocks without any are never
@@ -113,7 +116,7 @@ func (p progression) firstDC(y, from, to int) (int, error) {
 func (p progression) refineDC(y, from, to int) (int, error) {
 	d := p.d
 	return p.eachDC(y, from, to, func(_ *component, dc *int16) error {
-		if d.n < 1 {
+		if d.n == 0 {
 			d.refill()
 		}
 		*dc |= int16(d.bits(1) << p.low)
@@ -190,16 +193,16 @@ func (p progression) firstAC(y, from, to int) (int, error) {
 	return to, nil
 }
 
+// refineAC reads a bit for each coefficient that is not zero, between codes for those that become 1 or -1.
 func (p progression) refineAC(y, from, to int) (int, error) {
-	d := p.d
+	if y >= p.c.stored {
+		return to, nil // not reached: what is read is kept
+	}
+	d, t := p.d, p.c.ac
 	band := uint64(1)<<p.to<<1 - 1
+	row := y * p.c.across
 	for x := from; x < to; x++ {
-		i := y*p.c.across + x
-		if y >= p.c.stored {
-			return to, nil // not reached: what is read is kept
-		}
-		some := p.c.store.some[i]
-		block := &p.c.store.ac[i]
+		some := p.c.store.some[row+x]
 		if d.run > 0 && some&band>>p.from == 0 {
 			d.run--
 			continue
@@ -209,18 +212,33 @@ func (p progression) refineAC(y, from, to int) (int, error) {
 				return x, nil
 			}
 		}
+		block := &p.c.store.ac[row+x]
 		k := p.from
 		if d.run == 0 {
+			acc, n, pos := d.acc, d.n, d.pos
 			for k <= p.to {
-				distance, v, ok := d.code(p.c.ac)
-				if !ok {
-					return x, errCode
+				if n < 48 {
+					acc |= binary.BigEndian.Uint64(d.win[pos:]) >> (n & 63)
+					pos += int(63-n) >> 3
+					n |= 56
 				}
+				e := t.fast[acc>>(64-lookup)]
+				if e == 0 {
+					if e = t.long(acc); e == 0 {
+						return x, errCode
+					}
+				}
+				distance, v := uint(e>>8&255), number(acc, e)
+				acc <<= e & 63
+				n -= uint(e & 63)
 				if distance >= endOfBlock {
-					d.run = int(v)
+					run := distance - endOfBlock
+					d.run = 1<<run + int(acc>>1>>(63-run))
+					acc <<= run
+					n -= run
 					break
 				}
-				if v < -1 || v > 1 {
+				if uint32(v+1) > 2 {
 					return x, FormatError("refinement by more than a bit")
 				}
 				zeros := ^some >> k
@@ -228,21 +246,31 @@ func (p progression) refineAC(y, from, to int) (int, error) {
 					zeros &= zeros - 1
 				}
 				at := k + bits.TrailingZeros64(zeros)
-				if at > p.to {
-					d.correct(block, some&band>>k<<k, p.low)
-					k = at
-					break
+				set := some & band >> k << k
+				if at <= p.to {
+					set &= 1<<at - 1
 				}
-				d.correct(block, some&(1<<at-1)>>k<<k, p.low)
-				if v != 0 {
+				for ; set != 0; set &= set - 1 {
+					if n == 0 {
+						acc |= binary.BigEndian.Uint64(d.win[pos:])
+						pos += 7
+						n = 56
+					}
+					c := &block[zigzag[bits.TrailingZeros64(set)]&63]
+					*c += (*c>>15 | 1) << p.low & -int16(acc>>63)
+					acc <<= 1
+					n--
+				}
+				if k = at + 1; at <= p.to && v != 0 {
 					if some == 0 {
 						*block = [64]int16{}
 					}
-					block[zigzag[at]] = int16(v << p.low)
+					block[zigzag[at]&63] = int16(v << p.low)
 					some |= 1 << at
 				}
-				k = at + 1
 			}
+			d.acc, d.n, d.pos = acc, n, pos
+			p.c.store.some[row+x] = some
 		}
 		if d.run > 0 {
 			if k <= p.to {
@@ -250,22 +278,25 @@ func (p progression) refineAC(y, from, to int) (int, error) {
 			}
 			d.run--
 		}
-		p.c.store.some[i] = some
 	}
 	return to, nil
 }
 
 // correct reads a bit for each of the coefficients of a set, and adds it to their magnitudes.
 func (r *reader) correct(block *[64]int16, set uint64, low uint) {
+	acc, n, pos := r.acc, r.n, r.pos
 	for ; set != 0; set &= set - 1 {
-		if r.n < 1 {
-			r.refill()
+		if n == 0 {
+			acc |= binary.BigEndian.Uint64(r.win[pos:])
+			pos += 7
+			n = 56
 		}
-		bit := int16(r.acc >> 63)
-		r.skip(1)
-		v := &block[zigzag[bits.TrailingZeros64(set)]]
-		*v += (*v>>15 | 1) << low & -bit
+		c := &block[zigzag[bits.TrailingZeros64(set)]&63]
+		*c += (*c>>15 | 1) << low & -int16(acc>>63)
+		acc <<= 1
+		n--
 	}
+	r.acc, r.n, r.pos = acc, n, pos
 }
 
 // reconstruct makes the samples from the coefficients.
