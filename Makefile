@@ -22,8 +22,8 @@ test: ## everything, as CI does
 race: ## the same under the race detector, which needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race ./...
 
-noasm: ## the kernels' specification alone, without assembly
-	$(GO) test -tags noasm ./model/...
+noasm: ## the specification of kernels and transforms alone, without assembly
+	$(GO) test -tags noasm ./model/... ./transforms/...
 
 arm64: ## the kernels of arm64: built, and tested where qemu-aarch64-static is installed
 	GOARCH=arm64 $(GO) vet ./model/...
@@ -75,7 +75,7 @@ testdata: ## draw the photographs of testdata again, to the same bytes
 	$(GO) run ./testdata/make
 
 kernels: ## write the assembly again from its generator
-	$(GO) generate ./model/kernel
+	$(GO) generate ./model/kernel ./transforms/jpeg
 
 # The built-in model, made again: PHOTOS is FlickrLogos-27 laid out as FlickrLogos-32 is, WEIGHTS the ImageNet weights of
 # EfficientNet-Lite0. Neither is in the repository.

@@ -18,19 +18,24 @@ type jpegFile struct {
 
 func (f *jpegFile) Size() image.Point { return image.Pt(f.config.Width, f.config.Height) }
 
-func (f *jpegFile) draw(g geometry, use func(src image.Image, g geometry)) error {
+// plan sets the scale, and says what part of the picture is needed.
+func (f *jpegFile) plan(g *geometry) (region image.Rectangle) {
 	g.scale = 1
-	region := g.window
-	if g.to != (image.Point{}) {
-		enough := func(pixels, to int) bool { return 5*pixels >= 7*2*g.scale*to }
-		for g.scale < 8 && enough(g.window.Dx(), g.to.X) && enough(g.window.Dy(), g.to.Y) {
-			g.scale *= 2
-		}
-		g.chroma = f.chroma()
-		region = g.reach()
+	if g.to == (image.Point{}) {
+		return g.window
 	}
+	enough := func(pixels, to int) bool { return 5*pixels >= 7*2*g.scale*to }
+	for g.scale < 8 && enough(g.window.Dx(), g.to.X) && enough(g.window.Dy(), g.to.Y) {
+		g.scale *= 2
+	}
+	g.chroma = f.chroma()
+	return g.reach()
+}
+
+func (f *jpegFile) draw(g geometry, use func(src image.Image, g geometry)) error {
 	ctx, stop := f.lim.deadline()
 	defer stop()
+	region := f.plan(&g)
 	o := jpeg.Options{Scale: g.scale, Region: region, Truncated: f.lim.Truncated, Context: ctx}
 	d := jpegDecoders.Get().(*jpeg.Decoder)
 	m, err := decodeJPEG(d, f.data, o)

@@ -277,6 +277,8 @@ func (g geometry) reach() image.Rectangle {
 // taps is the filter of one axis: output i is the sum over t < n of weights[i*padded+t] * input[first[i]+t]. Weights have
 // 14 bits below the point, so that they fit in 16 with a sign, and those of one output add up to 1 exactly.
 type taps struct {
+	axis      axis
+	multiple  int
 	n, padded int // padded is n and as many weights of 0 as processors like to have
 	first     []int32
 	weights   []int16
@@ -289,6 +291,10 @@ const unit = 1 << 14
 
 // set calculates the weights of an axis. padded becomes a multiple of the number given.
 func (t *taps) set(a axis, multiple int) {
+	if t.axis == a && t.multiple == multiple { // as often, the picture before this one had the same size
+		return
+	}
+	t.axis, t.multiple = a, multiple
 	f := a.filter()
 	t.n = f.taps
 	t.padded = (t.n + multiple - 1) / multiple * multiple

@@ -271,8 +271,9 @@ func (d *Decoder) begin() error {
 			if !d.hasEOI { // all has to be read, to tell whether the file is whole
 				c.stored = d.down * c.v
 			}
+			c.detailed = c.nx > 1 || c.ny > 1 || !d.hasEOI
 			c.store = &d.coefficients[i]
-			c.store.reset(c.across * c.stored)
+			c.store.reset(c.across*c.stored, c.detailed)
 		}
 	}
 	return nil

@@ -70,6 +70,7 @@ type component struct {
 	dcSlot   uint8 // of the tables
 	acSlot   uint8
 	store    *coefficients // progressive
+	detailed bool          // progressive: coefficients beyond DC are of interest
 	bits     [64]int8      // progressive: how many low bits of each coefficient are missing; -1: all
 }
 

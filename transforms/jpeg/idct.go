@@ -1,5 +1,7 @@
 package jpeg
 
+import "encoding/binary"
+
 // The inverse discrete cosine transforms are those of libjpeg, "slow integer": that of Loeffler, Ligtenberg and Moschytz
 // for 8 samples (Practical Fast 1-D DCT Algorithms with 11 Multiplications, ICASSP 1989), and its reductions to 4, 2 and
 // 1 samples, which give the means of 2, 4 and 8 neighbours. Columns come first, then rows; between them values have 2
@@ -143,10 +145,21 @@ func saturate(v, low, high int32) int32 { return min(max(v, low), high) }
 func flat(dst []byte, stride int, dc, quant int16, nx, ny int) {
 	v := saturate(int32(dc*quant)<<fraction, -1<<15, 1<<15-1)
 	s := uint8(saturate((v+16)>>(fraction+3), -128, 127) + 128)
-	for r := range ny {
-		row := dst[r*stride:][:nx]
-		for c := range row {
-			row[c] = s
+	switch nx {
+	case 8:
+		for r := range ny {
+			binary.LittleEndian.PutUint64(dst[r*stride:], 0x0101010101010101*uint64(s))
+		}
+	case 4:
+		for r := range ny {
+			binary.LittleEndian.PutUint32(dst[r*stride:], 0x01010101*uint32(s))
+		}
+	default:
+		for r := range ny {
+			row := dst[r*stride:][:nx]
+			for c := range row {
+				row[c] = s
+			}
 		}
 	}
 }

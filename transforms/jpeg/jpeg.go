@@ -33,7 +33,7 @@ import (
 
 // Options say what of a picture is needed. The zero value decodes all of it in full size.
 type Options struct {
-	// Scale divides the sides, rounded up: 1, 2, 4 or 8; 0 is 1.
+	// Scale divides the sides, rounded up: 1, 2, 4 or 8; 0 is 1, other values panic.
 	Scale int
 	// Region is the part that is needed, in full-size pixels as stored; empty: all. The result may be larger, but what lies
 	// outside may be missing from it.

@@ -195,6 +195,9 @@ func TestTruncated(t *testing.T) {
 			if !errors.Is(err, io.ErrUnexpectedEOF) && n > 2 {
 				t.Fatalf("%s cut after %d of %d bytes: %v", name, n, len(data), err)
 			}
+			if _, err := Decode(file, Options{Scale: 8}); err == nil {
+				t.Fatalf("%s cut after %d of %d bytes: no error at 1/8", name, n, len(data))
+			}
 			// The upper part alone does not make it whole.
 			if _, err := Decode(file, Options{Region: image.Rect(0, 0, 9, 9)}); err == nil {
 				t.Fatalf("%s cut after %d of %d bytes: no error where the upper part is wanted", name, n, len(data))

@@ -16,10 +16,13 @@ type coefficients struct {
 
 const coefficientBytes = 2 + 8 + 128 // of a block
 
-func (c *coefficients) reset(blocks int) {
+// reset makes room for blocks, of which all but the DC coefficients may be of no interest.
+func (c *coefficients) reset(blocks int, detailed bool) {
 	clear(grow(&c.dc, blocks))
 	clear(grow(&c.some, blocks))
-	grow(&c.ac, blocks)
+	if detailed {
+		grow(&c.ac, blocks)
+	}
 }
 
 // progressive reads a scan of a progressive file (T.81, G.1): the coefficients from to to, down to bit low.
@@ -30,7 +33,7 @@ func (s *scan) progressive(b []byte) error {
 		return FormatError("progression that cannot be")
 	}
 	c := s.in[0]
-	skip := from > 0 && c.nx == 1 && c.ny == 1
+	skip := from > 0 && !c.detailed
 	s.measure()
 	var read func(y, from, to int) (int, error)
 	p := progression{s, c, from, to, uint(low)}

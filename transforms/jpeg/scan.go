@@ -37,7 +37,7 @@ func (s *scan) walk(read func(y, from, to int) (int, error), lost func(y, from, 
 	d.startInterval()
 	d.short = false
 	missing := -1 // the first of those units that are missing up to here
-	interval, turn := d.restart, 0
+	restart, interval, turn := d.restart, d.restart, 0
 	for y := range s.down {
 		if y >= s.bottom && d.hasEOI {
 			d.skipScan(d.at)
@@ -47,17 +47,19 @@ func (s *scan) walk(read func(y, from, to int) (int, error), lost func(y, from, 
 			return err
 		}
 		for x := 0; x < s.across; {
-			if d.restart > 0 && interval == 0 {
-				d.nextInterval(turn)
+			if restart > 0 && interval == 0 {
+				if !d.nextInterval(turn) {
+					restart = 0
+				}
 				d.startInterval()
 				if missing >= 0 && !d.over {
 					d.warnings |= ShortInterval
 					missing = -1
 				}
-				interval, turn = d.restart, (turn+1)&7
+				interval, turn = restart, (turn+1)&7
 			}
 			to := s.across
-			if d.restart > 0 {
+			if restart > 0 {
 				to = min(to, x+interval)
 				interval -= to - x
 			}
@@ -70,7 +72,7 @@ func (s *scan) walk(read func(y, from, to int) (int, error), lost func(y, from, 
 					}
 					d.over = true // zeros behind the end need not be a code
 				}
-				if at == to && d.overrun() && (interval == 0 || to == s.across && y == s.down-1) {
+				if at == to && d.overrun() && (restart > 0 && interval == 0 || to == s.across && y == s.down-1) {
 					at--
 				}
 			}
@@ -137,30 +139,29 @@ func (d *Decoder) skipScan(at int) {
 	d.warnings = w
 }
 
-// nextInterval goes to the restart marker whose turn it is. With others it does what libjpeg does: one of the next two tells that
-// data are missing, one of the last two that there are some twice; any other one is taken as a misprint.
-func (d *Decoder) nextInterval(turn int) {
+// nextInterval goes to the restart marker whose turn it is, and reports whether there may be more of them. With others it
+// does what libjpeg does: one of the next two tells that data are missing, one of the last two that there are some twice;
+// any other one is taken as a misprint.
+func (d *Decoder) nextInterval(turn int) bool {
 	d.endScan()
 	for {
 		m, ok := d.file.marker()
-		ahead := (int(m) - rst0 - turn) & 7
-		switch {
+		switch ahead := (int(m) - rst0 - turn) & 7; {
 		case !ok:
 			d.at, d.ended, d.over = len(d.data), true, true
-			return
-		case m == rst0+uint8(turn):
-			d.reader.reset(d.data, d.next)
-			return
-		case m >= sof0 && (m < rst0 || m > rst7) || m >= rst0 && m <= rst7 && ahead <= 2:
+			return false
+		case m >= rst0 && m <= rst7 && (ahead == 1 || ahead == 2), m >= sof0 && (m < rst0 || m > rst7):
 			d.warnings |= RestartNumber
 			d.at, d.ended, d.over = d.next-2, true, true
-			return
+			return m >= rst0 && m <= rst7
 		case m < sof0 || ahead >= 6:
 			d.warnings |= RestartNumber
 		default:
-			d.warnings |= RestartNumber
+			if ahead != 0 {
+				d.warnings |= RestartNumber
+			}
 			d.reader.reset(d.data, d.next)
-			return
+			return true
 		}
 	}
 }
