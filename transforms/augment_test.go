@@ -76,9 +76,9 @@ func TestGoldenBits(t *testing.T) {
 	}
 }
 
-// The goldens were made by Pillow 13 from scene.png of 97 x 61: Image.rotate(15, BILINEAR), and Image.transform((97, 61),
-// PERSPECTIVE, c, BILINEAR), where c, solved for by numpy, moves the corners to the shares below; both with a fillcolor
-// of (128, 128, 128). Pillow does not mix the picture with it at the edges.
+// The goldens were made by Pillow 13 from scene.png of 97 x 61: Image.rotate(15, BILINEAR), and Image.transform((97,
+// 61), PERSPECTIVE, c, BILINEAR), where c, solved for by numpy, moves the corners to the shares below; both with a
+// fillcolor of (128, 128, 128). Pillow does not mix the picture with it at the edges.
 func TestProjectLikePillow(t *testing.T) {
 	m := decoded(t, "scene.png")
 	corners := [4][2]float64{{0.1, 0.05}, {0.95, 0.15}, {0.8, 0.9}, {0.02, 0.97}}
@@ -251,8 +251,8 @@ func TestRandomZoomOut(t *testing.T) {
 	}
 }
 
-// The goldens were made by OpenCV 5 from scene.png: cv2.GaussianBlur(m, (k, k), sigma, borderType=cv2.BORDER_REPLICATE) with k
-// of 5, 11 and 19, which like ours are three standard deviations.
+// The goldens were made by OpenCV 5 from scene.png: cv2.GaussianBlur(m, (k, k), sigma, borderType=cv2.BORDER_REPLICATE)
+// with k of 5, 11 and 19, which like ours are three standard deviations.
 func TestBlurLikeOpenCV(t *testing.T) {
 	for file, sigma := range map[string]float64{"blur0.5.png": 0.5, "blur1.5.png": 1.5, "blur3.png": 3} {
 		got := decoded(t, "scene.png")
@@ -304,8 +304,8 @@ func TestRandomGrayscale(t *testing.T) {
 	}
 }
 
-// TestJPEGLikeAFile compares with what package image/jpeg writes and reads, which is another transform and another way to
-// convert colours, at every quality.
+// TestJPEGLikeAFile compares with what package image/jpeg writes and reads, which is another transform and another way
+// to convert colours, at every quality.
 func TestJPEGLikeAFile(t *testing.T) {
 	coffee, err := os.ReadFile("../testdata/backgrounds/coffee.jpg")
 	if err != nil {

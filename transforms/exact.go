@@ -3,8 +3,8 @@ package transforms
 import "math"
 
 // The functions of package math may differ in the last bit from one kind of processor to another, where they are
-// assembly or where a product is fused with a sum, and so might a pixel. Those below consist of single operations of IEEE
-// 754, kept apart by conversions, and are the same everywhere. Their error is a few units of the last place.
+// assembly or where a product is fused with a sum, and so might a pixel. Those below consist of single operations of
+// IEEE 754, kept apart by conversions, and are the same everywhere. Their error is a few units of the last place.
 
 // sincos is the sine and the cosine of an angle in turns of a full circle.
 func sincos(turns float64) (sin, cos float64) {

@@ -7,9 +7,10 @@ import (
 	"math/rand/v2"
 )
 
-// GaussianBlur blurs the picture, with a Probability, by a Gaussian whose standard deviation is drawn evenly from Sigma, in
-// pixels, as in SimCLR (Chen et al., A Simple Framework for Contrastive Learning, 2020). The Gaussian ends at three
-// standard deviations; beyond the edges the picture goes on as its outermost pixels are. For scoring it does nothing.
+// GaussianBlur blurs the picture, with a Probability, by a Gaussian whose standard deviation is drawn evenly from
+// Sigma, in pixels, as in SimCLR (Chen et al., A Simple Framework for Contrastive Learning, 2020). The Gaussian ends at
+// three standard deviations; beyond the edges the picture goes on as its outermost pixels are. For scoring it does
+// nothing.
 type GaussianBlur struct {
 	Sigma       [2]float64 `json:"sigma"`
 	Probability float64    `json:"probability"`
@@ -40,8 +41,8 @@ func (s GaussianBlur) apply(v *view, r *rand.Rand) error {
 	return nil
 }
 
-// blur lays a kernel of two sides on the picture, first along its rows, then down its columns, and rounds to 8 bits after
-// each.
+// blur lays a kernel of two sides on the picture, first along its rows, then down its columns, and rounds to 8 bits
+// after each.
 func (m *Image) blur(kernel []uint64) {
 	radius, stride := len(kernel)/2, 3*m.W
 	line := make([]uint8, stride+6*radius) // a row with its outermost pixels repeated
@@ -68,8 +69,9 @@ func (m *Image) blur(kernel []uint64) {
 	}
 }
 
-// weigh makes each byte of dst the sum of weights times bytes of src, which lie stride apart from the same index on. Eight
-// sums are formed at a time, four to a word: a weighted byte and its sums need 16 bits, as the weights add up to 1.
+// weigh makes each byte of dst the sum of weights times bytes of src, which lie stride apart from the same index on.
+// Eight sums are formed at a time, four to a word: a weighted byte and its sums need 16 bits, as the weights add up to
+// 1.
 func weigh(dst, src []uint8, stride int, weights []uint64) {
 	const even, half = 0x00ff00ff_00ff00ff, 0x00800080_00800080
 	x := 0
@@ -92,8 +94,8 @@ func weigh(dst, src []uint8, stride int, weights []uint64) {
 	}
 }
 
-// gaussian is the weights from one end to the other, with 8 bits below the point as OpenCV's for 8-bit pictures. They add
-// up to 1.
+// gaussian is the weights from one end to the other, with 8 bits below the point as OpenCV's for 8-bit pictures. They
+// add up to 1.
 func gaussian(sigma float64) []uint64 {
 	radius := int(math.Ceil(3 * sigma))
 	side := make([]float64, radius+1)

@@ -5,10 +5,10 @@ import (
 	"math/rand/v2"
 )
 
-// JPEG leaves on the picture what saving it as a JPEG does, with a Probability: the quality is drawn evenly from the whole
-// numbers of Quality, 1 to 100 as in libjpeg, with the tables of Annex K of ITU-T T.81 and chroma at half the resolution.
-// The coefficients are rounded as a file would keep them, and nothing is written, since coding loses nothing more. It
-// is torchvision's JPEG. For scoring it does nothing.
+// JPEG leaves on the picture what saving it as a JPEG does, with a Probability: the quality is drawn evenly from the
+// whole numbers of Quality, 1 to 100 as in libjpeg, with the tables of Annex K of ITU-T T.81 and chroma at half the
+// resolution. The coefficients are rounded as a file would keep them, and nothing is written, since coding loses
+// nothing more. It is torchvision's JPEG. For scoring it does nothing.
 type JPEG struct {
 	Quality     [2]int  `json:"quality"`
 	Probability float64 `json:"probability"`
@@ -147,9 +147,9 @@ func (q *quantiser) round(b *dctBlock) {
 	}
 }
 
-// c1 to c7 are half of cos(k pi/16) with 13 bits below the point: the orthonormal transform of eight samples (T.81, A.3.3).
-// Even coefficients depend on the sums of opposite samples alone and odd ones on the differences, which leaves 22 of 64
-// multiplications.
+// c1 to c7 are half of cos(k pi/16) with 13 bits below the point: the orthonormal transform of eight samples (T.81,
+// A.3.3). Even coefficients depend on the sums of opposite samples alone and odd ones on the differences, which leaves
+// 22 of 64 multiplications.
 const (
 	c1 = 4017
 	c2 = 3784

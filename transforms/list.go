@@ -88,9 +88,9 @@ func DefaultTraining(size int, mean, std [3]float64) List {
 	}
 }
 
-// StrongTraining is what a few photographs of each logo are made the most of with, in the sense of strong augmentation of
-// FixMatch (Sohn et al., 2020): DefaultTraining with a wider range, logos that are small, tilted and seen from aside, and
-// what cameras and networks do to photographs: blur, compression, no colour, something in front.
+// StrongTraining makes the most of a few photographs of each logo, by strong augmentation in the sense of FixMatch (Sohn
+// et al., 2020): DefaultTraining in a wider range, logos that are small, tilted and seen from aside, and what happens
+// to photographs: blur, compression, lost colours, something in front. It takes more epochs than DefaultTraining.
 func StrongTraining(size int, mean, std [3]float64) List {
 	return List{
 		Orient{},

@@ -15,10 +15,13 @@ import (
 
 var everyStep = List{
 	Orient{}, Resize{Short: 256}, Resize{Width: 300, Height: 200}, CenterCrop{Size: 180}, RandomCrop{Size: 170, Padding: 4}, RandomCrop{Size: 160},
-	RandomResizedCrop{Size: 150, Scale: [2]float64{0.3, 1}, Ratio: [2]float64{0.75, 1.333}}, RandomZoomOut{Side: [2]float64{1, 2.5}, Probability: 0.3}, HorizontalFlip{Probability: 0.5}, RandomRotation{Degrees: 15},
-	RandomPerspective{Distortion: 0.3, Probability: 0.5}, ColorJitter{Brightness: 0.3, Contrast: 0.3, Saturation: 0.3, Hue: 0.05}, RandomGrayscale{Probability: 0.1},
+	RandomResizedCrop{Size: 150, Scale: [2]float64{0.3, 1}, Ratio: [2]float64{0.75, 1.333}},
+	RandomZoomOut{Side: [2]float64{1, 2.5}, Probability: 0.3}, HorizontalFlip{Probability: 0.5}, RandomRotation{Degrees: 15},
+	RandomPerspective{Distortion: 0.3, Probability: 0.5}, ColorJitter{Brightness: 0.3, Contrast: 0.3, Saturation: 0.3, Hue: 0.05},
+	RandomGrayscale{Probability: 0.1},
 	GaussianBlur{Sigma: [2]float64{0.1, 2}, Probability: 0.2}, JPEG{Quality: [2]int{30, 90}, Probability: 0.4},
-	RandomErasing{Probability: 0.25, Scale: [2]float64{0.02, 0.2}, Ratio: [2]float64{0.3, 3.3}}, Normalise{Mean: [3]float64{123.675, 116.28, 103.53}, Std: [3]float64{58.395, 57.12, 57.375}},
+	RandomErasing{Probability: 0.25, Scale: [2]float64{0.02, 0.2}, Ratio: [2]float64{0.3, 3.3}},
+	Normalise{Mean: [3]float64{123.675, 116.28, 103.53}, Std: [3]float64{58.395, 57.12, 57.375}},
 }
 
 func TestListJSON(t *testing.T) {

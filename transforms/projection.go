@@ -6,13 +6,13 @@ import (
 	"math/rand/v2"
 )
 
-// projection says of every point of the picture that comes out where it was in the one that went in: (x, y, 1) times the
-// matrix, divided by the third number of what that gives. Points are in pixels from the upper left corner, so that
+// projection says of every point of the picture that comes out where it was in the one that went in: (x, y, 1) times
+// the matrix, divided by the third number of what that gives. Points are in pixels from the upper left corner, so that
 // the centre of the first pixel is at (0.5, 0.5).
 type projection [3][3]float64
 
-// projective is a step that moves the points of a picture. Neighbours in a list become one projection, and the picture is
-// resampled once.
+// projective is a step that moves the points of a picture. Neighbours in a list become one projection, and the picture
+// is resampled once.
 type projective interface {
 	Step
 	// projection draws one for a picture of w x h.
@@ -37,9 +37,9 @@ func (p projection) times(q projection) (product projection) {
 // 2019): after normalisation it is next to nothing.
 const fill = 128
 
-// project carries a projection out by bilinear interpolation between 64 places in a pixel either way, twice as fine as OpenCV's
-// warpPerspective. What lies outside m counts as fill, so that the edges of a turned picture are smooth. Nothing is
-// antialiased: projections that shrink a part to less than half its size would want that.
+// project carries a projection out by bilinear interpolation between 64 places in a pixel either way, twice as fine as
+// OpenCV's warpPerspective. What lies outside m counts as fill, so that the edges of a turned picture are smooth.
+// Nothing is antialiased: projections that shrink a part to less than half its size would want that.
 func project(m *Image, p projection) *Image {
 	framed, stride := frame(m)
 	out := NewImage(m.W, m.H)
@@ -52,7 +52,8 @@ func project(m *Image, p projection) *Image {
 			for i, place := range part {
 				px, py := place&0xffffffff, place>>32
 				at := int(py>>6)*stride + 3*int(px>>6)
-				upper, lower := binary.LittleEndian.Uint64(framed[at:]), binary.LittleEndian.Uint64(framed[at+stride:]) // two pixels each
+				// Two pixels each, and two bytes to spare.
+				upper, lower := binary.LittleEndian.Uint64(framed[at:]), binary.LittleEndian.Uint64(framed[at+stride:])
 				// Channels lie 21 bits apart: 8 for a sample and 6 for either weight leave one.
 				right, below := px&63, py&63
 				sum := (lanes(upper)*(64-right)+lanes(upper>>24)*right)*(64-below) + (lanes(lower)*(64-right)+lanes(lower>>24)*right)*below
@@ -66,8 +67,8 @@ func project(m *Image, p projection) *Image {
 	return out
 }
 
-// places gives where the pixels from (x, y) on along the row were in a framed picture of w x h, in 64ths of a pixel from the
-// centre of the frame's corner: x in the lower half, y in the upper one. What lies outside is at that corner.
+// places gives where the pixels from (x, y) on along the row were in a framed picture of w x h, in 64ths of a pixel
+// from the centre of the frame's corner: x in the lower half, y in the upper one. What lies outside is at that corner.
 func (p projection) places(places []uint64, x, y, w, h int) {
 	cy := float64(y) + 0.5
 	u, v, t := float64(p[0][1]*cy)+p[0][2], float64(p[1][1]*cy)+p[1][2], float64(p[2][1]*cy)+p[2][2]

@@ -46,8 +46,8 @@ func checkProbability(p float64) error {
 	return nil
 }
 
-// rectangle draws the sides of a rectangle that fits into w x h. scale is the range of its share of the area, ratio that of
-// its width over its height, drawn evenly in the logarithm. After ten that do not fit, ok is false.
+// rectangle draws the sides of a rectangle that fits into w x h. scale is the range of its share of the area, ratio
+// that of its width over its height, drawn evenly in the logarithm. After ten that do not fit, ok is false.
 func rectangle(r *rand.Rand, w, h int, scale, ratio [2]float64) (rw, rh int, ok bool) {
 	lo, hi := log(ratio[0]), log(ratio[1])
 	for range 10 {

@@ -7,8 +7,9 @@ import (
 
 // RandomErasing fills a rectangle at a random place with noise, every sample drawn evenly from 0 to 255, with a
 // Probability, so that a part of a logo has to do (Zhong et al., Random Erasing Data Augmentation, 2017, whose RE-R
-// this is). Scale is the range of the rectangle's share of the area, Ratio that of its width over its height, drawn evenly
-// in the logarithm as torchvision does. After ten rectangles that do not fit nothing is erased. For scoring it does nothing.
+// this is). Scale is the range of the rectangle's share of the area, Ratio that of its width over its height, drawn
+// evenly in the logarithm as torchvision does. After ten rectangles that do not fit nothing is erased. For scoring it
+// does nothing.
 type RandomErasing struct {
 	Probability float64    `json:"probability"`
 	Scale       [2]float64 `json:"scale"`

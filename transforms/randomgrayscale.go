@@ -2,8 +2,8 @@ package transforms
 
 import "math/rand/v2"
 
-// RandomGrayscale takes the colours out of the picture, with a Probability, and leaves the luma of ITU-R BT.601 in all three
-// channels, as torchvision's RandomGrayscale. For scoring it does nothing.
+// RandomGrayscale takes the colours out of the picture, with a Probability, and leaves the luma of ITU-R BT.601 in all
+// three channels, as torchvision's RandomGrayscale. For scoring it does nothing.
 type RandomGrayscale struct {
 	Probability float64 `json:"probability"`
 }

@@ -5,9 +5,9 @@ import (
 	"math/rand/v2"
 )
 
-// RandomPerspective shows the picture as if from aside, with a Probability: each of its corners moves inwards, by a part of
-// the width and one of the height drawn evenly from [0, Distortion/2], as torchvision's RandomPerspective with its
-// distortion_scale. Its size stays; grey (128) comes in from beyond the edges. Pixels are interpolated bilinearly,
+// RandomPerspective shows the picture as if from aside, with a Probability: each of its corners moves inwards, by a
+// part of the width and one of the height drawn evenly from [0, Distortion/2], as torchvision's RandomPerspective with
+// its distortion_scale. Its size stays; grey (128) comes in from beyond the edges. Pixels are interpolated bilinearly,
 // together with those of a RandomRotation next to it. For scoring it does nothing.
 type RandomPerspective struct {
 	Distortion  float64 `json:"distortion"`
@@ -43,9 +43,9 @@ func (s RandomPerspective) projection(w, h int, r *rand.Rand) projection {
 	return toCorners(w, h, corners)
 }
 
-// toCorners moves the corners of a picture, clockwise from the upper left, to points given in shares of its width and height.
-// It is the inverse of the projection of the unit square to four points by Heckbert (Fundamentals of Texture Mapping
-// and Image Warping, 1989, section 2.2.3).
+// toCorners moves the corners of a picture, clockwise from the upper left, to points given in shares of its width and
+// height. It is the inverse of the projection of the unit square to four points by Heckbert (Fundamentals of Texture
+// Mapping and Image Warping, 1989, section 2.2.3).
 func toCorners(w, h int, c [4][2]float64) projection {
 	cross := func(a, b, c, d float64) float64 { return float64(a*d) - float64(b*c) }
 	// What the corners are off a parallelogram, and two of its sides.

@@ -89,7 +89,7 @@ does not change the weights either.`,
 	f.StringVar(&o.out, "out", "", "folder of the model")
 	f.StringVar(&o.arch, "arch", "efficientnet-lite0", "architecture: "+strings.Join(model.Architectures(), ", "))
 	f.StringVar(&o.init, "init", "", "weights to begin with: a safetensors file with PyTorch's names, the folder of a model, builtin, or none (default builtin for efficientnet-lite0, none for the others)")
-	f.StringVar(&o.augment, "augment", "light", "random transforms in training: none, light (part of the picture, colours), strong (also scale, rotation, perspective, blur, JPEG, grey, erasing), or a JSON file with a list")
+	f.StringVar(&o.augment, "augment", "light", "random transforms in training: none, light, strong, or a JSON file with a list (logobeam show --by-step draws them)")
 	f.StringVar(&o.scoring, "transforms", "crop", "transforms in scoring: crop (short side, then the centre), squash (all of the picture), or a JSON file with a list")
 	f.IntVar(&o.size, "size", 0, "height and width of the network's input (default the architecture's)")
 	f.BoolVar(&o.half, "half", false, "keep the weights in float16")

@@ -49,8 +49,8 @@ type Config struct {
 
 	// LabelSmoothing is the share of each label that is spread evenly over all classes (Szegedy et al., 2015).
 	LabelSmoothing float64 `json:"label_smoothing"`
-	// Mixup and Cutmix are the alphas of the distributions by which training images are mixed in pairs, with their labels; 0
-	// mixes none. Config.Mix says how.
+	// Mixup and Cutmix are the alphas of the distributions by which training images are mixed in pairs, with their
+	// labels; 0 mixes none. Config.Mix says how.
 	Mixup  float64 `json:"mixup,omitempty"`
 	Cutmix float64 `json:"cutmix,omitempty"`
 	// Balance is None, Sqrt or Full: whether a class is drawn as often as it has images, as often as the square root of

@@ -8,15 +8,15 @@ import (
 	"github.com/logobeam/logobeam/model"
 )
 
-// Mix mixes the images of a batch in pairs, the first with the last and so on inwards, and leaves the middle one of an odd
-// number alone. images is one after the other, [H][W][C] of shape; labels are their classes. Image i then shows what
-// shares[i] says of labels[i], which is at least a half, and for the rest labels[len(labels)-1-i]: where the other
+// Mix mixes the images of a batch in pairs, the first with the last and so on inwards, and leaves the middle one of an
+// odd number alone. images is one after the other, [H][W][C] of shape; labels are their classes. Image i then shows
+// what shares[i] says of labels[i], which is at least a half, and for the rest labels[len(labels)-1-i]: where the other
 // image of a pair has come to prevail in it, the two labels change places.
 //
 // Mixup adds the two images, share times the one and 1 - share times the other, the share drawn from Beta(Mixup, Mixup)
-// (Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018). Cutmix exchanges a rectangle, whose centre is
-// drawn evenly and whose share of the area, before it is cut off at the edges, from Beta(Cutmix, Cutmix); the share
-// of a label is exactly that of the pixels (Yun et al., CutMix, 2019). If both are above 0, either has half of the pairs.
+// (Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018). Cutmix exchanges a rectangle, whose centre is drawn
+// evenly and whose share of the area, before it is cut off at the edges, from Beta(Cutmix, Cutmix); the share of a
+// label is exactly that of the pixels (Yun et al., CutMix, 2019). If both are above 0, either has half of the pairs.
 // Every pair draws anew, from Seed, epoch and step alone, both from 0.
 func (c Config) Mix(shape model.Shape, images []float32, labels []int, shares []float64, epoch, step int) {
 	n := len(labels)
@@ -74,8 +74,8 @@ func cutmix(a, b []float32, shape model.Shape, r image.Rectangle) (share float64
 	return 1 - float64(r.Dx()*r.Dy())/float64(shape.W*shape.H)
 }
 
-// beta draws from Beta(alpha, alpha): the share that one of two draws from Gamma(alpha) has in their sum. Logarithms keep
-// a small alpha, whose draws may be next to nothing, from dividing 0 by 0.
+// beta draws from Beta(alpha, alpha): the share that one of two draws from Gamma(alpha) has in their sum. Logarithms
+// keep a small alpha, whose draws may be next to nothing, from dividing 0 by 0.
 func beta(rng *rand.Rand, alpha float64) float64 {
 	return 1 / (1 + math.Exp(logGamma(rng, alpha)-logGamma(rng, alpha)))
 }

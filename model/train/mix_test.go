@@ -15,7 +15,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestMix mixes images of which each has a number of its own in every place, so that what came from where is to be seen.
+// TestMix mixes images of which each has a number of its own in every place, so that what came from where is to be
+// seen.
 func TestMix(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := DefaultConfig()
@@ -129,7 +130,8 @@ func TestBeta(t *testing.T) {
 	}
 }
 
-// TestMixedTargets checks that a row of targets adds up to the weight of an image, and is what it was where nothing is mixed.
+// TestMixedTargets checks that a row of targets adds up to the weight of an image, and is what it was where nothing is
+// mixed.
 func TestMixedTargets(t *testing.T) {
 	cfg := toyConfig()
 	cfg.LabelSmoothing, cfg.Batch, cfg.Slices = 0.12, 5, 1

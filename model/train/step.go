@@ -415,8 +415,8 @@ func (t *trainer) meet(s *step) error {
 	return nil
 }
 
-// label writes the targets as crossEntropy takes them: mixed as the images are, smoothed, and weighing 1/count so that the
-// loss is a mean. Rows past count weigh nothing.
+// label writes the targets as crossEntropy takes them: mixed as the images are, smoothed, and weighing 1/count so that
+// the loss is a mean. Rows past count weigh nothing.
 func (t *trainer) label(b *batch) {
 	clear(t.targets)
 	classes := len(t.targets) / (t.rows * t.cfg.Slices)
