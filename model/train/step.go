@@ -480,9 +480,10 @@ type crew struct {
 func newCrew(n int) *crew {
 	c := &crew{errs: make([]error, n)}
 	for k := range n {
-		c.start = append(c.start, make(chan struct{}))
+		start := make(chan struct{})
+		c.start = append(c.start, start)
 		go func() {
-			for range c.start[k] {
+			for range start {
 				c.errs[k] = c.work(k)
 				c.done.Done()
 			}
