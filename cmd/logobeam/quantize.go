@@ -95,11 +95,17 @@ func (o *quantizeFlags) run(ctx context.Context, stdout, stderr io.Writer, sourc
 	if err != nil {
 		return err
 	}
+	half := m.Card.Precision == "float16"
+	if half {
+		if err := q.Halve(); err != nil {
+			return err
+		}
+	}
 	if q.Metrics, err = compare(ctx, stderr, &m, q, splits); err != nil {
 		return err
 	}
 	m.Card.Quantization, m.Card.Program = q, "logobeam "+version()
-	if err := m.Save(o.out, m.Card.Precision == "float16"); err != nil {
+	if err := m.Save(o.out, half); err != nil {
 		return err
 	}
 	if skipped := min(o.images, photographs.Len()) - q.Images; skipped > 0 {
