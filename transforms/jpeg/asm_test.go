@@ -60,7 +60,8 @@ func TestTransformsLikeGeneric(t *testing.T) {
 func TestFields(t *testing.T) {
 	var r reader
 	var p pairs
-	got := [...]uintptr{unsafe.Offsetof(r.acc), unsafe.Offsetof(r.n), unsafe.Offsetof(r.pos), unsafe.Offsetof(r.win), unsafe.Offsetof(p.far), unsafe.Offsetof(p.first)}
+	got := [...]uintptr{unsafe.Offsetof(r.acc), unsafe.Offsetof(r.n), unsafe.Offsetof(r.pos), unsafe.Offsetof(r.win),
+		unsafe.Offsetof(p.far), unsafe.Offsetof(p.first)}
 	if want := [...]uintptr{0, 8, 16, 40, 8 << lookup, 8*(1<<lookup) + 8<<10}; got != want {
 		t.Errorf("fields at %v, the generator says %v", got, want)
 	}
