@@ -10,7 +10,8 @@ import (
 
 //go:generate go run -C _gen . -out ../jpeg_amd64.s
 
-// useAVX2 is what runs. Tests switch it off; nothing else writes it.
+// useAVX2 tells whether the assembly runs; of LOGOBEAM_KERNEL's wishes generic alone is against it. Tests switch it off;
+// nothing else writes it.
 var useAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasBMI2 && os.Getenv("LOGOBEAM_KERNEL") != "generic"
 
 //go:noescape

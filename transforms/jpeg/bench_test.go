@@ -11,8 +11,8 @@ import (
 	"golang.org/x/image/draw"
 )
 
-// photograph is one of the photographs that come with the repository, enlarged to 1,100 x 820 pixels and written as cameras and
-// sites do: 4:2:0, quality 85. The standard library writes no progressive files.
+// photograph is one of the photographs that come with the repository, enlarged to 1,100 x 820 pixels and written as
+// cameras and sites do: 4:2:0, quality 85. The standard library writes no progressive files.
 func photograph(b *testing.B) []byte {
 	b.Helper()
 	data, err := os.ReadFile("../../testdata/backgrounds/rocket.jpg")

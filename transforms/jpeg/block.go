@@ -4,8 +4,8 @@ import "encoding/binary"
 
 const place63 = 3<<4 | 7<<1 | 1 // of the last coefficient: zigzag[63]
 
-// block reads the coefficients of a block of a sequential scan. b must be zero but for its first, which is overwritten. It
-// returns the index of the last coefficient, or -1 for a code that the tables lack, with anything in b.
+// block reads the coefficients of a block of a sequential scan. b must be zero but for its first, which is overwritten.
+// It returns the index of the last coefficient, or -1 for a code that the tables lack, with anything in b.
 func (r *reader) block(b *[64]int16, dc, ac *table, previous *int32) int {
 	if r.pos >= r.limit {
 		r.more()
@@ -22,9 +22,9 @@ func (r *reader) coefficientsGeneric(b *[64]int16, dc, ac *table, previous *int3
 	}
 	b[0] = int16(*previous)
 
-	// What follows takes most of the time that decoding takes. What one code waits for is the length of the one before, so
-	// that is looked up, and numbers are worked out aside. A refill is enough for a long code and a short one, or two
-	// short ones.
+	// What follows takes most of the time that decoding takes. What one code waits for is the length of the one before,
+	// so that is looked up, and numbers are worked out aside. A refill is enough for a long code and a short one, or
+	// two short ones.
 	acc, n, pos := r.acc, r.n, r.pos
 	k := uint(0)
 	var e uint32

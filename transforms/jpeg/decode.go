@@ -2,8 +2,8 @@ package jpeg
 
 import "fmt"
 
-// A Decoder decodes one file after another with the same memory. The zero value is ready. It is not for several goroutines
-// at once.
+// A Decoder decodes one file after another with the same memory. The zero value is ready. It is not for several
+// goroutines at once.
 type Decoder struct {
 	reader
 	file

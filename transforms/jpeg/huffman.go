@@ -10,8 +10,8 @@ const lookup = 10
 //   - the bits of the code,
 //   - 63 less the bits of the number.
 //
-// A code for 16 zeros is a coefficient of 0 at a distance of 16. Codes for no more coefficients, of which progressive files
-// have one for runs of blocks too, lie at endOfBlock and the upper half of their symbol.
+// A code for 16 zeros is a coefficient of 0 at a distance of 16. Codes for no more coefficients, of which progressive
+// files have one for runs of blocks too, lie at endOfBlock and the upper half of their symbol.
 type table struct {
 	fast    [1 << lookup]uint32
 	spec    [16 + 256]uint8 // as the file has it: the number of codes of each length, symbols
@@ -35,8 +35,8 @@ func (t *table) entry(symbol uint8, length int) uint32 {
 	return uint32(length+size) | uint32(distance)<<8 | uint32(length)<<16 | uint32(63-size)<<24
 }
 
-// build makes the table from a DHT segment's body, and returns how long it was. Tables that are there already, as those of
-// nearly all photographs are, take no time.
+// build makes the table from a DHT segment's body, and returns how long it was. Tables that are there already, as the
+// usual ones mostly are, take no time.
 func (t *table) build(body []byte, dc bool) (int, error) {
 	if len(body) < 16 {
 		return 0, FormatError("short Huffman table")
@@ -106,21 +106,21 @@ func (t *table) long(acc uint64) uint32 {
 	return 0
 }
 
-// number is the one that an entry's code is followed by (T.81, F.2.2.1): its bits, or, if the first of them is 0, those of its
-// negative inverted.
+// number is the one that an entry's code is followed by (T.81, F.2.2.1): its bits, or, if the first of them is 0, those
+// of its negative inverted.
 func number(acc uint64, e uint32) int32 {
 	acc <<= e >> 16 & 63
 	sign := int64(^acc) >> 63
 	return int32(int64((acc^uint64(sign))>>1>>(e>>24&63))^sign) - int32(sign)
 }
 
-// pairs are what assembly looks up: two AC codes at once, where the second one begins and ends within lookup bits too. An entry
-// says, from its lowest byte: all bits of both; those up to the second number; those up to the first; 63 less those of the
-// first number; 63 less those of the second; the distance of the first, and that of the second from there, 0 if there is no
-// second; the bits of the first code and its number.
+// pairs are what assembly looks up: two AC codes at once, where the second one begins and ends within lookup bits too.
+// An entry says, from its lowest byte: all bits of both; those up to the second number; those up to the first; 63 less
+// those of the first number; 63 less those of the second; the distance of the first, and that of the second from there,
+// 0 if there is no second; the bits of the first code and its number.
 //
-// Long codes have the index of their first 16 bits less those of the first long one. An entry of 0 is none: an error, or a
-// long code that has no place.
+// Long codes have the index of their first 16 bits less those of the first long one. An entry of 0 is none: an error,
+// or a long code that has no place.
 type pairs struct {
 	near  [1 << lookup]uint64
 	far   [1 << 10]uint64

@@ -24,8 +24,7 @@ func place(row, column int) int {
 	return r&0x30 + 2*int(columnOrder[column]) + r&1
 }
 
-// zigzag[k] is the place of the k-th coefficient in a file. It has entries beyond the last, so that no index is out of
-// range.
+// zigzag[k] is the place of the k-th coefficient in a file (T.81, figure A.6).
 var zigzag = func() (z [64]uint8) {
 	row, column := 0, 0
 	for k := range z {
@@ -70,8 +69,8 @@ const (
 	fraction     = 2 // bits between the passes
 )
 
-// samples computes n samples, n = 8, 4, 2 or 1, of a column or a row of 8 coefficients. They have shift bits more
-// than the coefficients have, less those that the caller wants to keep: shift rounds them away.
+// samples computes n samples, n = 8, 4, 2 or 1, of a column or a row x of 8 coefficients, with keep more fractional bits
+// than those have, or fewer if it is negative.
 func samples(n int, x *[8]int32, out *[8]int32, keep int) {
 	dot := func(f *[4]int32) int32 { return x[1]*f[0] + x[3]*f[1] + x[5]*f[2] + x[7]*f[3] }
 	switch n {

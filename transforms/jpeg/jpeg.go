@@ -1,6 +1,6 @@
-// Package jpeg decodes JPEG files (ITU-T T.81) to pictures of a half, a quarter or an eighth of their sides, or of all of
-// them, and only the part of a picture that is needed. It is made for photographs that become small pictures, and for
-// files from anywhere:
+// Package jpeg decodes JPEG files (ITU-T T.81) to pictures of a half, a quarter or an eighth of their sides, or of all
+// of them, and only the part of a picture that is needed. It is made for photographs that become small pictures, and
+// for files from anywhere:
 //
 //	c, err := jpeg.DecodeConfig(data)
 //	if err != nil || c.Width*c.Height > 50e6 || c.Memory(o) > limit || int64(len(data)) < c.MinSize() {
@@ -9,20 +9,21 @@
 //	r, err := jpeg.Decode(data, jpeg.Options{Scale: 2})
 //	img := r.Image.(*image.YCbCr)
 //
-// It reads baseline, extended sequential and progressive files of 8 bits a sample, with any sampling factors, of 1, 3 or 4
-// components: grey, YCbCr, RGB, CMYK and YCCK as the JFIF and Adobe markers tell. Arithmetic coding, lossless and
-// hierarchical files, 12 bits, and heights given by a DNL marker are UnsupportedErrors. It understands nothing of EXIF and
-// colour profiles.
+// It reads baseline, extended sequential and progressive files of 8 bits a sample, with any sampling factors, of 1, 3
+// or 4 components: grey, YCbCr, RGB, CMYK and YCCK as the JFIF and Adobe markers tell. Arithmetic coding, lossless and
+// hierarchical files, 12 bits, and heights given by a DNL marker are UnsupportedErrors. It understands nothing of EXIF
+// and colour profiles.
 //
-// A scale divides the sides, rounded up. The inverse transform of each block then gives fewer samples, as in libjpeg-turbo,
-// and the same: each is the mean of those that it stands for. Chroma that is subsampled is transformed to more of
-// them, so that a file of 4:2:0 at half its size is a picture of 4:4:4, and nothing has to be interpolated.
+// A scale divides the sides, rounded up. The inverse transform of each block then gives fewer samples, as in
+// libjpeg-turbo, and the same: each is the mean of those that it stands for. Chroma that is subsampled is transformed
+// to more of them, so that a file of 4:2:0 at half its size is a picture of 4:4:4, and nothing has to be interpolated.
 //
-// Samples are those of libjpeg-turbo's default transform, bit for bit, before its upsampling; at full size they are within
-// 2 of those of the standard library's image/jpeg. They are the same from assembly (AVX2, chosen at start) and from Go,
-// which LOGOBEAM_KERNEL=generic and the build tag noasm ask for.
+// Samples are those of libjpeg-turbo's default transform, bit for bit, before its upsampling; at full size they are
+// within 2 of those of the standard library's image/jpeg. They are the same from assembly (AVX2, chosen at start) and
+// from Go, which LOGOBEAM_KERNEL=generic and the build tag noasm ask for.
 //
-// A file costs no more than its header tells: Config.Memory bounds the memory, Options.Context and Options.MaxScans the time.
+// A file costs no more than its header tells: Config.Memory bounds the memory, Options.Context and Options.MaxScans the
+// time.
 package jpeg
 
 import (
@@ -35,8 +36,8 @@ import (
 type Options struct {
 	// Scale divides the sides, rounded up: 1, 2, 4 or 8; 0 is 1, other values panic.
 	Scale int
-	// Region is the part that is needed, in full-size pixels as stored; empty: all. The result may be larger, but what lies
-	// outside may be missing from it.
+	// Region is the part that is needed, in full-size pixels as stored; empty: all. The result may be larger, but what
+	// lies outside may be missing from it.
 	Region image.Rectangle
 	// Truncated accepts files that end too early where half of the rows are there; the others are grey. A row of a
 	// progressive file is there when its first, coarse scans have it.
@@ -49,16 +50,16 @@ type Options struct {
 
 // A Result is a decoded picture.
 type Result struct {
-	// Image is *image.Gray, *image.YCbCr, *image.RGBA for files that hold RGB, or *image.CMYK for CMYK and YCCK, where 0 is
-	// no ink whatever the file does.
+	// Image is *image.Gray, *image.YCbCr, *image.RGBA for files that hold RGB, or *image.CMYK for CMYK and YCCK, where
+	// 0 is no ink whatever the file does.
 	//
 	// Its sample (x, y) stands for the pixels [x*Scale, (x+1)*Scale) x [y*Scale, (y+1)*Scale) of the whole picture. Its
-	// bounds lie in the whole picture's, ceil(Width/Scale) x ceil(Height/Scale), and hold Options.Region, widened to whole
-	// units of blocks (8 to 32 pixels). They need not begin at (0, 0).
+	// bounds lie in the whole picture's, ceil(Width/Scale) x ceil(Height/Scale), and hold Options.Region, widened to
+	// whole units of blocks (8 to 32 pixels). They need not begin at (0, 0).
 	Image         image.Image
 	Width, Height int // of the whole picture in full size, as stored
 	Scale         int
-	Warnings      Warnings
+	Warnings      Warnings // of what was read: below Options.Region there may be more
 }
 
 // Decode decodes a file. Errors are a FormatError, an UnsupportedError, a *TruncatedError, or wrap that of

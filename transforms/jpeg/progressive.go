@@ -127,27 +127,9 @@ func (p progression) refineDC(y, from, to int) (int, error) {
 	})
 }
 
-// code reads a code of an AC table and the number behind it: the distance to the coefficient and its value, or for
-// distances from endOfBlock the run of blocks that end.
-func (r *reader) code(t *table) (distance int, value int32, ok bool) {
-	r.refill()
-	e := t.fast[r.acc>>(64-lookup)]
-	if e == 0 {
-		if e = t.long(r.acc); e == 0 {
-			return 0, 0, false
-		}
-	}
-	distance, value = int(e>>8&255), number(r.acc, e)
-	r.skip(uint(e & 63))
-	if distance >= endOfBlock {
-		run := uint(distance - endOfBlock)
-		value = 1<<run + r.bits(run)
-	}
-	return distance, value, true
-}
-
+// firstAC reads the upper bits of coefficients.
 func (p progression) firstAC(y, from, to int) (int, error) {
-	d := p.d
+	d, t := p.d, p.c.ac
 	for x := from; x < to; x++ {
 		if d.run > 0 {
 			n := min(d.run, to-x)
@@ -172,23 +154,38 @@ func (p progression) firstAC(y, from, to int) (int, error) {
 		} else {
 			block = &d.block
 		}
+		acc, n, pos := d.acc, d.n, d.pos
 		for k := p.from; k <= p.to; k++ {
-			distance, v, ok := d.code(p.c.ac)
-			if !ok {
-				return x, errCode
+			if n < 48 {
+				acc |= binary.BigEndian.Uint64(d.win[pos:]) >> (n & 63)
+				pos += int(63-n) >> 3
+				n |= 56
 			}
+			e := t.fast[acc>>(64-lookup)]
+			if e == 0 {
+				if e = t.long(acc); e == 0 {
+					return x, errCode
+				}
+			}
+			distance, v := uint(e>>8&255), number(acc, e)
+			acc <<= e & 63
+			n -= uint(e & 63)
 			if distance >= endOfBlock {
-				d.run = int(v) - 1
+				run := distance - endOfBlock
+				d.run = 1<<run + int(acc>>1>>(63-run)) - 1
+				acc <<= run
+				n -= run
 				break
 			}
-			if k += distance - 1; k > 63 {
+			if k += int(distance) - 1; k > 63 {
 				break
 			}
 			if v != 0 {
-				block[zigzag[k]] = int16(v << p.low)
+				block[zigzag[k]&63] = int16(v << p.low)
 				some |= 1 << k
 			}
 		}
+		d.acc, d.n, d.pos = acc, n, pos
 		if kept {
 			p.c.store.some[i] = some
 		}

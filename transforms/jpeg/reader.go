@@ -11,9 +11,9 @@ const (
 	windowPad  = 2 * blockBytes
 )
 
-// A reader gives the bits of a scan's data. Bytes stuffed after 0xff are taken out and markers found beforehand, a window at
-// a time, so that reading bits knows nothing of them. Behind the last byte before a marker, or before the end of
-// the file, are zeros without end.
+// A reader gives the bits of a scan's data. Bytes stuffed after 0xff are taken out and markers found beforehand, a
+// window at a time, so that reading bits knows nothing of them. Behind the last byte before a marker, or before the end
+// of the file, are zeros without end.
 type reader struct {
 	acc   uint64 // bits to come, the next one uppermost
 	n     uint   // how many of acc's bits are counted; those below are right too, or zeros

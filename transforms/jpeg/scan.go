@@ -28,9 +28,9 @@ func (s *scan) sides(c *component) (h, v int) {
 	return c.h, c.v
 }
 
-// walk calls read for pieces of rows of units, until the rows that are needed are there, or all of them where that has to
-// be known. read reads the units [from, to) of row y and returns how far it came, which is less than to only
-// where the data end. lost is called for units that are not there.
+// walk calls read for pieces of rows of units, until the rows that are needed are there, or all of them where that has
+// to be known. read reads the units [from, to) of row y and returns how far it came, which is less than to only where
+// the data end. lost is called for units that are not there.
 func (s *scan) walk(read func(y, from, to int) (int, error), lost func(y, from, to int)) error {
 	d := s.d
 	d.reader.reset(d.data, d.next)
@@ -139,9 +139,9 @@ func (d *Decoder) skipScan(at int) {
 	d.warnings = w
 }
 
-// nextInterval goes to the restart marker whose turn it is, and reports whether there may be more of them. With others it
-// does what libjpeg does: one of the next two tells that data are missing, one of the last two that there are some twice;
-// any other one is taken as a misprint.
+// nextInterval goes to the restart marker whose turn it is, and reports whether there may be more of them. With others
+// it does what libjpeg does: one of the next two tells that data are missing, one of the last two that there are some
+// twice; any other one is taken as a misprint.
 func (d *Decoder) nextInterval(turn int) bool {
 	d.endScan()
 	for {

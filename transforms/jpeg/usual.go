@@ -1,7 +1,7 @@
 package jpeg
 
-// usual are the Huffman tables of T.81, K.3, as DHT segments have them: DC and AC, each of luminance and chrominance. Frames of
-// Motion JPEG go without.
+// usual are the Huffman tables of T.81, K.3, as DHT segments have them: DC and AC, each of luminance and chrominance.
+// Frames of Motion JPEG go without.
 var usual = [2][2]string{
 	{
 		"\x00\x01\x05\x01\x01\x01\x01\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b",

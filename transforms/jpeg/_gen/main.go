@@ -132,8 +132,8 @@ func (m machine) shift(v vec, n int) vec {
 	return v
 }
 
-// samples8, samples4 and samples2 take pairs of coefficients (0, 4), (2, 6), (1, 3) and (5, 7), and give samples that were
-// shifted n bits to the right.
+// samples8, samples4 and samples2 take pairs of coefficients (0, 4), (2, 6), (1, 3) and (5, 7), and give samples that
+// were shifted n bits to the right.
 func (m machine) samples8(p [4]vec, n int) (out []vec) {
 	t0 := m.addTo(m.madd(both(sum8), p[0]), round(n))
 	t1 := m.addTo(m.madd(both(difference8), p[0]), round(n))
