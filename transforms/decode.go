@@ -2,11 +2,13 @@ package transforms
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"image"
 	"image/gif"
 	"image/png"
 	"io"
+	"runtime"
 	"strings"
 
 	"golang.org/x/image/bmp"
@@ -28,6 +30,7 @@ func Decode(data []byte, lim Limits) (*Image, error) {
 		return nil, err
 	}
 	m := FromImage(src)
+	h.profile.apply(m.Pix)
 	m.Orientation = h.Orientation
 	return m, nil
 }
@@ -43,13 +46,17 @@ func open(data []byte, lim Limits) (*view, error) {
 		if err != nil {
 			return nil, classify(f, err)
 		}
-		return newView(&jpegFile{data, c}, h.Orientation), nil
+		v := newView(&jpegFile{data, c, lim}, h.Orientation)
+		v.profile = profileOf(f, data)
+		return v, nil
 	}
 	src, h, err := decode(data, lim)
 	if err != nil {
 		return nil, err
 	}
-	return newView(whole{src}, h.Orientation), nil
+	v := newView(whole{src}, h.Orientation)
+	v.profile, v.memory = h.profile, h.Memory
+	return v, nil
 }
 
 // decode returns the picture as its decoder leaves it.
@@ -58,22 +65,31 @@ func decode(data []byte, lim Limits) (src image.Image, h Header, err error) {
 	if err != nil {
 		return nil, Header{}, err
 	}
+	memory := h.Memory
+	defer func() {
+		if err != nil {
+			collect(memory)
+		}
+	}()
 	f := format(h.Format)
 	defer func() {
 		if p := recover(); p != nil {
 			src, err = nil, reject(ReasonDecoderPanic, "%s: %v", f, p)
 		}
 	}()
+	h.profile = profileOf(f, data)
 	if f == formatWebP {
 		if data, err = stillWebP(data); err != nil {
 			return nil, Header{}, err
 		}
 	}
-	r := bytes.NewReader(data)
+	ctx, stop := lim.deadline()
+	defer stop()
+	r := &timedReader{bytes.NewReader(data), ctx}
 	switch f {
 	case formatJPEG:
 		var whole jpeg.Result
-		whole, err = jpeg.Decode(data, jpeg.Options{})
+		whole, err = jpeg.Decode(data, jpeg.Options{Truncated: lim.Truncated, Context: ctx})
 		src = whole.Image
 	case formatPNG:
 		src, err = png.Decode(r)
@@ -86,6 +102,9 @@ func decode(data []byte, lim Limits) (src image.Image, h Header, err error) {
 	case formatTIFF:
 		src, err = tiff.Decode(r)
 	}
+	if err != nil && ctx.Err() != nil {
+		return nil, Header{}, lim.late(f)
+	}
 	if err != nil {
 		return nil, Header{}, classify(f, err)
 	}
@@ -95,6 +114,49 @@ func decode(data []byte, lim Limits) (src image.Image, h Header, err error) {
 	}
 	h.W, h.H = b.Dx(), b.Dy() // a GIF's first frame may be smaller than its screen
 	return src, h, nil
+}
+
+// collect gives the memory of a picture back once it has been decoded, if it was much: where the next one begins before the
+// collector comes around, two of them would be there at a time, of which limits and semaphores know one. It takes some
+// milliseconds, and decoding a picture of that size takes a hundred.
+func collect(memory int64) {
+	const much = 32 << 20
+	if memory > much {
+		runtime.GC()
+	}
+}
+
+// deadline is the time by which a picture has to be decoded that is begun now.
+func (l Limits) deadline() (context.Context, context.CancelFunc) {
+	if l.Time <= 0 {
+		return context.Background(), func() {}
+	}
+	return context.WithTimeout(context.Background(), l.Time)
+}
+
+func (l Limits) late(f format) *Error {
+	return reject(ReasonDecodeTimeout, "%s is not decoded in %v", f, l.Time)
+}
+
+// timedReader reads a file until its time is over. Decoders that cannot be stopped stop at an error of their reader.
+type timedReader struct {
+	file *bytes.Reader
+	ctx  context.Context
+}
+
+func (r *timedReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.file.Read(p)
+}
+
+// ReadAt saves the decoder of TIFF a copy of the file.
+func (r *timedReader) ReadAt(p []byte, at int64) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.file.ReadAt(p, at)
 }
 
 // classify finds the reason in a decoder's error. Only some of them have types.

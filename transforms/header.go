@@ -6,6 +6,7 @@ import (
 	"image"
 	"image/gif"
 	"image/png"
+	"time"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
@@ -15,17 +16,22 @@ import (
 )
 
 // Limits bound what one picture may cost. A zero field means no limit of that kind, except that neither side may be
-// longer than 65,535 pixels.
+// longer than 65,535 pixels. All but Time are applied before anything is decoded.
 type Limits struct {
 	Bytes  int64 // of the file
-	Pixels int64 // width times height
+	Pixels int64 // width times height; of an animation one frame alone is decoded
 	Memory int64 // bytes that decoding keeps at one time: Header.Memory
+	// Time is how long decoding may take. Decoders notice as they read on: a picture that is ready by then counts, and of a
+	// lossy WebP, which is read at once, the other limits alone bound the time.
+	Time time.Duration
+	// Truncated lets JPEGs pass that end too early, if half of their rows are there; the others are grey.
+	Truncated bool
 }
 
 // DefaultLimits lets through what people photograph (48-megapixel JPEG, 25-megapixel progressive JPEG, 27-megapixel
-// PNG) and keeps one picture below 200 MB.
+// PNG), keeps one picture below 200 MB, and gives it ten times the time that the slowest of these takes.
 func DefaultLimits() Limits {
-	return Limits{Bytes: 64 << 20, Pixels: 50_000_000, Memory: 190_000_000}
+	return Limits{Bytes: 32 << 20, Pixels: 50_000_000, Memory: 190_000_000, Time: 10 * time.Second}
 }
 
 const maxSide = 65_535 // of JPEG and GIF themselves; the filter's tables grow with a side
@@ -35,9 +41,14 @@ type Header struct {
 	Format      string // jpeg, png, gif, webp, bmp, tiff
 	W, H        int    // in pixels, before Orientation is applied
 	Orientation int    // EXIF orientation, 1 to 8
+	// Frames is the number of pictures of a GIF, APNG or WebP animation that the file holds, 1 for all other files. The
+	// first one counts, of an APNG what programs show that know no APNG; the others cost nothing, as nobody decodes them.
+	Frames int
 	// Memory is an upper estimate of the bytes that the file's decoder and its conversion keep at one time, beside the
 	// file and the result: the weight to acquire before List.Tensor where many pictures are decoded at once.
 	Memory int64
+
+	profile *profile // of its colours; nil for sRGB, and for what Inspect returns
 }
 
 // Inspect reads a file's header and says whether Decode would try the rest: it applies the limits, and it rejects a
@@ -56,7 +67,7 @@ func Inspect(data []byte, lim Limits) (h Header, err error) {
 			h, err = Header{}, reject(ReasonDecoderPanic, "%s header: %v", f, p)
 		}
 	}()
-	h.Orientation = orientation(f, data)
+	h.Orientation, h.Frames = orientation(f, data), frames(f, data)
 	if f == formatWebP {
 		if data, err = stillWebP(data); err != nil {
 			return Header{}, err
@@ -138,11 +149,19 @@ func cost(f format, data []byte, w, h int64) (int64, error) {
 	case formatGIF:
 		return pixels * (1 + rgb), nil
 	case formatWebP:
-		lossy := true
-		walkWebP(data, func(name string, _ []byte) bool {
+		lossy, coded := true, size
+		walkWebP(data, func(name string, chunk []byte) bool {
 			lossy = lossy && name != "VP8L" && name != "ALPH"
+			if name == "VP8 " {
+				coded = int64(len(chunk))
+			}
 			return true
 		})
+		// How a block of 16 x 16 pixels is predicted takes 3.4 bits at the least, with the fixed probabilities of a key frame
+		// (RFC 6386, 11.2 to 11.5).
+		if least := (w + 15) / 16 * ((h + 15) / 16) * 3 / 8; lossy && coded < least {
+			return 0, implausible(least)
+		}
 		if lossy {
 			return pixels * 2, nil
 		}
@@ -222,7 +241,7 @@ func walkJPEG(data []byte, visit func(marker byte, segment []byte) bool) []byte 
 func costTIFF(data []byte, w, h int64) (int64, error) {
 	const bits, compression, rowsPerStrip, tileWidth, tileLength = 258, 259, 278, 322, 323
 	tags := map[uint16]int64{bits: 1, compression: 1, rowsPerStrip: h}
-	walkIFD(data, func(tag uint16, value uint32) {
+	walkIFD(data, func(tag uint16, value uint32, _ []byte) {
 		switch tag {
 		case bits, compression, rowsPerStrip, tileWidth, tileLength:
 			tags[tag] = int64(value)

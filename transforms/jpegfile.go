@@ -13,6 +13,7 @@ import (
 type jpegFile struct {
 	data   []byte
 	config jpeg.Config
+	lim    Limits
 }
 
 func (f *jpegFile) Size() image.Point { return image.Pt(f.config.Width, f.config.Height) }
@@ -32,19 +33,25 @@ func (f *jpegFile) plan(g *geometry) (region image.Rectangle) {
 }
 
 func (f *jpegFile) draw(g geometry, use func(src image.Image, g geometry)) error {
+	ctx, stop := f.lim.deadline()
+	defer stop()
 	region := f.plan(&g)
-	o := jpeg.Options{Scale: g.scale, Region: region}
+	o := jpeg.Options{Scale: g.scale, Region: region, Truncated: f.lim.Truncated, Context: ctx}
 	d := jpegDecoders.Get().(*jpeg.Decoder)
 	m, err := decodeJPEG(d, f.data, o)
-	if err != nil {
-		return err
+	if err == nil {
+		use(m, g)
 	}
-	use(m, g)
 	// A decoder keeps its memory. Those of large pictures are left to the garbage collector.
-	if f.config.Memory(o) < 16<<20 {
+	if memory := f.config.Memory(o); err == nil && memory < 16<<20 {
 		jpegDecoders.Put(d)
+	} else {
+		collect(memory)
 	}
-	return nil
+	if err != nil && ctx.Err() != nil {
+		return f.lim.late(formatJPEG)
+	}
+	return err
 }
 
 var jpegDecoders = sync.Pool{New: func() any { return new(jpeg.Decoder) }}

@@ -385,6 +385,7 @@ func TestExtremeShapes(t *testing.T) {
 		for _, l := range []List{
 			DefaultScoring(224, mean, std),
 			DefaultTraining(224, mean, std),
+			StrongTraining(224, mean, std),
 			{Resize{Width: 224, Height: 224}, Normalise{mean, std}},
 			{RandomCrop{Size: 224, Padding: 10}, HorizontalFlip{1}, Normalise{mean, std}},
 		} {
@@ -395,7 +396,7 @@ func TestExtremeShapes(t *testing.T) {
 	}
 	runtime.ReadMemStats(&after)
 	if n := after.TotalAlloc - before.TotalAlloc; n > 60<<20 {
-		t.Errorf("%d bytes for 20 small pictures", n)
+		t.Errorf("%d bytes for 25 small pictures", n)
 	}
 	// Where nothing crops the strip that a resize makes, it would be too large to make.
 	if _, err := (List{Resize{Short: 256}}).Apply(NewImage(1, 20000), scoring); err == nil {

@@ -18,6 +18,9 @@ type view struct {
 	to          image.Point     // what window is resized to; zero if it is not
 	cut         image.Rectangle // the part of the resized window that counts
 	owned       bool            // src is a *Image that may be written to
+	profile     *profile        // of src's colours, which are converted last
+	memory      int64           // that src took and may still take
+	moved       *projection     // how the points move after all that; nil for not at all. List.run has it carried out
 }
 
 // source is where a view's pixels come from.
@@ -99,7 +102,7 @@ const maxResult = 50_000_000
 
 // done is the view's picture if nothing is left to do.
 func (v *view) done() *Image {
-	if w, ok := v.src.(whole); ok && v.to == (image.Point{}) && v.turn == (turn{}) {
+	if w, ok := v.src.(whole); ok && v.profile == nil && v.to == (image.Point{}) && v.turn == (turn{}) {
 		if m, ok := w.Image.(*Image); ok && v.window == m.Bounds() {
 			return m
 		}
@@ -129,6 +132,7 @@ func (v *view) pixels() (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	v.profile.apply(m.Pix)
 	v.set(m)
 	return m, nil
 }
@@ -145,7 +149,10 @@ func (v *view) tensor(dst []float32, s Normalise) error {
 	}
 	return v.src.draw(v.geometry(), func(src image.Image, g geometry) {
 		width := 3 * g.cut.Dx()
-		resample(src, g, func(y int, rgb []uint8) { normalise(dst[y*width:], rgb, to) })
+		resample(src, g, func(y int, rgb []uint8) {
+			v.profile.apply(rgb)
+			normalise(dst[y*width:], rgb, to)
+		})
 	})
 }
 
@@ -171,6 +178,37 @@ func (v *view) writable() (*Image, error) {
 // set replaces the picture.
 func (v *view) set(m *Image) {
 	*v = view{src: whole{m}, orientation: m.Orientation, window: m.Bounds(), owned: true}
+}
+
+// project notes that a step moves the picture's points, after what those before it moved.
+func (v *view) project(s projective, r *rand.Rand) error {
+	if r == nil {
+		return nil
+	}
+	w, h := v.size()
+	p := s.projection(w, h, r)
+	if p == still {
+		return nil
+	}
+	if v.moved != nil {
+		p = v.moved.times(p)
+	}
+	v.moved = &p
+	return nil
+}
+
+// move carries out what project noted.
+func (v *view) move() error {
+	if v.moved == nil {
+		return nil
+	}
+	p := *v.moved
+	m, err := v.pixels()
+	if err != nil {
+		return err
+	}
+	v.set(project(m, p))
+	return nil
 }
 
 // cropAt crops w x h pixels at the centre, or with r anywhere.
