@@ -60,7 +60,7 @@ bench: ## images a second of every architecture beside the processor's peaks, th
 # gets it without. VENV=folder takes an environment that is there already.
 PYTHON ?= python3
 PEERS  := $(abspath $(OUT))/peers
-bench-peers: build $(if $(VENV),,$(PEERS)/venv/installed) ## our speed and memory beside those of ONNX Runtime and PyTorch
+bench-peers: build $(if $(VENV),,$(PEERS)/venv/installed) ## our speed and memory beside those of ONNX Runtime, PyTorch and libjpeg-turbo
 	$(GO) build -trimpath -o bin/bench ./cmd/bench
 	PYTHONPYCACHEPREFIX=$(PEERS)/pycache $(or $(VENV),$(PEERS)/venv)/bin/python testdata/peers/compare.py \
 	  --bench bin/bench --logobeam $(BIN) --out $(PEERS) $(if $(QUICK),--quick) $(if $(PHOTOS),--photos $(PHOTOS)) $(PEERSFLAGS)
@@ -75,7 +75,7 @@ testdata: ## draw the photographs of testdata again, to the same bytes
 	$(GO) run ./testdata/make
 
 kernels: ## write the assembly again from its generator
-	$(GO) generate ./model/kernel ./transforms/jpeg
+	$(GO) generate ./model/kernel ./transforms ./transforms/jpeg
 
 # The built-in model, made again: PHOTOS is FlickrLogos-27 laid out as FlickrLogos-32 is, WEIGHTS the ImageNet weights of
 # EfficientNet-Lite0. Neither is in the repository.

@@ -181,7 +181,10 @@ func TestScales(t *testing.T) {
 // TestMemoryOfJPEG holds Header.Memory to a decode in full size, of every kind of JPEG, in a program that has decoded nothing.
 func TestMemoryOfJPEG(t *testing.T) {
 	const w, h = 2000, 1500
-	for _, name := range []string{"444-baseline-q92", "420-progressive-q92", "410-baseline-q35", "grey-progressive", "rgb", "rgb-progressive", "cmyk", "ycck", "cb-unlike-cr", "luma-below-chroma"} {
+	for _, name := range []string{
+		"444-baseline-q92", "420-progressive-q92", "410-baseline-q35", "grey-progressive", "rgb", "rgb-progressive", "cmyk", "ycck",
+		"cb-unlike-cr", "luma-below-chroma",
+	} {
 		data := read(t, filepath.Join("..", "jpeg", "testdata", name+".jpg"))
 		marker := byte(0xc0)
 		if !bytes.Contains(data, []byte{0xff, 0xc0, 0}) {

@@ -336,7 +336,11 @@ func TestExactness(t *testing.T) {
 		}
 		return out
 	}
-	for _, test := range []struct{ size, to image.Point }{{image.Pt(500, 333), image.Pt(256, 170)}, {image.Pt(300, 200), image.Pt(40, 30)}, {image.Pt(31, 40), image.Pt(90, 100)}} {
+	for _, test := range []struct{ size, to image.Point }{
+		{image.Pt(500, 333), image.Pt(256, 170)},
+		{image.Pt(300, 200), image.Pt(40, 30)},
+		{image.Pt(31, 40), image.Pt(90, 100)},
+	} {
 		w, h := test.size.X, test.size.Y
 		src := image.NewYCbCr(image.Rectangle{Max: test.size}, image.YCbCrSubsampleRatio444)
 		p := smooth(w, h)

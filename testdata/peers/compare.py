@@ -456,6 +456,7 @@ def decode(photos, count):
     table("Decode: bytes of JPEG files to 224 x 224 pixels, one core, photographs a second (the peers do not normalise)",
           ["photographs", "logobeam"] + ways + ["ratio to the fastest", "logobeam's rounds"], rows)
     table("How near that is to decoding all of a photograph and resizing with antialiasing, PSNR in dB, median / worst", ["photographs", "logobeam"] + ways, off)
+    say("\nPeers round the place of the crop in other ways: those by OpenCV's resize lie up to half a pixel elsewhere, torchvision's sometimes a whole one.")
 
 
 def run(command):
