@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// corpus makes files that mean harm, or that chance has harmed: number i is the same whenever it is made from the same
+// corpus makes files that mean harm, or that chance has harmed: number i is the same whenever it is made from the same files and
 // seed.
 type corpus struct {
 	seed   uint64

@@ -123,6 +123,23 @@ func TestEmbeddedProfiles(t *testing.T) {
 			}
 		})
 	}
+	// A network's input is made without a picture in between, a row at a time, and converted all the same.
+	input := List{Resize{Width: 12, Height: 8}, Normalise{Std: [3]float64{1, 1, 1}}}
+	for _, data := range [][]byte{jpg, read(t, "p3.png")} {
+		values := make([]float32, 12*8*3)
+		if err := input.Tensor(data, scoring, DefaultLimits(), values); err != nil {
+			t.Fatal(err)
+		}
+		picture, err := input.Picture(data, scoring, DefaultLimits())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range picture.Pix {
+			if d := values[i] - float32(v); d < -0.01 || d > 0.01 {
+				t.Fatalf("value %d of the network's input is %v, the picture's is %d", i, values[i], v)
+			}
+		}
+	}
 	// After a resize the same colours come out, within what averaging other codes makes of edges, and only once.
 	small := List{Resize{Width: 12, Height: 8}, ColorJitter{Brightness: 0.1}, Resize{Width: 11, Height: 7}}
 	got, err := small.Picture(read(t, "p3.png"), scoring, DefaultLimits())
