@@ -7,7 +7,8 @@ import (
 
 // The fuzz targets compute layers of whole numbers, small enough that every sum is exact in float32, whatever the order
 // of its additions and with or without fused multiply-adds. So all levels must give the very same values, and one term
-// lost, doubled or taken from its neighbour shows.
+// lost, doubled or taken from its neighbour shows. They are exact in bfloat16 too, and so is what Winograd's algorithm makes
+// of them.
 
 // integers gives numbers from -4 to 4.
 func integers(r *rand.Rand, n int) []float32 {
@@ -163,7 +164,9 @@ func FuzzConv(f *testing.F) {
 	seedShapes(f)
 	f.Fuzz(func(t *testing.T, h, w, c, outH, outW, outC, kernel, stride, padTop, padLeft, images, act uint8, seed uint64) {
 		s, n := fuzzShape(h, w, c, outH, outW, outC, kernel, stride, padTop, padLeft), int(images%4)
-		checkLayer(t, s, n, s.C*s.OutC, func() (computation, func() reference) { return convLayer(s, n, Act(act%3), seed) })
+		for _, s.BFloat16 = range []bool{false, true} {
+			checkLayer(t, s, n, s.C*s.OutC, func() (computation, func() reference) { return convLayer(s, n, Act(act%3), seed) })
+		}
 	})
 }
 

@@ -13,6 +13,8 @@ type Packed struct {
 	// Of PackConvGrad: the convolution, and its weights turned for backwards, if that is how it is done.
 	grad   *Shape
 	turned []float32
+	// Of shapes that are paired: memory for the weights as pairs.
+	paired []float32
 }
 
 // panels are a matrix of k rows cut into strips of columns: [n/width][k][width], each strip padded with zeros to whole
@@ -22,6 +24,7 @@ type panels struct {
 	k, n     int
 	width    int
 	register int
+	pairs    bool // rows are pairs of bfloat16
 }
 
 func panelsSize(k, n int) int { return k * roundUp(n, lanes()) }
@@ -29,7 +32,7 @@ func panelsSize(k, n int) int { return k * roundUp(n, lanes()) }
 func newPanels(data []float32, k, n int) panels {
 	vectors := (n + lanes() - 1) / lanes()
 	strips := (vectors + widest() - 1) / widest()
-	return panels{data[:panelsSize(k, n)], k, n, (vectors + strips - 1) / strips * lanes(), lanes()}
+	return panels{data[:panelsSize(k, n)], k, n, (vectors + strips - 1) / strips * lanes(), lanes(), false}
 }
 
 // forRows chooses the width of the strips for products of m rows, where that makes a difference.
@@ -83,19 +86,29 @@ const lineValues = 16
 func PackConv(w []float32, s Shape) *Packed {
 	p := &Packed{shape: s, in: s.Kernel * s.run(), out: s.OutC}
 	if s.winograd() {
-		p.place = panelsSize(s.winogradRun(), s.OutC)
+		k := s.winogradRun()
+		if s.paired() {
+			k = paired(k)
+		}
+		p.place = panelsSize(k, s.OutC)
 		n := places * p.place
 		data := aligned(make([]float32, n+lineValues), n)
-		p.conv = newPanels(data, s.winogradRun(), s.OutC).forRows(s.winogradTiles())
+		p.conv = newPanels(data, k, s.OutC).forRows(s.winogradTiles())
 		p.conv.data = data
 	} else {
 		rows := s.OutW
 		if s.flat() {
 			rows *= s.OutH
 		}
-		n := panelsSize(p.in, s.OutC)
-		p.conv = newPanels(aligned(make([]float32, n+lineValues), n), p.in, s.OutC).forRows(rows)
+		k := p.in
+		if s.paired() {
+			k = s.Kernel * s.pairedRun()
+			p.paired = make([]float32, s.OutC*k)
+		}
+		n := panelsSize(k, s.OutC)
+		p.conv = newPanels(aligned(make([]float32, n+lineValues), n), k, s.OutC).forRows(rows)
 	}
+	p.conv.pairs = s.paired()
 	p.Repack(w)
 	return p
 }
@@ -121,6 +134,12 @@ func (p *Packed) repack(w []float32) {
 		p.w = w[:p.out*p.in]
 	case p.place > 0:
 		p.packWinograd(w[:p.out*p.in])
+	case p.paired != nil:
+		run, pairs := p.shape.run(), p.shape.pairedRun()
+		for r := range p.out * p.shape.Kernel {
+			pairNeighbours(p.paired[r*pairs:][:pairs], w[r*run:][:run])
+		}
+		p.conv.transpose(p.paired)
 	default:
 		p.conv.transpose(w[:p.out*p.in])
 	}

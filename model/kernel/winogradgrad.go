@@ -76,7 +76,12 @@ func (g *gradWeights) addPlaces(ddst, src []float32, images int) {
 			}
 			at += count
 		}
-		t := outer{a: m, b: v, c: g.sum, cs: s.C, images: 1, rows: 1, run: tiles, add: 1}
+		t := outer{a: m, b: v, c: g.sum, cs: s.C, images: 1, rows: 1, run: tiles, add: 1, pairs: g.pairs}
+		if g.pairs {
+			t.run = paired(tiles)
+			g.pairTiles(v, parts*cs, s.C, parts, tiles)
+			g.pairTiles(m, os, s.OutC, 1, tiles)
+		}
 		if !g.more {
 			t.add = 0
 		}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"github.com/logobeam/logobeam/model/kernel/_gen/bfloat16"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -30,6 +31,7 @@ func main() {
 		s.tilesIn()
 		s.tilesOut()
 	}
+	isa{name: "BF16", lanes: 16, regs: zmm, wide: true, pairs: true}.product()
 	Generate()
 }
 
@@ -46,6 +48,7 @@ type isa struct {
 	lanes int
 	regs  []VecPhysical
 	wide  bool // AVX-512
+	pairs bool // product multiplies pairs of bfloat16
 	masks Mem  // AVX2: 8 words of ones, 8 of zeros
 }
 
@@ -102,6 +105,15 @@ func (s isa) broadcast(bits uint32, r VecPhysical) {
 	MOVL(U32(bits), ECX)
 	VMOVD(ECX, r.AsX())
 	VBROADCASTSS(r.AsX(), r)
+}
+
+// multiplyAdd adds the products of x and y to sum.
+func (s isa) multiplyAdd(y, x, sum VecPhysical) {
+	if s.pairs {
+		bfloat16.VDPBF16PS(y, x, sum)
+	} else {
+		VFMADD231PS(y, x, sum)
+	}
 }
 
 const six = 0x40c00000
