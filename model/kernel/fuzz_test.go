@@ -197,6 +197,31 @@ func denseLayer(rows, out, in int, act Act, seed uint64) (computation, func() re
 		}
 }
 
+// denseLayerBFloat16 is a dense layer in bfloat16, of the batch as a whole.
+func denseLayerBFloat16(rows, out, in int, act Act, seed uint64) (computation, func() reference) {
+	r := rand.New(rand.NewPCG(seed, 3))
+	src, w, bias, ddst := integers(r, rows*in), integers(r, out*in), integers(r, out), integers(r, rows*out)
+	return func(put put) []output {
+			dst, dsrc := put(dirty(rows*out)), put(dirty(rows*in))
+			dw, db := put(dirty(out*in)), put(dirty(out))
+			src, w, ddst := put(src), put(w), put(ddst)
+			packed := put(dirty(PackedRows(rows, in)))
+			half := in / 4 * 2
+			PackRowsBFloat16(packed, src, rows, in, half, in)
+			PackRowsBFloat16(packed, src, rows, in, 0, half)
+			DensePacked(dst, out, packed, rows, PackDenseBFloat16(w, out, in), put(bias), act, put(dirty(DensePackedScratch(rows, out))))
+			batch := NewDenseBatch(rows+1, out, in, Linear, true)
+			batch.dy, batch.turned = put(batch.dy), put(batch.turned)
+			copy(db, batch.Begin(ddst, nil, rows))
+			for k := range batch.Parts() {
+				batch.Part(k, dsrc, src, w, func(first int, g []float32) { copy(dw[first:], g) }, put(dirty(DenseBatchScratch(rows))))
+			}
+			return []output{{"dst", dst}, {"dsrc", dsrc}, {"dw", dw}, {"db", db}}
+		}, func() reference {
+			return convReference(src, w, bias, ddst, rows, shape(1, 1, in, out, 1, 1, 0), false, act)
+		}
+}
+
 func FuzzDense(f *testing.F) {
 	for i := range 72 {
 		f.Add(uint8(i%15+i/50*60), uint8(72-i), uint16(i), uint8(i), uint64(i))
@@ -213,6 +238,11 @@ func FuzzDense(f *testing.F) {
 		checkLayer(t, shape(1, 1, in, out, 1, 1, 0), n, in*out, func() (computation, func() reference) {
 			return denseLayer(n, out, in, Act(act%3), seed)
 		})
+		if n > 0 {
+			checkLayer(t, shape(1, 1, in, out, 1, 1, 0), n, in*out, func() (computation, func() reference) {
+				return denseLayerBFloat16(n, out, in, Act(act%3), seed)
+			})
+		}
 	})
 }
 

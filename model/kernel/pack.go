@@ -10,6 +10,8 @@ type Packed struct {
 	w     []float32 // dense: as given
 	in    int
 	out   int
+	// bfloat16 says that dense weights become pairs when they are multiplied.
+	bfloat16 bool
 	// Of PackConvGrad: the convolution, and its weights turned for backwards, if that is how it is done.
 	grad   *Shape
 	turned []float32
@@ -119,6 +121,13 @@ func PackDense(w []float32, out, in int) *Packed {
 	return &Packed{w: w[:out*in], in: in, out: out}
 }
 
+// PackDenseBFloat16 is PackDense for products of values rounded to bfloat16, of rows that PackRowsBFloat16 packs.
+func PackDenseBFloat16(w []float32, out, in int) *Packed {
+	p := PackDense(w, out, in)
+	p.bfloat16 = true
+	return p
+}
+
 // Repack replaces the weights by others of the same shape, without allocating. Nobody may be using p meanwhile.
 func (p *Packed) Repack(w []float32) {
 	if p.grad != nil {
@@ -159,6 +168,27 @@ func (p panels) transposePart(w []float32, from, to int) {
 			for c := range cols {
 				i := k0*stride + c
 				for _, v := range w[(j+c)*p.k+k0 : (j+c)*p.k+k1] {
+					strip[i] = v
+					i += stride
+				}
+			}
+		}
+	}
+}
+
+// transposePairs fills the panels of pairs with those of neighbours from..to-1 in the rows of w, [n][in].
+func (p panels) transposePairs(w []float32, in, from, to int) {
+	const block = 64
+	var pairs [block / 2]float32
+	for j := 0; j < p.n; j += p.width {
+		at, cols, stride := p.strip(j)
+		strip := p.data[at:]
+		for k := from; k < to; k += block {
+			values := min(block, to-k)
+			for c := range cols {
+				pairNeighbours(pairs[:], w[(j+c)*in+k:][:values])
+				i := k/2*stride + c
+				for _, v := range pairs[:paired(values)] {
 					strip[i] = v
 					i += stride
 				}

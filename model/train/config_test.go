@@ -72,6 +72,7 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.Warmup = 21 }, "warmup is 21"},
 		{func(c *Config) { c.Floor = -0.1 }, "floor is -0.1"},
 		{func(c *Config) { c.LabelSmoothing = 1 }, "label_smoothing is 1"},
+		{func(c *Config) { c.Precision = "fp16" }, "precision is \"fp16\": want one of fp32, bf16"},
 		{func(c *Config) { c.Balance = "half" }, "one of none, sqrt, full"},
 		{func(c *Config) { c.Best = "loss" }, "one of macro-f1, accuracy"},
 		{func(c *Config) { c.Resume = true }, "no state file"},
