@@ -114,7 +114,7 @@ func choose(best int, wish string) (level int, honoured bool) {
 // Features names the assembly in use: "avx512+vnni+bf16", "avx512+vnni", "avx512", "avx2+fma", "neon" or "generic". Without
 // VNNI, int8 runs on AVX2; on arm64 it runs in Go, as bfloat16 does wherever it is not named.
 func Features() string {
-	if hasBFloat16() {
+	if HasBFloat16() {
 		return names[level] + featuresInt8() + "+bf16"
 	}
 	return names[level] + featuresInt8()
