@@ -149,7 +149,7 @@ func (s Shape) paired() bool { return s.BFloat16 && s.Stride*s.C%2 == 0 }
 // pairedRun is how many pairs a row of a window is.
 func (s Shape) pairedRun() int { return paired(s.run()) }
 
-// pairedLine is the pixels of a padded row, one more than needed where they would else be no whole number of pairs.
+// pairedWidth is the pixels of a padded row, one more than needed where they would else be no whole number of pairs.
 func (s Shape) pairedWidth() int {
 	_, w := s.padded()
 	return w + w*s.C%2
@@ -238,7 +238,6 @@ func (s Shape) gradValues() int {
 
 // halved is half an image: as many rows as the upper half of the outputs reads, with the zeros above them.
 func (s Shape) halved() Shape {
-	s.BFloat16 = false
 	if s.flat() {
 		return s // pixels are paired, whatever row they are in
 	}

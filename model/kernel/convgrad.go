@@ -229,17 +229,19 @@ type gradWeights struct {
 // planWeights works out how the sums are made, and how much memory strips, tiles and more take: the border, or the sums of
 // places.
 func (s Shape) planWeights() (g gradWeights, more, strips, tiles int) {
-	if s.BFloat16 && !s.winogradGrad() {
-		g, more, strips, tiles = s.halved().planWeights()
+	switch {
+	case s.winogradGrad():
+		return s.planWinograd()
+	case s.BFloat16:
+		g, more, strips, tiles = s.halved().planDirect()
 		g.pairs, g.whole = true, s
 		return g, more, strips, tiles
 	}
+	return s.planDirect()
+}
+
+func (s Shape) planDirect() (g gradWeights, more, strips, tiles int) {
 	g = gradWeights{s: s, byOut: s.byOut(), images: 1, rows: s.OutH, cols: s.OutW, step: s.Stride}
-	if s.winogradGrad() {
-		g.byOut, g.pairs = false, s.BFloat16
-		sum, strips, tiles := g.planWinograd()
-		return g, sum, strips, tiles
-	}
 	g.h, g.w = s.padded()
 	if s.flat() {
 		g.rows, g.cols = 1, min(max(l2/(s.C+s.OutC), gradPixels), 2048)

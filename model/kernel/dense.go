@@ -82,8 +82,8 @@ func (w *Packed) multiplyPairs(sums []float32, p panels, scratch []float32) {
 	}
 }
 
-// DensePacked is Dense for rows that PackRows has packed, or PackRowsBFloat16 for weights of PackDenseBFloat16. Rows of dst are pitch values apart, so that layers can be worked
-// out a part of the outputs at a time.
+// DensePacked is Dense for rows that PackRows has packed, or PackRowsBFloat16 for weights of PackDenseBFloat16. Rows of dst are
+// pitch values apart, so that layers can be worked out a part of the outputs at a time.
 func DensePacked(dst []float32, pitch int, packed []float32, rows int, w *Packed, bias []float32, act Act, scratch []float32) {
 	packed = aligned(packed, PackedRows(rows, w.in)-lineValues)
 	for r := 0; r < rows; r += denseRows {

@@ -8510,7 +8510,7 @@ end:
 	RET
 
 // func firstEqualAVX2(grad *float32, d *float32, image *float32, max *float32, channels int, rows int, cols int, stride int)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·firstEqualAVX2(SB), NOSPLIT, $0-64
 	MOVQ grad+0(FP), DI
 	MOVQ d+8(FP), R8
@@ -8521,14 +8521,55 @@ TEXT ·firstEqualAVX2(SB), NOSPLIT, $0-64
 	SHLQ $0x02, R11
 	MOVQ R10, R12
 	SHLQ $0x02, R12
+	SUBQ $0x08, R10
+	JLT  rest
 
 channels:
-	MOVQ R10, CX
-	CMPQ CX, $0x08
-	JLE  masked
-	MOVQ $0x00000008, CX
+	VMOVUPS (R9), Y0
+	VMOVUPS (R8), Y1
 
-masked:
+	// Channels that have not found their maximum yet.
+	VPCMPEQD Y3, Y3, Y3
+	XORQ     BX, BX
+	MOVQ     rows+40(FP), R13
+
+whole_rows:
+	MOVQ BX, AX
+	MOVQ cols+48(FP), CX
+
+whole_cols:
+	VMASKMOVPS (SI)(AX*1), Y3, Y2
+	VCMPPS     $0x00, Y2, Y0, Y2
+	VANDPS     Y3, Y2, Y2
+	VTESTPS    Y2, Y2
+	JEQ        whole_none
+	VMASKMOVPS (DI)(AX*1), Y2, Y4
+	VADDPS     Y1, Y4, Y4
+	VMASKMOVPS Y4, Y2, (DI)(AX*1)
+	VANDNPS    Y3, Y2, Y3
+	VTESTPS    Y3, Y3
+	JEQ        whole_found
+
+whole_none:
+	ADDQ R12, AX
+	DECQ CX
+	JNE  whole_cols
+	ADDQ R11, BX
+	DECQ R13
+	JNE  whole_rows
+
+whole_found:
+	ADDQ $0x20, DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, R8
+	ADDQ $0x20, R9
+	SUBQ $0x08, R10
+	JGE  channels
+
+rest:
+	ADDQ       $0x08, R10
+	JEQ        end
+	MOVQ       R10, CX
 	LEAQ       masks<>+32(SB), AX
 	SHLQ       $0x02, CX
 	SUBQ       CX, AX
@@ -8541,38 +8582,33 @@ masked:
 	XORQ    BX, BX
 	MOVQ    rows+40(FP), R13
 
-rows:
+tail_rows:
 	MOVQ BX, AX
 	MOVQ cols+48(FP), CX
 
-cols:
+tail_cols:
 	VMASKMOVPS (SI)(AX*1), Y3, Y2
 	VCMPPS     $0x00, Y2, Y0, Y2
 	VANDPS     Y3, Y2, Y2
 	VTESTPS    Y2, Y2
-	JEQ        none
+	JEQ        tail_none
 	VMASKMOVPS (DI)(AX*1), Y2, Y4
 	VADDPS     Y1, Y4, Y4
 	VMASKMOVPS Y4, Y2, (DI)(AX*1)
 	VANDNPS    Y3, Y2, Y3
 	VTESTPS    Y3, Y3
-	JEQ        found
+	JEQ        tail_found
 
-none:
+tail_none:
 	ADDQ R12, AX
 	DECQ CX
-	JNE  cols
+	JNE  tail_cols
 	ADDQ R11, BX
 	DECQ R13
-	JNE  rows
+	JNE  tail_rows
 
-found:
-	ADDQ $0x20, DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, R8
-	ADDQ $0x20, R9
-	SUBQ $0x08, R10
-	JGT  channels
+tail_found:
+end:
 	VZEROUPPER
 	RET
 
@@ -26528,7 +26564,7 @@ end:
 	RET
 
 // func firstEqualAVX512(grad *float32, d *float32, image *float32, max *float32, channels int, rows int, cols int, stride int)
-// Requires: AVX, AVX512DQ, AVX512F
+// Requires: AVX, AVX512F
 TEXT ·firstEqualAVX512(SB), NOSPLIT, $0-64
 	MOVQ grad+0(FP), DI
 	MOVQ d+8(FP), R8
@@ -26539,14 +26575,45 @@ TEXT ·firstEqualAVX512(SB), NOSPLIT, $0-64
 	SHLQ $0x02, R11
 	MOVQ R10, R12
 	SHLQ $0x02, R12
+	SUBQ $0x10, R10
+	JLT  rest
 
 channels:
-	MOVQ R10, CX
-	CMPQ CX, $0x10
-	JLE  masked
-	MOVQ $0x00000010, CX
+	VMOVUPS (R9), Z0
+	VMOVUPS (R8), Z1
 
-masked:
+	// Channels that have not found their maximum yet.
+	KXNORW K2, K2, K2
+	XORQ   BX, BX
+	MOVQ   rows+40(FP), R13
+
+whole_rows:
+	MOVQ BX, AX
+	MOVQ cols+48(FP), CX
+
+whole_cols:
+	VCMPPS  $0x00, (SI)(AX*1), Z0, K2, K3
+	KANDNW  K2, K3, K2
+	VMOVUPS (DI)(AX*1), Z2
+	VADDPS  Z1, Z2, K3, Z2
+	VMOVUPS Z2, (DI)(AX*1)
+	ADDQ    R12, AX
+	DECQ    CX
+	JNE     whole_cols
+	ADDQ    R11, BX
+	DECQ    R13
+	JNE     whole_rows
+	ADDQ    $0x40, DI
+	ADDQ    $0x40, SI
+	ADDQ    $0x40, R8
+	ADDQ    $0x40, R9
+	SUBQ    $0x10, R10
+	JGE     channels
+
+rest:
+	ADDQ      $0x10, R10
+	JEQ       end
+	MOVQ      R10, CX
 	MOVL      $0x00000001, AX
 	SHLL      CL, AX
 	DECL      AX
@@ -26559,36 +26626,24 @@ masked:
 	XORQ  BX, BX
 	MOVQ  rows+40(FP), R13
 
-rows:
+tail_rows:
 	MOVQ BX, AX
 	MOVQ cols+48(FP), CX
 
-cols:
+tail_cols:
 	VCMPPS    $0x00, (SI)(AX*1), Z0, K2, K3
-	KTESTW    K3, K3
-	JEQ       none
-	VMOVUPS.Z (DI)(AX*1), K3, Z2
-	VADDPS    Z1, Z2, Z2
-	VMOVUPS   Z2, K3, (DI)(AX*1)
 	KANDNW    K2, K3, K2
-	KTESTW    K2, K2
-	JEQ       found
+	VMOVUPS.Z (DI)(AX*1), K1, Z2
+	VADDPS    Z1, Z2, K3, Z2
+	VMOVUPS   Z2, K1, (DI)(AX*1)
+	ADDQ      R12, AX
+	DECQ      CX
+	JNE       tail_cols
+	ADDQ      R11, BX
+	DECQ      R13
+	JNE       tail_rows
 
-none:
-	ADDQ R12, AX
-	DECQ CX
-	JNE  cols
-	ADDQ R11, BX
-	DECQ R13
-	JNE  rows
-
-found:
-	ADDQ $0x40, DI
-	ADDQ $0x40, SI
-	ADDQ $0x40, R8
-	ADDQ $0x40, R9
-	SUBQ $0x10, R10
-	JGT  channels
+end:
 	VZEROUPPER
 	RET
 
