@@ -87,9 +87,6 @@ func offBy(got []float32, want []sum) float64 {
 // times that share; Winograd's transformations, which are rounded instead, double it. So every tensor is within 1 % of the
 // float64 one. That products are rounded at all shows as well: float32 would be within a millionth.
 func TestBFloat16IsNear(t *testing.T) {
-	if !HasBFloat16() && testing.Short() {
-		t.Skip("slow in Go")
-	}
 	const n = 2
 	rounded := 0
 	for _, tt := range convShapes {
