@@ -69,6 +69,7 @@ func TestServe(t *testing.T) {
 		{Do: "logits", Model: folder, Precision: model.Int8, Images: images, Out: filepath.Join(dir, "int8")},
 		{Do: "forward", Arch: "squeezenet", Precision: model.Int8, Threads: 2, Batch: 1},
 		{Do: "train", Arch: "squeezenet", Threads: 1, Batch: 1, Steps: 1},
+		{Do: "train", Arch: "squeezenet", Precision: "fp13", Threads: 1, Batch: 1, Steps: 1},
 		{Do: "forward", Arch: "squeezenet", Precision: "fp13", Threads: 1, Batch: 1},
 		{Do: "dance"},
 	}

@@ -28,6 +28,7 @@ import (
 
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/kernel"
+	"github.com/logobeam/logobeam/model/train"
 )
 
 var everything = []string{"peak", "forward", "train", "memory"}
@@ -58,7 +59,7 @@ func run(args []string, w io.Writer) error {
 	f := flag.NewFlagSet("bench", flag.ExitOnError)
 	what := f.String("what", "all", "what to measure: "+strings.Join(everything, ", ")+", or several with commas")
 	archs := f.String("arch", "all", "architectures: "+strings.Join(model.Architectures(), ", "))
-	precisions := f.String("precision", "all", "of forward: "+strings.Join(precisionNames(), ", "))
+	precisions := f.String("precision", "all", "of forward: "+strings.Join(forwardPrecisions, ", ")+"; of train: "+strings.Join(trainPrecisions, ", "))
 	threads := f.String("threads", "", "numbers of threads (default 1 and all)")
 	f.IntVar(&cfg.runs, "runs", 5, "measurements of each rate")
 	f.IntVar(&cfg.batch, "batch", 0, "images a batch, forward (default what suits the network)")
@@ -83,7 +84,7 @@ func run(args []string, w io.Writer) error {
 	if cfg.archs, err = choose("arch", *archs, model.Architectures()); err != nil {
 		return err
 	}
-	if cfg.precisions, err = choose("precision", *precisions, precisionNames()); err != nil {
+	if cfg.precisions, err = choose("precision", *precisions, knownPrecisions()); err != nil {
 		return err
 	}
 	all := runtime.GOMAXPROCS(0)
@@ -117,9 +118,16 @@ func choose(flag, list string, known []string) ([]string, error) {
 	return names, nil
 }
 
-func precisionNames() (names []string) {
-	for _, p := range model.Precisions() {
-		names = append(names, string(p))
+var (
+	forwardPrecisions = []string{string(model.FP32), string(model.Int8)}
+	trainPrecisions   = []string{train.FP32, train.BF16}
+)
+
+// knownPrecisions are those that are measured unless others are asked for: bfloat16 only where it is no matter of patience.
+func knownPrecisions() []string {
+	names := slices.Clone(forwardPrecisions)
+	if kernel.HasBFloat16() {
+		names = append(names, train.BF16)
 	}
 	return names
 }
@@ -181,6 +189,11 @@ func (r row) summary(values []float64) row {
 	return r
 }
 
+// of are the precisions to measure of those that something has.
+func (cfg config) of(has []string) []string {
+	return slices.DeleteFunc(slices.Clone(has), func(p string) bool { return !slices.Contains(cfg.precisions, p) })
+}
+
 func (cfg config) measure(t *table) error {
 	best := map[string]map[int]float64{} // GOP/s by precision and threads
 	if slices.Contains(cfg.what, "peak") {
@@ -219,7 +232,7 @@ func (cfg config) measure(t *table) error {
 	}
 	if slices.Contains(cfg.what, "forward") {
 		for _, arch := range cfg.archs {
-			for _, precision := range cfg.precisions {
+			for _, precision := range cfg.of(forwardPrecisions) {
 				net, plan, err := compile(arch, "", model.Precision(precision))
 				if err != nil {
 					return err
@@ -252,17 +265,19 @@ func (cfg config) measure(t *table) error {
 			if err != nil {
 				return err
 			}
-			for _, n := range cfg.threads {
-				var rates []float64
-				for range cfg.runs {
-					r, err := steps(arch, n, cfg.trainBatch, 1, cfg.seconds, cfg.momentum)
-					if err != nil {
+			for _, precision := range cfg.of(trainPrecisions) {
+				for _, n := range cfg.threads {
+					var rates []float64
+					for range cfg.runs {
+						r, err := steps(arch, precision, n, cfg.trainBatch, 1, cfg.seconds, cfg.momentum)
+						if err != nil {
+							return err
+						}
+						rates = append(rates, r)
+					}
+					if err := t.add(rated(row{What: "train", Arch: arch, Precision: precision, Threads: n}, rates, operations)); err != nil {
 						return err
 					}
-					rates = append(rates, r)
-				}
-				if err := t.add(rated(row{What: "train", Arch: arch, Precision: "fp32", Threads: n}, rates, operations)); err != nil {
-					return err
 				}
 			}
 		}

@@ -75,7 +75,7 @@ func (q request) answer(networks map[request]*forward) (a answer, err error) {
 	case "quantize":
 		return a, quantize(q.Model, q.Images)
 	case "train":
-		a.Rate, err = steps(q.Arch, q.Threads, q.Batch, q.Steps, q.Seconds, q.Momentum)
+		a.Rate, err = steps(q.Arch, string(q.Precision), q.Threads, q.Batch, q.Steps, q.Seconds, q.Momentum)
 		return a, err
 	case "forward":
 		key := q

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -231,15 +232,16 @@ func (m memory) Load(i, _ int, image []float32) error {
 
 var errEnough = errors.New("measured for long enough")
 
-// steps trains an architecture from nothing by plain SGD, and gives images a second of the steps after the first. It ends
+// steps trains an architecture from nothing by plain SGD in a precision of training, and gives images a second of the steps after the first. It ends
 // after at least so many steps and seconds.
-func steps(arch string, threads, batch, least int, seconds, momentum float64) (float64, error) {
+func steps(arch, precision string, threads, batch, least int, seconds, momentum float64) (float64, error) {
 	net, params, err := network(arch)
 	if err != nil {
 		return 0, err
 	}
 	cfg := train.DefaultConfig()
 	cfg.Batch, cfg.Slices = batch, min(cfg.Slices, batch)
+	cfg.Precision = cmp.Or(precision, cfg.Precision)
 	cfg.Workers, cfg.Epochs, cfg.EvaluateTest = threads, 1, false
 	cfg.Momentum, cfg.LearningRate = momentum, 1e-6 // random weights would diverge at once at a common rate
 	data := memory{count: batch << 16}

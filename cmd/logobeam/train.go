@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/model/kernel"
 	"github.com/logobeam/logobeam/model/train"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/corpus"
@@ -103,6 +104,7 @@ does not change the weights either.`,
 	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "photographs a step")
 	f.IntVar(&cfg.Slices, "slices", cfg.Slices, "parts that a batch is cut into, as many as cores can work on")
 	f.IntVar(&cfg.Workers, "workers", 0, "cores to use (default all)")
+	f.StringVar(&cfg.Precision, "precision", cfg.Precision, "fp32, or bf16: multiply in bfloat16 and sum in float32, faster where the processor has AVX512_BF16 and far slower elsewhere")
 	f.Uint64Var(&cfg.Seed, "seed", 1, "seed of everything that is random")
 	f.StringVar(&cfg.Solver, "solver", cfg.Solver, "sgd or adamw")
 	f.Float64Var(&cfg.LearningRate, "lr", cfg.LearningRate, "learning rate at its highest")
@@ -163,6 +165,9 @@ const stateFile = "training.state"
 func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir string, cfg train.Config) error {
 	if err := o.checkOut(cfg); err != nil {
 		return err
+	}
+	if cfg.Precision == train.BF16 && !kernel.HasBFloat16() {
+		fmt.Fprintf(stderr, "warning: this processor (%s) has no instruction for bfloat16: --precision fp32 is many times as fast\n", kernel.Features())
 	}
 	classes, err := corpus.Classes(filepath.Join(dir, "train.csv"))
 	if err != nil {

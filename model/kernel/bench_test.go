@@ -2,24 +2,39 @@ package kernel
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
-var benchShapes = []struct {
+type benchShape struct {
 	name string
 	n    int
 	s    Shape
-}{
+}
+
+var benchShapes = []benchShape{
 	{"article-conv1", 4, shape(224, 224, 3, 96, 11, 4, 0)},
 	{"article-conv2", 4, shape(26, 26, 96, 192, 5, 1, 0)},
 	{"resnet-3x3x64", 4, shape(56, 56, 64, 64, 3, 1, 1)},
 	{"resnet-3x3x128-stride2", 4, shape(56, 56, 64, 128, 3, 2, 1)},
 	{"resnet-3x3x512", 4, shape(7, 7, 512, 512, 3, 1, 1)},
+	{"squeeze-3x3-16-64", 4, shape(54, 54, 16, 64, 3, 1, 1)},
+	{"squeeze-3x3-32-128", 4, shape(27, 27, 32, 128, 3, 1, 1)},
+	{"squeeze-3x3-64-256", 4, shape(13, 13, 64, 256, 3, 1, 1)},
 	{"effnet-stem", 4, same(224, 224, 3, 32, 3, 2)},
 	{"effnet-1x1-16-96", 4, shape(112, 112, 16, 96, 1, 1, 0)},
 	{"effnet-1x1-144-24", 4, shape(56, 56, 144, 24, 1, 1, 0)},
 	{"effnet-1x1-80-480", 4, shape(14, 14, 80, 480, 1, 1, 0)},
 	{"effnet-1x1-1152-320", 4, shape(7, 7, 1152, 320, 1, 1, 0)},
+}
+
+func inBFloat16(shapes []benchShape) []benchShape {
+	shapes = slices.Clone(shapes)
+	for i := range shapes {
+		shapes[i].name += "-bf16"
+		shapes[i].s.BFloat16 = true
+	}
+	return shapes
 }
 
 var benchDepthwise = []struct {
@@ -56,7 +71,7 @@ func BenchmarkTile(b *testing.B) {
 }
 
 func BenchmarkConv(b *testing.B) {
-	for _, bb := range benchShapes {
+	for _, bb := range slices.Concat(benchShapes, inBFloat16(benchShapes)) {
 		n, s := bb.n, bb.s
 		c := newConvCase(rand.New(rand.NewPCG(1, 2)), n, s)
 		operations := 2 * n * s.OutH * s.OutW * s.weightCount()

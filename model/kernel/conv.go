@@ -55,6 +55,9 @@ func ConvScratch(s Shape) int {
 	if s.winograd() {
 		return winogradScratch(s)
 	}
+	if s.paired() {
+		return pairedScratch(s)
+	}
 	if s.inside() {
 		return 0
 	}
@@ -71,19 +74,25 @@ func Conv(dst, src []float32, n int, w *Packed, bias []float32, s Shape, act Act
 		convWinograd(dst, src, n, w, bias, s, act, scratch)
 		return
 	}
+	if w.conv.pairs {
+		convPaired(dst, src, n, w, bias, s, act, scratch)
+		return
+	}
 	if s.flat() {
 		multiply(dst, src, n*s.H*s.W, s.pitch(), w.conv, bias, act)
 		return
 	}
-	v := view{kernel: s.Kernel, run: s.run(), stride: s.Stride, h: s.H, w: s.W, c: s.C, outH: s.OutH, outW: s.OutW,
+	v := view{kernel: s.Kernel, run: s.run(), stride: s.Stride, h: s.H, line: s.W * s.C, step: s.Stride * s.C, outH: s.OutH, outW: s.OutW,
 		yStep: s.OutW * s.pitch(), xStep: s.pitch(), imageStep: s.OutH * s.OutW * s.pitch()}
 	inside := s.inside()
 	var b border
 	if !inside {
-		v.h, v.w = s.padded()
-		b = newBorder(scratch, v.h, v.w, s.C, s.PadTop, s.PadLeft)
+		var width int
+		v.h, width = s.padded()
+		v.line = width * s.C
+		b = newBorder(scratch, v.h, width, s.C, s.PadTop, s.PadLeft)
 	}
-	group := together(v.h, v.w, v.c)
+	group := together(v.h, v.line, 1)
 	for i := 0; i < n; i += group {
 		v.images = min(group, n-i)
 		t := tile{a: src[i*s.in():][:v.images*s.in()], c: dst[i*v.imageStep:]}
@@ -97,7 +106,7 @@ func Conv(dst, src []float32, n int, w *Packed, bias []float32, s Shape, act Act
 
 // multiply computes dst[rows][p.n] = act(bias + src[rows][p.k] * p), rows of dst being pitch values apart.
 func multiply(dst, src []float32, rows, pitch int, p panels, bias []float32, act Act) {
-	t := tile{a: src, b: p.data, c: dst, as: p.k, ak: 1, runs: 1, cs: pitch, padded: 1}
+	t := tile{a: src, b: p.data, c: dst, as: p.k, ak: 1, runs: 1, cs: pitch, padded: 1, pairs: p.pairs}
 	block := max(l2/p.k, 48)
 	for i := 0; i < rows; i += block {
 		t.m = min(block, rows-i)
@@ -137,8 +146,9 @@ func (t *tile) end(last bool, act Act) {
 type view struct {
 	images      int
 	kernel, run int // rows of a window; values in each
-	stride      int // pixels from one window to the next
-	h, w, c     int // of an image
+	stride      int // rows from one window to the next below
+	h           int // rows of an image
+	line, step  int // how many values lie between neighbouring rows of it, and between windows side by side
 	outH, outW  int
 	// How many values lie between outputs of neighbouring rows, columns and images.
 	yStep, xStep, imageStep int
@@ -147,11 +157,11 @@ type view struct {
 // convolve computes the outputs at t.c from t.c0 on for the windows in t.a from t.a0 on.
 func (v view) convolve(t tile, p panels, bias []float32, act Act) {
 	a0, c0 := t.a0, t.c0
-	t.b, t.padded = p.data, 1
-	t.as, t.ar, t.ak = v.stride*v.c, v.w*v.c, 1
+	t.b, t.padded, t.pairs = p.data, 1, p.pairs
+	t.as, t.ar, t.ak = v.step, v.line, 1
 	t.run = v.run
 	t.m, t.cs = v.outW, v.xStep
-	block := max(l2/(v.stride*v.w*v.c), 1)
+	block := max(l2/(v.stride*v.line), 1)
 	for y0 := 0; y0 < v.outH; y0 += block {
 		for j := 0; j < p.n; j += p.width {
 			var b0 int
@@ -168,7 +178,7 @@ func (v view) convolve(t tile, p panels, bias []float32, act Act) {
 				t.end(ky+t.runs >= v.kernel && k+t.run == v.run, act)
 				for i := range v.images {
 					for y := y0; y < min(y0+block, v.outH); y++ {
-						t.a0 = a0 + ((i*v.h+y*v.stride+ky)*v.w)*v.c + k
+						t.a0 = a0 + (i*v.h+y*v.stride+ky)*v.line + k
 						t.c0 = c0 + i*v.imageStep + y*v.yStep + j
 						t.product()
 					}

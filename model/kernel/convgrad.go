@@ -29,7 +29,7 @@ func (s Shape) spreadInside() bool {
 // backwards is the convolution of the output's gradient that gives the input's, where there is one phase alone: with windows
 // turned by half a circle.
 func (s Shape) backwards() (b Shape, ok bool) {
-	b = Shape{H: s.OutH, W: s.OutW, C: s.OutC, OutH: s.H, OutW: s.W, OutC: s.C, Kernel: s.Kernel, Stride: 1,
+	b = Shape{H: s.OutH, W: s.OutW, C: s.OutC, OutH: s.H, OutW: s.W, OutC: s.C, Kernel: s.Kernel, Stride: 1, BFloat16: s.BFloat16,
 		PadTop: s.Kernel - 1 - s.PadTop, PadLeft: s.Kernel - 1 - s.PadLeft}
 	return b, s.Stride == 1 && b.PadTop >= 0 && b.PadLeft >= 0
 }
@@ -44,7 +44,7 @@ func PackConvGrad(w []float32, s Shape) *Packed {
 		p.grad, p.turned = &s, turned
 		return p
 	}
-	n := panelsSize(s.Kernel*s.Kernel*s.OutC, s.C)
+	n := panelsSize(s.Kernel*s.Kernel*s.gradValues(), s.C)
 	p := &Packed{conv: panels{data: aligned(make([]float32, n+lineValues), n)}, in: s.Kernel * s.run(), out: s.OutC, grad: &s}
 	p.Repack(w)
 	return p
@@ -85,11 +85,11 @@ func ConvGradInputScratch(s Shape) int {
 	if b, ok := s.backwards(); ok {
 		return ConvScratch(b)
 	}
-	if s.spreadInside() {
+	if s.spreadInside() && !s.pairedGrad() {
 		return 0
 	}
 	h, w, _ := s.spread()
-	return borderSize(h, w, s.OutC)
+	return borderSize(h, w, s.gradValues())
 }
 
 // ConvGradInput computes the gradient dsrc of n inputs of Conv from the gradient ddst of its outputs, taken before the
@@ -103,19 +103,24 @@ func ConvGradInput(dsrc, ddst []float32, n int, w *Packed, s Shape, scratch []fl
 		return
 	}
 	h, width, before := s.spread()
-	inside := s.spreadInside()
+	inside := s.spreadInside() && !s.pairedGrad()
+	c := s.gradValues()
 	var b border
 	if inside {
 		h, width = s.OutH, s.OutW
 	} else {
-		b = newBorder(scratch, h, width, s.OutC, before, before)
+		b = newBorder(scratch, h, width, c, before, before)
 	}
-	v := view{stride: 1, h: h, w: width, c: s.OutC, yStep: s.Stride * s.W * s.C, xStep: s.Stride * s.C, imageStep: s.in()}
-	group := together(h, width, s.OutC)
+	v := view{stride: 1, h: h, line: width * c, step: c, yStep: s.Stride * s.W * s.C, xStep: s.Stride * s.C, imageStep: s.in()}
+	group := together(h, width, c)
 	for i := 0; i < n; i += group {
 		v.images = min(group, n-i)
 		t := tile{c: dsrc[i*s.in():][:v.images*s.in()], a: ddst[i*s.out():][:v.images*s.out()]}
-		if !inside {
+		switch {
+		case s.pairedGrad():
+			b.fillPairs(t.a, v.images, s.OutH, s.OutW)
+			t.a = b.data
+		case !inside:
 			b.fill(t.a, v.images, s.OutH, s.OutW)
 			t.a = b.data
 		}
@@ -123,7 +128,8 @@ func ConvGradInput(dsrc, ddst []float32, n int, w *Packed, s Shape, scratch []fl
 		for py := range s.Stride {
 			for px := range s.Stride {
 				ky, kx := s.taps(py), s.taps(px)
-				p := newPanels(w.conv.data[at:], ky*kx*s.OutC, s.C)
+				p := newPanels(w.conv.data[at:], ky*kx*c, s.C)
+				p.pairs = s.pairedGrad()
 				at += len(p.data)
 				y, qy, ny := s.phase(py, s.PadTop, s.H)
 				x, qx, nx := s.phase(px, s.PadLeft, s.W)
@@ -131,9 +137,9 @@ func ConvGradInput(dsrc, ddst []float32, n int, w *Packed, s Shape, scratch []fl
 					continue
 				}
 				t.c0 = (y*s.W + x) * s.C
-				v.kernel, v.run, v.outH, v.outW = ky, kx*s.OutC, ny, nx
+				v.kernel, v.run, v.outH, v.outW = ky, kx*c, ny, nx
 				if ky > 0 && kx > 0 {
-					t.a0 = ((before+qy-ky+1)*width + before + qx - kx + 1) * s.OutC
+					t.a0 = ((before+qy-ky+1)*width + before + qx - kx + 1) * c
 				}
 				v.convolve(t, p, nil, Linear)
 			}
@@ -154,16 +160,21 @@ func (s Shape) phase(phase, pad, size int) (first, q, count int) {
 // memory that took.
 func (s Shape) packPhase(dst, w []float32, py, px int) int {
 	ny, nx := s.taps(py), s.taps(px)
-	p := newPanels(dst, ny*nx*s.OutC, s.C)
+	outs := s.gradValues()
+	p := newPanels(dst, ny*nx*outs, s.C)
 	for y := range ny {
 		for x := range nx {
 			ky, kx := py+(ny-1-y)*s.Stride, px+(nx-1-x)*s.Stride
-			for o := range s.OutC {
-				from := w[((o*s.Kernel+ky)*s.Kernel+kx)*s.C:][:s.C]
+			from := func(o int) []float32 { return w[((o*s.Kernel+ky)*s.Kernel+kx)*s.C:][:s.C] }
+			for o := range outs {
 				for j := 0; j < s.C; j += p.width {
 					at, cols, stride := p.strip(j)
-					row := p.data[at+((y*nx+x)*s.OutC+o)*stride:][:stride]
-					copy(row, from[j:j+cols])
+					row := p.data[at+((y*nx+x)*outs+o)*stride:][:stride]
+					if s.pairedGrad() {
+						pairRows(row[:cols], from(2 * o)[j:], from(2*o + 1)[j:])
+					} else {
+						copy(row, from(o)[j:j+cols])
+					}
 					clear(row[cols:])
 				}
 			}
@@ -209,17 +220,28 @@ type gradWeights struct {
 	tiles              []float32 // of the other, unless it is read where it is: [tile][pixel][height]
 	h, w, step         int       // of an image in border or strips: pixels, and pixels from one window to the next
 	copied             bool      // single values come from tiles
+	// pairs says that what is multiplied are pairs of bfloat16: of the halves of an image, whole, or of tiles of places.
+	pairs  bool
+	whole  Shape
+	halves []float32 // memory for the pairs of images
 }
 
 // planWeights works out how the sums are made, and how much memory strips, tiles and more take: the border, or the sums of
 // places.
 func (s Shape) planWeights() (g gradWeights, more, strips, tiles int) {
-	g = gradWeights{s: s, byOut: s.byOut(), images: 1, rows: s.OutH, cols: s.OutW, step: s.Stride}
-	if s.winogradGrad() {
-		g.byOut = false
-		sum, strips, tiles := g.planWinograd()
-		return g, sum, strips, tiles
+	switch {
+	case s.winogradGrad():
+		return s.planWinograd()
+	case s.BFloat16:
+		g, more, strips, tiles = s.halved().planDirect()
+		g.pairs, g.whole = true, s
+		return g, more, strips, tiles
 	}
+	return s.planDirect()
+}
+
+func (s Shape) planDirect() (g gradWeights, more, strips, tiles int) {
+	g = gradWeights{s: s, byOut: s.byOut(), images: 1, rows: s.OutH, cols: s.OutW, step: s.Stride}
 	g.h, g.w = s.padded()
 	if s.flat() {
 		g.rows, g.cols = 1, min(max(l2/(s.C+s.OutC), gradPixels), 2048)
@@ -265,7 +287,7 @@ func ConvGradScratch(s Shape) int {
 func (s Shape) together() (images, pixels, in int) {
 	g, _, _, _ := s.planWeights()
 	if s.flat() {
-		return g.cols, 1, s.C
+		return g.pixels(), 1, s.C
 	}
 	return g.images, s.OutH * s.OutW, s.in()
 }
@@ -319,7 +341,7 @@ func ConvGrad(dsrc, dw, db, ddst, dst, src []float32, n int, w *Packed, s Shape,
 				ConvGradInput(dsrc[i*in:], d, 1, w, s, scratch)
 			}
 			if dw != nil {
-				g.block(d, src[i*in:], 1, 0, 1, count)
+				g.addPixels(d, src[i*in:], count)
 			}
 			continue
 		}
@@ -341,7 +363,7 @@ func ConvGradWeightsScratch(s Shape) int {
 	if g.byOut {
 		more += s.Kernel*s.run()*s.OutC + lineValues
 	}
-	return more + strips + tiles
+	return more + strips + tiles + g.halvesSize()
 }
 
 // ConvGradWeights computes the gradients dw[OutC][Kernel][Kernel][C] and db[OutC] of Conv's weights and bias, summed
@@ -377,6 +399,9 @@ func (s Shape) newGradWeights(dw, scratch []float32) gradWeights {
 	} else {
 		g.border = take(more)
 	}
+	if n := g.halvesSize(); n > 0 {
+		g.halves = aligned(take(n), n-lineValues)
+	}
 	g.strips = aligned(take(strips), strips-lineValues)
 	if tiles > 0 {
 		g.tiles = aligned(take(tiles), tiles-lineValues)
@@ -403,10 +428,14 @@ func (g *gradWeights) finish(dw []float32) {
 func (g *gradWeights) add(ddst, src []float32, n int) {
 	s := g.s
 	if s.flat() {
-		for p, pixels := 0, n*s.H*s.W; p < pixels; p += g.cols {
-			g.block(ddst[p*s.OutC:], src[p*s.C:], 1, 0, 1, min(g.cols, pixels-p))
+		for p, pixels := 0, n*s.H*s.W; p < pixels; p += g.pixels() {
+			g.addPixels(ddst[p*s.OutC:], src[p*s.C:], min(g.pixels(), pixels-p))
 		}
 		return
+	}
+	whole := s
+	if g.pairs && !g.places {
+		whole = g.whole
 	}
 	for i := 0; i < n; i += g.images {
 		images := min(g.images, n-i)
@@ -414,14 +443,17 @@ func (g *gradWeights) add(ddst, src []float32, n int) {
 			g.addPlaces(ddst[i*s.out():], src[i*s.in():], images)
 			continue
 		}
-		x := src[i*s.in():][:images*s.in()]
+		d, x := ddst[i*whole.out():], src[i*whole.in():][:images*whole.in()]
+		if g.pairs {
+			d, x = g.pair(d, x, images)
+		}
 		if g.byOut && !s.inside() {
 			b := newBorder(g.border, g.h, g.w, s.C, s.PadTop, s.PadLeft)
 			b.fill(x, images, s.H, s.W)
 			x = b.data
 		}
 		for y := 0; y < s.OutH; y += g.rows {
-			g.block(ddst[i*s.out():], x, images, y, min(g.rows, s.OutH-y), s.OutW)
+			g.block(d, x, images, y, min(g.rows, s.OutH-y), s.OutW)
 		}
 	}
 }
@@ -431,7 +463,7 @@ func (g *gradWeights) block(ddst, src []float32, images, y, ny, nx int) {
 	s, k := g.s, g.s.Kernel*g.s.run()
 	pixels, width, line := ny*nx, outerWidth(), s.OutW*s.OutC
 	ddst = ddst[y*line:]
-	t := outer{a: ddst, b: g.strips, c: g.sum, aStep: s.OutC, aRow: line, aImage: s.OutH * line}
+	t := outer{a: ddst, b: g.strips, c: g.sum, aStep: s.OutC, aRow: line, aImage: s.OutH * line, pairs: g.pairs}
 	if g.byOut {
 		pitch := 0
 		if s.flat() && s.OutC%lanes() == 0 && s.OutC%64 != 0 {

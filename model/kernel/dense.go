@@ -6,7 +6,7 @@ const denseRows = 64
 // DenseScratch is how many values of scratch memory Dense needs for so many rows.
 func DenseScratch(rows, out, in int) int {
 	rows = min(rows, denseRows)
-	return PackedRows(rows, in) + DensePackedScratch(rows, out)
+	return PackedRows(rows, in) + rows*out
 }
 
 // Dense computes dst[rows][out] = act(bias + src[rows][in] * w). bias may be nil.
@@ -39,17 +39,61 @@ func PackRows(dst, src []float32, rows, in, from, to int) {
 	}
 }
 
-// DensePackedScratch is how many values of scratch memory DensePacked needs.
-func DensePackedScratch(rows, out int) int { return min(rows, denseRows) * out }
+// PackRowsBFloat16 is PackRows for weights of PackDenseBFloat16. from is even. It takes as much memory.
+func PackRowsBFloat16(dst, src []float32, rows, in, from, to int) {
+	dst = aligned(dst, PackedRows(rows, in)-lineValues)
+	for r := 0; r < rows; r += denseRows {
+		n := min(denseRows, rows-r)
+		newPanels(dst[r*paired(in):], paired(in), n).transposePairs(src[r*in:][:n*in], in, from, to)
+	}
+}
 
-// DensePacked is Dense for rows that PackRows has packed. Rows of dst are pitch values apart, so that layers can be worked
-// out a part of the outputs at a time.
+// DensePackedScratch is how many values of scratch memory DensePacked needs.
+func DensePackedScratch(rows, out int) int {
+	return min(rows, denseRows)*out + min(out, densePairedOuts)*densePairs
+}
+
+// densePairedOuts and densePairs are how many rows of weights become pairs at a time, and how many pairs of each: so many as
+// stay in the second cache with the inputs that they are multiplied by.
+const (
+	densePairedOuts = 64
+	densePairs      = 1024
+)
+
+// multiplyPairs computes sums[out][p.n] = w * p in bfloat16.
+func (w *Packed) multiplyPairs(sums []float32, p panels, scratch []float32) {
+	for o := 0; o < w.out; o += densePairedOuts {
+		t := tile{a: scratch, b: p.data, c: sums, m: min(densePairedOuts, w.out-o), ak: 1, runs: 1, cs: p.n, padded: 1, pairs: true}
+		for k := 0; k < p.k; k += densePairs {
+			t.run = min(densePairs, p.k-k)
+			t.as = t.run
+			for i := range t.m {
+				row := w.w[(o+i)*w.in:][:w.in]
+				pairNeighbours(scratch[i*t.run:], row[2*k:min(2*(k+t.run), w.in)])
+			}
+			for j := 0; j < p.n; j += p.width {
+				var b0 int
+				b0, t.cols, t.bk = p.strip(j)
+				t.b0, t.c0 = b0+k*t.bk, o*p.n+j
+				t.product()
+			}
+			t.add = 1
+		}
+	}
+}
+
+// DensePacked is Dense for rows that PackRows has packed, or PackRowsBFloat16 for weights of PackDenseBFloat16. Rows of dst are
+// pitch values apart, so that layers can be worked out a part of the outputs at a time.
 func DensePacked(dst []float32, pitch int, packed []float32, rows int, w *Packed, bias []float32, act Act, scratch []float32) {
 	packed = aligned(packed, PackedRows(rows, w.in)-lineValues)
 	for r := 0; r < rows; r += denseRows {
 		n := min(denseRows, rows-r)
 		sums := scratch[:w.out*n] // [out][n]
-		multiply(sums, w.w, w.out, n, newPanels(packed[r*w.in:], w.in, n), nil, Linear)
+		if w.bfloat16 {
+			w.multiplyPairs(sums, newPanels(packed[r*paired(w.in):], paired(w.in), n), scratch[w.out*n:])
+		} else {
+			multiply(sums, w.w, w.out, n, newPanels(packed[r*w.in:], w.in, n), nil, Linear)
+		}
 		const block = 64 // outputs of all rows that are turned while they are in the first cache
 		for o := 0; o < w.out; o += block {
 			outs := min(block, w.out-o)
@@ -128,9 +172,11 @@ func DenseGrad(dsrc, dw, db, ddst, dst, src, w []float32, rows, out, in int, act
 type DenseBatch struct {
 	rows, out, in int
 	act           Act
-	dy            []float32 // the gradient of the outputs before the activation, [rows][out]
-	turned        []float32 // the same, [out][rows]
-	db            []float32
+	bfloat16      bool
+	// The gradient of the outputs before the activation, [rows][out], and turned, [out][rows]. In bfloat16 both are pairs of
+	// two halves: of the rows, and of the outputs of each pass.
+	dy, turned []float32
+	db         []float32
 }
 
 // denseInputs and denseOutputs are the size of a part: of the inputs, and of the outputs in one pass. Such a part of the
@@ -140,9 +186,9 @@ const (
 	denseOutputs = 96
 )
 
-// NewDenseBatch makes one for at most so many rows.
-func NewDenseBatch(rows, out, in int, act Act) *DenseBatch {
-	return &DenseBatch{rows: rows, out: out, in: in, act: act, dy: make([]float32, rows*out), turned: make([]float32, rows*out), db: make([]float32, out)}
+// NewDenseBatch makes one for at most so many rows, whose products are of values rounded to bfloat16 if that is wanted.
+func NewDenseBatch(rows, out, in int, act Act, bfloat16 bool) *DenseBatch {
+	return &DenseBatch{rows: rows, out: out, in: in, act: act, bfloat16: bfloat16, dy: make([]float32, rows*out), turned: make([]float32, rows*out), db: make([]float32, out)}
 }
 
 // Begin takes the gradients ddst[rows][out] of the outputs dst and gives the gradient of the bias, valid until the next
@@ -153,6 +199,13 @@ func (d *DenseBatch) Begin(ddst, dst []float32, rows int) (db []float32) {
 	ActGrad(d.dy, dst, d.act)
 	transpose(d.turned[:rows*d.out], d.dy, rows, d.out)
 	sumRows(d.db, d.dy, rows, d.out)
+	if d.bfloat16 {
+		pairHalves(d.dy, d.dy, rows, d.out)
+		for o := 0; o < d.out; o += denseOutputs {
+			outs := min(denseOutputs, d.out-o)
+			pairHalves(d.turned[o*rows:], d.turned[o*rows:], outs, rows)
+		}
+	}
 	return d.db
 }
 
@@ -161,7 +214,7 @@ func (d *DenseBatch) Parts() int { return (d.in + denseInputs - 1) / denseInputs
 
 // DenseBatchScratch is how many values of scratch memory Part needs.
 func DenseBatchScratch(rows int) int {
-	return (2*denseOutputs+rows)*denseInputs + lineValues
+	return (2*denseOutputs+rows+1)*denseInputs + lineValues
 }
 
 // Part works out part k: dsrc[rows][in], the gradient of the inputs src[rows][in], from the weights w, as far as it lies in
@@ -174,18 +227,15 @@ func (d *DenseBatch) Part(k int, dsrc, src, w []float32, change func(first int, 
 	whole := roundUp(n, lanes())
 	scratch = aligned(scratch, DenseBatchScratch(d.rows)-lineValues)
 	weights, grad, inputs := scratch[:denseOutputs*whole], scratch[denseOutputs*denseInputs:][:denseOutputs*n], scratch[2*denseOutputs*denseInputs:][:d.rows*whole]
+	both := scratch[(2*denseOutputs+d.rows)*denseInputs:][:n]
 	if change != nil {
-		for r := range d.rows {
-			strips(inputs, src[r*d.in+j0:], r, d.rows, n)
-		}
+		d.strips(inputs, src[j0:], d.rows, n, both)
 	}
 	for o := 0; o < d.out; o += denseOutputs {
 		outs := min(denseOutputs, d.out-o)
 		if dsrc != nil {
-			for i := range outs {
-				strips(weights, w[(o+i)*d.in+j0:], i, outs, n)
-			}
-			t := outer{a: d.turned, b: weights, c: dsrc, aStep: d.rows, m: d.rows, cs: d.in, images: 1, rows: 1, run: outs}
+			d.strips(weights, w[o*d.in+j0:], outs, n, both)
+			t := outer{a: d.turned, b: weights, c: dsrc, aStep: d.rows, m: d.rows, cs: d.in, images: 1, rows: 1, run: d.steps(outs), pairs: d.bfloat16}
 			t.height = even(t.m, tallest())
 			t.at = t.height
 			if o > 0 {
@@ -193,24 +243,50 @@ func (d *DenseBatch) Part(k int, dsrc, src, w []float32, change func(first int, 
 			}
 			for j := 0; j < n; j += width {
 				t.cols = min(width, n-j)
-				t.a0, t.b0, t.c0, t.bStep = o*d.rows, j*outs, j0+j, roundUp(t.cols, lanes())
+				t.a0, t.b0, t.c0, t.bStep = o*d.rows, j*t.run, j0+j, roundUp(t.cols, lanes())
 				t.sum()
 			}
 		}
 		if change == nil {
 			continue
 		}
-		t := outer{a: d.dy, b: inputs, c: grad, aStep: d.out, m: outs, cs: n, images: 1, rows: 1, run: d.rows}
+		t := outer{a: d.dy, b: inputs, c: grad, aStep: d.out, m: outs, cs: n, images: 1, rows: 1, run: d.steps(d.rows), pairs: d.bfloat16}
 		t.height = even(t.m, tallest())
 		t.at = t.height
 		for j := 0; j < n; j += width {
 			t.cols = min(width, n-j)
-			t.a0, t.b0, t.c0, t.bStep = o, j*d.rows, j, roundUp(t.cols, lanes())
+			t.a0, t.b0, t.c0, t.bStep = o, j*t.run, j, roundUp(t.cols, lanes())
 			t.sum()
 		}
 		for i := range outs {
 			change((o+i)*d.in+j0, grad[i*n:][:n])
 		}
+	}
+}
+
+// steps is how many steps a sum of n products takes.
+func (d *DenseBatch) steps(n int) int {
+	if d.bfloat16 {
+		return paired(n)
+	}
+	return n
+}
+
+// strips copies n values of each row of src, which begin in apart, to the strips [strip][steps][lanes] in dst: as pairs of
+// two halves in bfloat16. both is memory for n values.
+func (d *DenseBatch) strips(dst, src []float32, rows, n int, both []float32) {
+	steps := d.steps(rows)
+	for r := range steps {
+		row := src[r*d.in:][:n]
+		if d.bfloat16 {
+			var lower []float32
+			if r+steps < rows {
+				lower = src[(r+steps)*d.in:][:n]
+			}
+			pairRows(both, row, lower)
+			row = both
+		}
+		strips(dst, row, r, steps, n)
 	}
 }
 

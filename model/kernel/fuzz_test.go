@@ -7,7 +7,8 @@ import (
 
 // The fuzz targets compute layers of whole numbers, small enough that every sum is exact in float32, whatever the order
 // of its additions and with or without fused multiply-adds. So all levels must give the very same values, and one term
-// lost, doubled or taken from its neighbour shows.
+// lost, doubled or taken from its neighbour shows. They are exact in bfloat16 too, and so is what Winograd's algorithm makes
+// of them.
 
 // integers gives numbers from -4 to 4.
 func integers(r *rand.Rand, n int) []float32 {
@@ -163,7 +164,9 @@ func FuzzConv(f *testing.F) {
 	seedShapes(f)
 	f.Fuzz(func(t *testing.T, h, w, c, outH, outW, outC, kernel, stride, padTop, padLeft, images, act uint8, seed uint64) {
 		s, n := fuzzShape(h, w, c, outH, outW, outC, kernel, stride, padTop, padLeft), int(images%4)
-		checkLayer(t, s, n, s.C*s.OutC, func() (computation, func() reference) { return convLayer(s, n, Act(act%3), seed) })
+		for _, s.BFloat16 = range []bool{false, true} {
+			checkLayer(t, s, n, s.C*s.OutC, func() (computation, func() reference) { return convLayer(s, n, Act(act%3), seed) })
+		}
 	})
 }
 
@@ -194,6 +197,31 @@ func denseLayer(rows, out, in int, act Act, seed uint64) (computation, func() re
 		}
 }
 
+// denseLayerBFloat16 is a dense layer in bfloat16, of the batch as a whole.
+func denseLayerBFloat16(rows, out, in int, act Act, seed uint64) (computation, func() reference) {
+	r := rand.New(rand.NewPCG(seed, 3))
+	src, w, bias, ddst := integers(r, rows*in), integers(r, out*in), integers(r, out), integers(r, rows*out)
+	return func(put put) []output {
+			dst, dsrc := put(dirty(rows*out)), put(dirty(rows*in))
+			dw, db := put(dirty(out*in)), put(dirty(out))
+			src, w, ddst := put(src), put(w), put(ddst)
+			packed := put(dirty(PackedRows(rows, in)))
+			half := in / 4 * 2
+			PackRowsBFloat16(packed, src, rows, in, half, in)
+			PackRowsBFloat16(packed, src, rows, in, 0, half)
+			DensePacked(dst, out, packed, rows, PackDenseBFloat16(w, out, in), put(bias), act, put(dirty(DensePackedScratch(rows, out))))
+			batch := NewDenseBatch(rows+1, out, in, Linear, true)
+			batch.dy, batch.turned = put(batch.dy), put(batch.turned)
+			copy(db, batch.Begin(ddst, nil, rows))
+			for k := range batch.Parts() {
+				batch.Part(k, dsrc, src, w, func(first int, g []float32) { copy(dw[first:], g) }, put(dirty(DenseBatchScratch(rows))))
+			}
+			return []output{{"dst", dst}, {"dsrc", dsrc}, {"dw", dw}, {"db", db}}
+		}, func() reference {
+			return convReference(src, w, bias, ddst, rows, shape(1, 1, in, out, 1, 1, 0), false, act)
+		}
+}
+
 func FuzzDense(f *testing.F) {
 	for i := range 72 {
 		f.Add(uint8(i%15+i/50*60), uint8(72-i), uint16(i), uint8(i), uint64(i))
@@ -210,6 +238,11 @@ func FuzzDense(f *testing.F) {
 		checkLayer(t, shape(1, 1, in, out, 1, 1, 0), n, in*out, func() (computation, func() reference) {
 			return denseLayer(n, out, in, Act(act%3), seed)
 		})
+		if n > 0 {
+			checkLayer(t, shape(1, 1, in, out, 1, 1, 0), n, in*out, func() (computation, func() reference) {
+				return denseLayerBFloat16(n, out, in, Act(act%3), seed)
+			})
+		}
 	})
 }
 

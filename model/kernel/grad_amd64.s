@@ -6775,3 +6775,6079 @@ tail:
 end:
 	VZEROUPPER
 	RET
+
+// func outerSumBF16(t *byte)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·outerSumBF16(SB), NOSPLIT, $72-8
+	MOVQ t+0(FP), DI
+	MOVQ 120(DI), AX
+	SHLQ $0x02, AX
+	MOVQ AX, R8
+	MOVQ 144(DI), AX
+	SHLQ $0x02, AX
+	MOVQ AX, R9
+	MOVQ 112(DI), AX
+	SHLQ $0x02, AX
+	MOVQ AX, 32(SP)
+	MOVQ 136(DI), AX
+	SHLQ $0x02, AX
+	MOVQ AX, 40(SP)
+	MOVQ 104(DI), AX
+	SHLQ $0x02, AX
+	MOVQ AX, 48(SP)
+	MOVQ 128(DI), AX
+	SHLQ $0x02, AX
+	MOVQ AX, 56(SP)
+	MOVQ 152(DI), AX
+	SHLQ $0x02, AX
+	MOVQ AX, 64(SP)
+	MOVQ 72(DI), CX
+	MOVQ (DI), AX
+	LEAQ (AX)(CX*4), AX
+	MOVQ AX, (SP)
+	MOVQ 80(DI), CX
+	MOVQ 24(DI), AX
+	LEAQ (AX)(CX*4), AX
+	MOVQ AX, 8(SP)
+	MOVQ 88(DI), CX
+	MOVQ 48(DI), AX
+	LEAQ (AX)(CX*4), AX
+	MOVQ AX, 16(SP)
+	MOVQ 160(DI), AX
+	MOVQ AX, 24(SP)
+
+	// The mask of the last vector of the columns.
+	MOVQ  168(DI), CX
+	DECQ  CX
+	MOVQ  CX, BX
+	ANDQ  $+15, CX
+	INCQ  CX
+	MOVL  $0x00000001, AX
+	SHLL  CL, AX
+	DECL  AX
+	KMOVW AX, K1
+	CMPQ  BX, $0x10
+	JGE   two
+
+one:
+	MOVQ    176(DI), CX
+	MOVQ    24(SP), AX
+	CMPQ    AX, CX
+	CMOVQLT AX, CX
+	CMPQ    CX, $0x0c
+	JEQ     one_12
+	CMPQ    CX, $0x0b
+	JEQ     one_11
+	CMPQ    CX, $0x0a
+	JEQ     one_10
+	CMPQ    CX, $0x09
+	JEQ     one_9
+	CMPQ    CX, $0x08
+	JEQ     one_8
+	CMPQ    CX, $0x07
+	JEQ     one_7
+	CMPQ    CX, $0x06
+	JEQ     one_6
+	CMPQ    CX, $0x05
+	JEQ     one_5
+	CMPQ    CX, $0x04
+	JEQ     one_4
+	CMPQ    CX, $0x03
+	JEQ     one_3
+	CMPQ    CX, $0x02
+	JEQ     one_2
+	VPXORD  Z0, Z0, Z0
+	MOVQ    184(DI), R11
+	TESTQ   R11, R11
+	JEQ     one_1_end
+	CMPQ    192(DI), $0x00
+	JEQ     one_1_end
+	CMPQ    200(DI), $0x00
+	JEQ     one_1_end
+	MOVQ    (SP), R14
+	MOVQ    8(SP), R15
+
+one_1_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+one_1_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  one_1_odd
+
+one_1_pair:
+	VMOVUPS      (DX), Z1
+	VBROADCASTSS (SI), Z2
+
+	// VDPBF16PS Z1, Z2, Z0
+	LONG         $0x486ef262
+	WORD         $0xc152
+	VMOVUPS      (DX)(R9*1), Z1
+	VBROADCASTSS (SI)(R8*1), Z2
+
+	// VDPBF16PS Z1, Z2, Z0
+	LONG $0x486ef262
+	WORD $0xc152
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  one_1_pair
+
+one_1_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          one_1_ran
+	VMOVUPS      (DX), Z1
+	VBROADCASTSS (SI), Z2
+
+	// VDPBF16PS Z1, Z2, Z0
+	LONG $0x486ef262
+	WORD $0xc152
+
+one_1_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  one_1_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  one_1_image
+
+one_1_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       one_1_store
+	VMOVUPS.Z (BX), K1, Z2
+	VADDPS    Z2, Z0, Z0
+	MOVQ      16(SP), BX
+
+one_1_store:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    AX, BX
+	SUBQ    $0x01, 24(SP)
+	JMP     one_done
+
+one_2:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    one_2_end
+	CMPQ   192(DI), $0x00
+	JEQ    one_2_end
+	CMPQ   200(DI), $0x00
+	JEQ    one_2_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+one_2_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+one_2_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  one_2_odd
+
+one_2_pair:
+	VMOVUPS      (DX), Z2
+	VBROADCASTSS (SI), Z3
+
+	// VDPBF16PS Z2, Z3, Z0
+	LONG         $0x4866f262
+	WORD         $0xc252
+	VBROADCASTSS 4(SI), Z3
+
+	// VDPBF16PS Z2, Z3, Z1
+	LONG         $0x4866f262
+	WORD         $0xca52
+	VMOVUPS      (DX)(R9*1), Z2
+	VBROADCASTSS (SI)(R8*1), Z3
+
+	// VDPBF16PS Z2, Z3, Z0
+	LONG         $0x4866f262
+	WORD         $0xc252
+	VBROADCASTSS 4(SI)(R8*1), Z3
+
+	// VDPBF16PS Z2, Z3, Z1
+	LONG $0x4866f262
+	WORD $0xca52
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  one_2_pair
+
+one_2_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          one_2_ran
+	VMOVUPS      (DX), Z2
+	VBROADCASTSS (SI), Z3
+
+	// VDPBF16PS Z2, Z3, Z0
+	LONG         $0x4866f262
+	WORD         $0xc252
+	VBROADCASTSS 4(SI), Z3
+
+	// VDPBF16PS Z2, Z3, Z1
+	LONG $0x4866f262
+	WORD $0xca52
+
+one_2_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  one_2_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  one_2_image
+
+one_2_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       one_2_store
+	VMOVUPS.Z (BX), K1, Z3
+	VADDPS    Z3, Z0, Z0
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z3
+	VADDPS    Z3, Z1, Z1
+	MOVQ      16(SP), BX
+
+one_2_store:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    AX, BX
+	SUBQ    $0x02, 24(SP)
+	JMP     one_done
+
+one_3:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    one_3_end
+	CMPQ   192(DI), $0x00
+	JEQ    one_3_end
+	CMPQ   200(DI), $0x00
+	JEQ    one_3_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+one_3_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+one_3_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  one_3_odd
+
+one_3_pair:
+	VMOVUPS      (DX), Z3
+	VBROADCASTSS (SI), Z4
+
+	// VDPBF16PS Z3, Z4, Z0
+	LONG         $0x485ef262
+	WORD         $0xc352
+	VBROADCASTSS 4(SI), Z4
+
+	// VDPBF16PS Z3, Z4, Z1
+	LONG         $0x485ef262
+	WORD         $0xcb52
+	VBROADCASTSS 8(SI), Z4
+
+	// VDPBF16PS Z3, Z4, Z2
+	LONG         $0x485ef262
+	WORD         $0xd352
+	VMOVUPS      (DX)(R9*1), Z3
+	VBROADCASTSS (SI)(R8*1), Z4
+
+	// VDPBF16PS Z3, Z4, Z0
+	LONG         $0x485ef262
+	WORD         $0xc352
+	VBROADCASTSS 4(SI)(R8*1), Z4
+
+	// VDPBF16PS Z3, Z4, Z1
+	LONG         $0x485ef262
+	WORD         $0xcb52
+	VBROADCASTSS 8(SI)(R8*1), Z4
+
+	// VDPBF16PS Z3, Z4, Z2
+	LONG $0x485ef262
+	WORD $0xd352
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  one_3_pair
+
+one_3_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          one_3_ran
+	VMOVUPS      (DX), Z3
+	VBROADCASTSS (SI), Z4
+
+	// VDPBF16PS Z3, Z4, Z0
+	LONG         $0x485ef262
+	WORD         $0xc352
+	VBROADCASTSS 4(SI), Z4
+
+	// VDPBF16PS Z3, Z4, Z1
+	LONG         $0x485ef262
+	WORD         $0xcb52
+	VBROADCASTSS 8(SI), Z4
+
+	// VDPBF16PS Z3, Z4, Z2
+	LONG $0x485ef262
+	WORD $0xd352
+
+one_3_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  one_3_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  one_3_image
+
+one_3_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       one_3_store
+	VMOVUPS.Z (BX), K1, Z4
+	VADDPS    Z4, Z0, Z0
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z4
+	VADDPS    Z4, Z1, Z1
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z4
+	VADDPS    Z4, Z2, Z2
+	MOVQ      16(SP), BX
+
+one_3_store:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    AX, BX
+	SUBQ    $0x03, 24(SP)
+	JMP     one_done
+
+one_4:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    one_4_end
+	CMPQ   192(DI), $0x00
+	JEQ    one_4_end
+	CMPQ   200(DI), $0x00
+	JEQ    one_4_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+one_4_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+one_4_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  one_4_odd
+
+one_4_pair:
+	VMOVUPS      (DX), Z4
+	VBROADCASTSS (SI), Z5
+
+	// VDPBF16PS Z4, Z5, Z0
+	LONG         $0x4856f262
+	WORD         $0xc452
+	VBROADCASTSS 4(SI), Z5
+
+	// VDPBF16PS Z4, Z5, Z1
+	LONG         $0x4856f262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI), Z5
+
+	// VDPBF16PS Z4, Z5, Z2
+	LONG         $0x4856f262
+	WORD         $0xd452
+	VBROADCASTSS 12(SI), Z5
+
+	// VDPBF16PS Z4, Z5, Z3
+	LONG         $0x4856f262
+	WORD         $0xdc52
+	VMOVUPS      (DX)(R9*1), Z4
+	VBROADCASTSS (SI)(R8*1), Z5
+
+	// VDPBF16PS Z4, Z5, Z0
+	LONG         $0x4856f262
+	WORD         $0xc452
+	VBROADCASTSS 4(SI)(R8*1), Z5
+
+	// VDPBF16PS Z4, Z5, Z1
+	LONG         $0x4856f262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI)(R8*1), Z5
+
+	// VDPBF16PS Z4, Z5, Z2
+	LONG         $0x4856f262
+	WORD         $0xd452
+	VBROADCASTSS 12(SI)(R8*1), Z5
+
+	// VDPBF16PS Z4, Z5, Z3
+	LONG $0x4856f262
+	WORD $0xdc52
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  one_4_pair
+
+one_4_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          one_4_ran
+	VMOVUPS      (DX), Z4
+	VBROADCASTSS (SI), Z5
+
+	// VDPBF16PS Z4, Z5, Z0
+	LONG         $0x4856f262
+	WORD         $0xc452
+	VBROADCASTSS 4(SI), Z5
+
+	// VDPBF16PS Z4, Z5, Z1
+	LONG         $0x4856f262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI), Z5
+
+	// VDPBF16PS Z4, Z5, Z2
+	LONG         $0x4856f262
+	WORD         $0xd452
+	VBROADCASTSS 12(SI), Z5
+
+	// VDPBF16PS Z4, Z5, Z3
+	LONG $0x4856f262
+	WORD $0xdc52
+
+one_4_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  one_4_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  one_4_image
+
+one_4_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       one_4_store
+	VMOVUPS.Z (BX), K1, Z5
+	VADDPS    Z5, Z0, Z0
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z5
+	VADDPS    Z5, Z1, Z1
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z5
+	VADDPS    Z5, Z2, Z2
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z5
+	VADDPS    Z5, Z3, Z3
+	MOVQ      16(SP), BX
+
+one_4_store:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    AX, BX
+	SUBQ    $0x04, 24(SP)
+	JMP     one_done
+
+one_5:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    one_5_end
+	CMPQ   192(DI), $0x00
+	JEQ    one_5_end
+	CMPQ   200(DI), $0x00
+	JEQ    one_5_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+one_5_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+one_5_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  one_5_odd
+
+one_5_pair:
+	VMOVUPS      (DX), Z5
+	VBROADCASTSS (SI), Z6
+
+	// VDPBF16PS Z5, Z6, Z0
+	LONG         $0x484ef262
+	WORD         $0xc552
+	VBROADCASTSS 4(SI), Z6
+
+	// VDPBF16PS Z5, Z6, Z1
+	LONG         $0x484ef262
+	WORD         $0xcd52
+	VBROADCASTSS 8(SI), Z6
+
+	// VDPBF16PS Z5, Z6, Z2
+	LONG         $0x484ef262
+	WORD         $0xd552
+	VBROADCASTSS 12(SI), Z6
+
+	// VDPBF16PS Z5, Z6, Z3
+	LONG         $0x484ef262
+	WORD         $0xdd52
+	VBROADCASTSS 16(SI), Z6
+
+	// VDPBF16PS Z5, Z6, Z4
+	LONG         $0x484ef262
+	WORD         $0xe552
+	VMOVUPS      (DX)(R9*1), Z5
+	VBROADCASTSS (SI)(R8*1), Z6
+
+	// VDPBF16PS Z5, Z6, Z0
+	LONG         $0x484ef262
+	WORD         $0xc552
+	VBROADCASTSS 4(SI)(R8*1), Z6
+
+	// VDPBF16PS Z5, Z6, Z1
+	LONG         $0x484ef262
+	WORD         $0xcd52
+	VBROADCASTSS 8(SI)(R8*1), Z6
+
+	// VDPBF16PS Z5, Z6, Z2
+	LONG         $0x484ef262
+	WORD         $0xd552
+	VBROADCASTSS 12(SI)(R8*1), Z6
+
+	// VDPBF16PS Z5, Z6, Z3
+	LONG         $0x484ef262
+	WORD         $0xdd52
+	VBROADCASTSS 16(SI)(R8*1), Z6
+
+	// VDPBF16PS Z5, Z6, Z4
+	LONG $0x484ef262
+	WORD $0xe552
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  one_5_pair
+
+one_5_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          one_5_ran
+	VMOVUPS      (DX), Z5
+	VBROADCASTSS (SI), Z6
+
+	// VDPBF16PS Z5, Z6, Z0
+	LONG         $0x484ef262
+	WORD         $0xc552
+	VBROADCASTSS 4(SI), Z6
+
+	// VDPBF16PS Z5, Z6, Z1
+	LONG         $0x484ef262
+	WORD         $0xcd52
+	VBROADCASTSS 8(SI), Z6
+
+	// VDPBF16PS Z5, Z6, Z2
+	LONG         $0x484ef262
+	WORD         $0xd552
+	VBROADCASTSS 12(SI), Z6
+
+	// VDPBF16PS Z5, Z6, Z3
+	LONG         $0x484ef262
+	WORD         $0xdd52
+	VBROADCASTSS 16(SI), Z6
+
+	// VDPBF16PS Z5, Z6, Z4
+	LONG $0x484ef262
+	WORD $0xe552
+
+one_5_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  one_5_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  one_5_image
+
+one_5_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       one_5_store
+	VMOVUPS.Z (BX), K1, Z6
+	VADDPS    Z6, Z0, Z0
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z6
+	VADDPS    Z6, Z1, Z1
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z6
+	VADDPS    Z6, Z2, Z2
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z6
+	VADDPS    Z6, Z3, Z3
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z6
+	VADDPS    Z6, Z4, Z4
+	MOVQ      16(SP), BX
+
+one_5_store:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    AX, BX
+	SUBQ    $0x05, 24(SP)
+	JMP     one_done
+
+one_6:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    one_6_end
+	CMPQ   192(DI), $0x00
+	JEQ    one_6_end
+	CMPQ   200(DI), $0x00
+	JEQ    one_6_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+one_6_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+one_6_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  one_6_odd
+
+one_6_pair:
+	VMOVUPS      (DX), Z6
+	VBROADCASTSS (SI), Z7
+
+	// VDPBF16PS Z6, Z7, Z0
+	LONG         $0x4846f262
+	WORD         $0xc652
+	VBROADCASTSS 4(SI), Z7
+
+	// VDPBF16PS Z6, Z7, Z1
+	LONG         $0x4846f262
+	WORD         $0xce52
+	VBROADCASTSS 8(SI), Z7
+
+	// VDPBF16PS Z6, Z7, Z2
+	LONG         $0x4846f262
+	WORD         $0xd652
+	VBROADCASTSS 12(SI), Z7
+
+	// VDPBF16PS Z6, Z7, Z3
+	LONG         $0x4846f262
+	WORD         $0xde52
+	VBROADCASTSS 16(SI), Z7
+
+	// VDPBF16PS Z6, Z7, Z4
+	LONG         $0x4846f262
+	WORD         $0xe652
+	VBROADCASTSS 20(SI), Z7
+
+	// VDPBF16PS Z6, Z7, Z5
+	LONG         $0x4846f262
+	WORD         $0xee52
+	VMOVUPS      (DX)(R9*1), Z6
+	VBROADCASTSS (SI)(R8*1), Z7
+
+	// VDPBF16PS Z6, Z7, Z0
+	LONG         $0x4846f262
+	WORD         $0xc652
+	VBROADCASTSS 4(SI)(R8*1), Z7
+
+	// VDPBF16PS Z6, Z7, Z1
+	LONG         $0x4846f262
+	WORD         $0xce52
+	VBROADCASTSS 8(SI)(R8*1), Z7
+
+	// VDPBF16PS Z6, Z7, Z2
+	LONG         $0x4846f262
+	WORD         $0xd652
+	VBROADCASTSS 12(SI)(R8*1), Z7
+
+	// VDPBF16PS Z6, Z7, Z3
+	LONG         $0x4846f262
+	WORD         $0xde52
+	VBROADCASTSS 16(SI)(R8*1), Z7
+
+	// VDPBF16PS Z6, Z7, Z4
+	LONG         $0x4846f262
+	WORD         $0xe652
+	VBROADCASTSS 20(SI)(R8*1), Z7
+
+	// VDPBF16PS Z6, Z7, Z5
+	LONG $0x4846f262
+	WORD $0xee52
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  one_6_pair
+
+one_6_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          one_6_ran
+	VMOVUPS      (DX), Z6
+	VBROADCASTSS (SI), Z7
+
+	// VDPBF16PS Z6, Z7, Z0
+	LONG         $0x4846f262
+	WORD         $0xc652
+	VBROADCASTSS 4(SI), Z7
+
+	// VDPBF16PS Z6, Z7, Z1
+	LONG         $0x4846f262
+	WORD         $0xce52
+	VBROADCASTSS 8(SI), Z7
+
+	// VDPBF16PS Z6, Z7, Z2
+	LONG         $0x4846f262
+	WORD         $0xd652
+	VBROADCASTSS 12(SI), Z7
+
+	// VDPBF16PS Z6, Z7, Z3
+	LONG         $0x4846f262
+	WORD         $0xde52
+	VBROADCASTSS 16(SI), Z7
+
+	// VDPBF16PS Z6, Z7, Z4
+	LONG         $0x4846f262
+	WORD         $0xe652
+	VBROADCASTSS 20(SI), Z7
+
+	// VDPBF16PS Z6, Z7, Z5
+	LONG $0x4846f262
+	WORD $0xee52
+
+one_6_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  one_6_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  one_6_image
+
+one_6_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       one_6_store
+	VMOVUPS.Z (BX), K1, Z7
+	VADDPS    Z7, Z0, Z0
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z7
+	VADDPS    Z7, Z1, Z1
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z7
+	VADDPS    Z7, Z2, Z2
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z7
+	VADDPS    Z7, Z3, Z3
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z7
+	VADDPS    Z7, Z4, Z4
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z7
+	VADDPS    Z7, Z5, Z5
+	MOVQ      16(SP), BX
+
+one_6_store:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    AX, BX
+	SUBQ    $0x06, 24(SP)
+	JMP     one_done
+
+one_7:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    one_7_end
+	CMPQ   192(DI), $0x00
+	JEQ    one_7_end
+	CMPQ   200(DI), $0x00
+	JEQ    one_7_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+one_7_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+one_7_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  one_7_odd
+
+one_7_pair:
+	VMOVUPS      (DX), Z7
+	VBROADCASTSS (SI), Z8
+
+	// VDPBF16PS Z7, Z8, Z0
+	LONG         $0x483ef262
+	WORD         $0xc752
+	VBROADCASTSS 4(SI), Z8
+
+	// VDPBF16PS Z7, Z8, Z1
+	LONG         $0x483ef262
+	WORD         $0xcf52
+	VBROADCASTSS 8(SI), Z8
+
+	// VDPBF16PS Z7, Z8, Z2
+	LONG         $0x483ef262
+	WORD         $0xd752
+	VBROADCASTSS 12(SI), Z8
+
+	// VDPBF16PS Z7, Z8, Z3
+	LONG         $0x483ef262
+	WORD         $0xdf52
+	VBROADCASTSS 16(SI), Z8
+
+	// VDPBF16PS Z7, Z8, Z4
+	LONG         $0x483ef262
+	WORD         $0xe752
+	VBROADCASTSS 20(SI), Z8
+
+	// VDPBF16PS Z7, Z8, Z5
+	LONG         $0x483ef262
+	WORD         $0xef52
+	VBROADCASTSS 24(SI), Z8
+
+	// VDPBF16PS Z7, Z8, Z6
+	LONG         $0x483ef262
+	WORD         $0xf752
+	VMOVUPS      (DX)(R9*1), Z7
+	VBROADCASTSS (SI)(R8*1), Z8
+
+	// VDPBF16PS Z7, Z8, Z0
+	LONG         $0x483ef262
+	WORD         $0xc752
+	VBROADCASTSS 4(SI)(R8*1), Z8
+
+	// VDPBF16PS Z7, Z8, Z1
+	LONG         $0x483ef262
+	WORD         $0xcf52
+	VBROADCASTSS 8(SI)(R8*1), Z8
+
+	// VDPBF16PS Z7, Z8, Z2
+	LONG         $0x483ef262
+	WORD         $0xd752
+	VBROADCASTSS 12(SI)(R8*1), Z8
+
+	// VDPBF16PS Z7, Z8, Z3
+	LONG         $0x483ef262
+	WORD         $0xdf52
+	VBROADCASTSS 16(SI)(R8*1), Z8
+
+	// VDPBF16PS Z7, Z8, Z4
+	LONG         $0x483ef262
+	WORD         $0xe752
+	VBROADCASTSS 20(SI)(R8*1), Z8
+
+	// VDPBF16PS Z7, Z8, Z5
+	LONG         $0x483ef262
+	WORD         $0xef52
+	VBROADCASTSS 24(SI)(R8*1), Z8
+
+	// VDPBF16PS Z7, Z8, Z6
+	LONG $0x483ef262
+	WORD $0xf752
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  one_7_pair
+
+one_7_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          one_7_ran
+	VMOVUPS      (DX), Z7
+	VBROADCASTSS (SI), Z8
+
+	// VDPBF16PS Z7, Z8, Z0
+	LONG         $0x483ef262
+	WORD         $0xc752
+	VBROADCASTSS 4(SI), Z8
+
+	// VDPBF16PS Z7, Z8, Z1
+	LONG         $0x483ef262
+	WORD         $0xcf52
+	VBROADCASTSS 8(SI), Z8
+
+	// VDPBF16PS Z7, Z8, Z2
+	LONG         $0x483ef262
+	WORD         $0xd752
+	VBROADCASTSS 12(SI), Z8
+
+	// VDPBF16PS Z7, Z8, Z3
+	LONG         $0x483ef262
+	WORD         $0xdf52
+	VBROADCASTSS 16(SI), Z8
+
+	// VDPBF16PS Z7, Z8, Z4
+	LONG         $0x483ef262
+	WORD         $0xe752
+	VBROADCASTSS 20(SI), Z8
+
+	// VDPBF16PS Z7, Z8, Z5
+	LONG         $0x483ef262
+	WORD         $0xef52
+	VBROADCASTSS 24(SI), Z8
+
+	// VDPBF16PS Z7, Z8, Z6
+	LONG $0x483ef262
+	WORD $0xf752
+
+one_7_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  one_7_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  one_7_image
+
+one_7_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       one_7_store
+	VMOVUPS.Z (BX), K1, Z8
+	VADDPS    Z8, Z0, Z0
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z8
+	VADDPS    Z8, Z1, Z1
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z8
+	VADDPS    Z8, Z2, Z2
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z8
+	VADDPS    Z8, Z3, Z3
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z8
+	VADDPS    Z8, Z4, Z4
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z8
+	VADDPS    Z8, Z5, Z5
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z8
+	VADDPS    Z8, Z6, Z6
+	MOVQ      16(SP), BX
+
+one_7_store:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    AX, BX
+	SUBQ    $0x07, 24(SP)
+	JMP     one_done
+
+one_8:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    one_8_end
+	CMPQ   192(DI), $0x00
+	JEQ    one_8_end
+	CMPQ   200(DI), $0x00
+	JEQ    one_8_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+one_8_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+one_8_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  one_8_odd
+
+one_8_pair:
+	VMOVUPS      (DX), Z8
+	VBROADCASTSS (SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z0
+	LONG         $0x4836d262
+	WORD         $0xc052
+	VBROADCASTSS 4(SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z1
+	LONG         $0x4836d262
+	WORD         $0xc852
+	VBROADCASTSS 8(SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z2
+	LONG         $0x4836d262
+	WORD         $0xd052
+	VBROADCASTSS 12(SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z3
+	LONG         $0x4836d262
+	WORD         $0xd852
+	VBROADCASTSS 16(SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z4
+	LONG         $0x4836d262
+	WORD         $0xe052
+	VBROADCASTSS 20(SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z5
+	LONG         $0x4836d262
+	WORD         $0xe852
+	VBROADCASTSS 24(SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z6
+	LONG         $0x4836d262
+	WORD         $0xf052
+	VBROADCASTSS 28(SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z7
+	LONG         $0x4836d262
+	WORD         $0xf852
+	VMOVUPS      (DX)(R9*1), Z8
+	VBROADCASTSS (SI)(R8*1), Z9
+
+	// VDPBF16PS Z8, Z9, Z0
+	LONG         $0x4836d262
+	WORD         $0xc052
+	VBROADCASTSS 4(SI)(R8*1), Z9
+
+	// VDPBF16PS Z8, Z9, Z1
+	LONG         $0x4836d262
+	WORD         $0xc852
+	VBROADCASTSS 8(SI)(R8*1), Z9
+
+	// VDPBF16PS Z8, Z9, Z2
+	LONG         $0x4836d262
+	WORD         $0xd052
+	VBROADCASTSS 12(SI)(R8*1), Z9
+
+	// VDPBF16PS Z8, Z9, Z3
+	LONG         $0x4836d262
+	WORD         $0xd852
+	VBROADCASTSS 16(SI)(R8*1), Z9
+
+	// VDPBF16PS Z8, Z9, Z4
+	LONG         $0x4836d262
+	WORD         $0xe052
+	VBROADCASTSS 20(SI)(R8*1), Z9
+
+	// VDPBF16PS Z8, Z9, Z5
+	LONG         $0x4836d262
+	WORD         $0xe852
+	VBROADCASTSS 24(SI)(R8*1), Z9
+
+	// VDPBF16PS Z8, Z9, Z6
+	LONG         $0x4836d262
+	WORD         $0xf052
+	VBROADCASTSS 28(SI)(R8*1), Z9
+
+	// VDPBF16PS Z8, Z9, Z7
+	LONG $0x4836d262
+	WORD $0xf852
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  one_8_pair
+
+one_8_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          one_8_ran
+	VMOVUPS      (DX), Z8
+	VBROADCASTSS (SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z0
+	LONG         $0x4836d262
+	WORD         $0xc052
+	VBROADCASTSS 4(SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z1
+	LONG         $0x4836d262
+	WORD         $0xc852
+	VBROADCASTSS 8(SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z2
+	LONG         $0x4836d262
+	WORD         $0xd052
+	VBROADCASTSS 12(SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z3
+	LONG         $0x4836d262
+	WORD         $0xd852
+	VBROADCASTSS 16(SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z4
+	LONG         $0x4836d262
+	WORD         $0xe052
+	VBROADCASTSS 20(SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z5
+	LONG         $0x4836d262
+	WORD         $0xe852
+	VBROADCASTSS 24(SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z6
+	LONG         $0x4836d262
+	WORD         $0xf052
+	VBROADCASTSS 28(SI), Z9
+
+	// VDPBF16PS Z8, Z9, Z7
+	LONG $0x4836d262
+	WORD $0xf852
+
+one_8_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  one_8_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  one_8_image
+
+one_8_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       one_8_store
+	VMOVUPS.Z (BX), K1, Z9
+	VADDPS    Z9, Z0, Z0
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z9
+	VADDPS    Z9, Z1, Z1
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z9
+	VADDPS    Z9, Z2, Z2
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z9
+	VADDPS    Z9, Z3, Z3
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z9
+	VADDPS    Z9, Z4, Z4
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z9
+	VADDPS    Z9, Z5, Z5
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z9
+	VADDPS    Z9, Z6, Z6
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z9
+	VADDPS    Z9, Z7, Z7
+	MOVQ      16(SP), BX
+
+one_8_store:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z7, K1, (BX)
+	ADDQ    AX, BX
+	SUBQ    $0x08, 24(SP)
+	JMP     one_done
+
+one_9:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    one_9_end
+	CMPQ   192(DI), $0x00
+	JEQ    one_9_end
+	CMPQ   200(DI), $0x00
+	JEQ    one_9_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+one_9_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+one_9_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  one_9_odd
+
+one_9_pair:
+	VMOVUPS      (DX), Z9
+	VBROADCASTSS (SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z0
+	LONG         $0x482ed262
+	WORD         $0xc152
+	VBROADCASTSS 4(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z1
+	LONG         $0x482ed262
+	WORD         $0xc952
+	VBROADCASTSS 8(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z2
+	LONG         $0x482ed262
+	WORD         $0xd152
+	VBROADCASTSS 12(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z3
+	LONG         $0x482ed262
+	WORD         $0xd952
+	VBROADCASTSS 16(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z4
+	LONG         $0x482ed262
+	WORD         $0xe152
+	VBROADCASTSS 20(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z5
+	LONG         $0x482ed262
+	WORD         $0xe952
+	VBROADCASTSS 24(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z6
+	LONG         $0x482ed262
+	WORD         $0xf152
+	VBROADCASTSS 28(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z7
+	LONG         $0x482ed262
+	WORD         $0xf952
+	VBROADCASTSS 32(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z8
+	LONG         $0x482e5262
+	WORD         $0xc152
+	VMOVUPS      (DX)(R9*1), Z9
+	VBROADCASTSS (SI)(R8*1), Z10
+
+	// VDPBF16PS Z9, Z10, Z0
+	LONG         $0x482ed262
+	WORD         $0xc152
+	VBROADCASTSS 4(SI)(R8*1), Z10
+
+	// VDPBF16PS Z9, Z10, Z1
+	LONG         $0x482ed262
+	WORD         $0xc952
+	VBROADCASTSS 8(SI)(R8*1), Z10
+
+	// VDPBF16PS Z9, Z10, Z2
+	LONG         $0x482ed262
+	WORD         $0xd152
+	VBROADCASTSS 12(SI)(R8*1), Z10
+
+	// VDPBF16PS Z9, Z10, Z3
+	LONG         $0x482ed262
+	WORD         $0xd952
+	VBROADCASTSS 16(SI)(R8*1), Z10
+
+	// VDPBF16PS Z9, Z10, Z4
+	LONG         $0x482ed262
+	WORD         $0xe152
+	VBROADCASTSS 20(SI)(R8*1), Z10
+
+	// VDPBF16PS Z9, Z10, Z5
+	LONG         $0x482ed262
+	WORD         $0xe952
+	VBROADCASTSS 24(SI)(R8*1), Z10
+
+	// VDPBF16PS Z9, Z10, Z6
+	LONG         $0x482ed262
+	WORD         $0xf152
+	VBROADCASTSS 28(SI)(R8*1), Z10
+
+	// VDPBF16PS Z9, Z10, Z7
+	LONG         $0x482ed262
+	WORD         $0xf952
+	VBROADCASTSS 32(SI)(R8*1), Z10
+
+	// VDPBF16PS Z9, Z10, Z8
+	LONG $0x482e5262
+	WORD $0xc152
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  one_9_pair
+
+one_9_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          one_9_ran
+	VMOVUPS      (DX), Z9
+	VBROADCASTSS (SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z0
+	LONG         $0x482ed262
+	WORD         $0xc152
+	VBROADCASTSS 4(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z1
+	LONG         $0x482ed262
+	WORD         $0xc952
+	VBROADCASTSS 8(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z2
+	LONG         $0x482ed262
+	WORD         $0xd152
+	VBROADCASTSS 12(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z3
+	LONG         $0x482ed262
+	WORD         $0xd952
+	VBROADCASTSS 16(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z4
+	LONG         $0x482ed262
+	WORD         $0xe152
+	VBROADCASTSS 20(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z5
+	LONG         $0x482ed262
+	WORD         $0xe952
+	VBROADCASTSS 24(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z6
+	LONG         $0x482ed262
+	WORD         $0xf152
+	VBROADCASTSS 28(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z7
+	LONG         $0x482ed262
+	WORD         $0xf952
+	VBROADCASTSS 32(SI), Z10
+
+	// VDPBF16PS Z9, Z10, Z8
+	LONG $0x482e5262
+	WORD $0xc152
+
+one_9_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  one_9_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  one_9_image
+
+one_9_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       one_9_store
+	VMOVUPS.Z (BX), K1, Z10
+	VADDPS    Z10, Z0, Z0
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z10
+	VADDPS    Z10, Z1, Z1
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z10
+	VADDPS    Z10, Z2, Z2
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z10
+	VADDPS    Z10, Z3, Z3
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z10
+	VADDPS    Z10, Z4, Z4
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z10
+	VADDPS    Z10, Z5, Z5
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z10
+	VADDPS    Z10, Z6, Z6
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z10
+	VADDPS    Z10, Z7, Z7
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z10
+	VADDPS    Z10, Z8, Z8
+	MOVQ      16(SP), BX
+
+one_9_store:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z7, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z8, K1, (BX)
+	ADDQ    AX, BX
+	SUBQ    $0x09, 24(SP)
+	JMP     one_done
+
+one_10:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    one_10_end
+	CMPQ   192(DI), $0x00
+	JEQ    one_10_end
+	CMPQ   200(DI), $0x00
+	JEQ    one_10_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+one_10_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+one_10_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  one_10_odd
+
+one_10_pair:
+	VMOVUPS      (DX), Z10
+	VBROADCASTSS (SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z0
+	LONG         $0x4826d262
+	WORD         $0xc252
+	VBROADCASTSS 4(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z1
+	LONG         $0x4826d262
+	WORD         $0xca52
+	VBROADCASTSS 8(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z2
+	LONG         $0x4826d262
+	WORD         $0xd252
+	VBROADCASTSS 12(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z3
+	LONG         $0x4826d262
+	WORD         $0xda52
+	VBROADCASTSS 16(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z4
+	LONG         $0x4826d262
+	WORD         $0xe252
+	VBROADCASTSS 20(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z5
+	LONG         $0x4826d262
+	WORD         $0xea52
+	VBROADCASTSS 24(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z6
+	LONG         $0x4826d262
+	WORD         $0xf252
+	VBROADCASTSS 28(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z7
+	LONG         $0x4826d262
+	WORD         $0xfa52
+	VBROADCASTSS 32(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z8
+	LONG         $0x48265262
+	WORD         $0xc252
+	VBROADCASTSS 36(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z9
+	LONG         $0x48265262
+	WORD         $0xca52
+	VMOVUPS      (DX)(R9*1), Z10
+	VBROADCASTSS (SI)(R8*1), Z11
+
+	// VDPBF16PS Z10, Z11, Z0
+	LONG         $0x4826d262
+	WORD         $0xc252
+	VBROADCASTSS 4(SI)(R8*1), Z11
+
+	// VDPBF16PS Z10, Z11, Z1
+	LONG         $0x4826d262
+	WORD         $0xca52
+	VBROADCASTSS 8(SI)(R8*1), Z11
+
+	// VDPBF16PS Z10, Z11, Z2
+	LONG         $0x4826d262
+	WORD         $0xd252
+	VBROADCASTSS 12(SI)(R8*1), Z11
+
+	// VDPBF16PS Z10, Z11, Z3
+	LONG         $0x4826d262
+	WORD         $0xda52
+	VBROADCASTSS 16(SI)(R8*1), Z11
+
+	// VDPBF16PS Z10, Z11, Z4
+	LONG         $0x4826d262
+	WORD         $0xe252
+	VBROADCASTSS 20(SI)(R8*1), Z11
+
+	// VDPBF16PS Z10, Z11, Z5
+	LONG         $0x4826d262
+	WORD         $0xea52
+	VBROADCASTSS 24(SI)(R8*1), Z11
+
+	// VDPBF16PS Z10, Z11, Z6
+	LONG         $0x4826d262
+	WORD         $0xf252
+	VBROADCASTSS 28(SI)(R8*1), Z11
+
+	// VDPBF16PS Z10, Z11, Z7
+	LONG         $0x4826d262
+	WORD         $0xfa52
+	VBROADCASTSS 32(SI)(R8*1), Z11
+
+	// VDPBF16PS Z10, Z11, Z8
+	LONG         $0x48265262
+	WORD         $0xc252
+	VBROADCASTSS 36(SI)(R8*1), Z11
+
+	// VDPBF16PS Z10, Z11, Z9
+	LONG $0x48265262
+	WORD $0xca52
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  one_10_pair
+
+one_10_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          one_10_ran
+	VMOVUPS      (DX), Z10
+	VBROADCASTSS (SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z0
+	LONG         $0x4826d262
+	WORD         $0xc252
+	VBROADCASTSS 4(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z1
+	LONG         $0x4826d262
+	WORD         $0xca52
+	VBROADCASTSS 8(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z2
+	LONG         $0x4826d262
+	WORD         $0xd252
+	VBROADCASTSS 12(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z3
+	LONG         $0x4826d262
+	WORD         $0xda52
+	VBROADCASTSS 16(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z4
+	LONG         $0x4826d262
+	WORD         $0xe252
+	VBROADCASTSS 20(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z5
+	LONG         $0x4826d262
+	WORD         $0xea52
+	VBROADCASTSS 24(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z6
+	LONG         $0x4826d262
+	WORD         $0xf252
+	VBROADCASTSS 28(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z7
+	LONG         $0x4826d262
+	WORD         $0xfa52
+	VBROADCASTSS 32(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z8
+	LONG         $0x48265262
+	WORD         $0xc252
+	VBROADCASTSS 36(SI), Z11
+
+	// VDPBF16PS Z10, Z11, Z9
+	LONG $0x48265262
+	WORD $0xca52
+
+one_10_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  one_10_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  one_10_image
+
+one_10_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       one_10_store
+	VMOVUPS.Z (BX), K1, Z11
+	VADDPS    Z11, Z0, Z0
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z11
+	VADDPS    Z11, Z1, Z1
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z11
+	VADDPS    Z11, Z2, Z2
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z11
+	VADDPS    Z11, Z3, Z3
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z11
+	VADDPS    Z11, Z4, Z4
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z11
+	VADDPS    Z11, Z5, Z5
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z11
+	VADDPS    Z11, Z6, Z6
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z11
+	VADDPS    Z11, Z7, Z7
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z11
+	VADDPS    Z11, Z8, Z8
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z11
+	VADDPS    Z11, Z9, Z9
+	MOVQ      16(SP), BX
+
+one_10_store:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z7, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z8, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z9, K1, (BX)
+	ADDQ    AX, BX
+	SUBQ    $0x0a, 24(SP)
+	JMP     one_done
+
+one_11:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    one_11_end
+	CMPQ   192(DI), $0x00
+	JEQ    one_11_end
+	CMPQ   200(DI), $0x00
+	JEQ    one_11_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+one_11_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+one_11_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  one_11_odd
+
+one_11_pair:
+	VMOVUPS      (DX), Z11
+	VBROADCASTSS (SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z0
+	LONG         $0x481ed262
+	WORD         $0xc352
+	VBROADCASTSS 4(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z1
+	LONG         $0x481ed262
+	WORD         $0xcb52
+	VBROADCASTSS 8(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z2
+	LONG         $0x481ed262
+	WORD         $0xd352
+	VBROADCASTSS 12(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z3
+	LONG         $0x481ed262
+	WORD         $0xdb52
+	VBROADCASTSS 16(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z4
+	LONG         $0x481ed262
+	WORD         $0xe352
+	VBROADCASTSS 20(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z5
+	LONG         $0x481ed262
+	WORD         $0xeb52
+	VBROADCASTSS 24(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z6
+	LONG         $0x481ed262
+	WORD         $0xf352
+	VBROADCASTSS 28(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z7
+	LONG         $0x481ed262
+	WORD         $0xfb52
+	VBROADCASTSS 32(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z8
+	LONG         $0x481e5262
+	WORD         $0xc352
+	VBROADCASTSS 36(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z9
+	LONG         $0x481e5262
+	WORD         $0xcb52
+	VBROADCASTSS 40(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z10
+	LONG         $0x481e5262
+	WORD         $0xd352
+	VMOVUPS      (DX)(R9*1), Z11
+	VBROADCASTSS (SI)(R8*1), Z12
+
+	// VDPBF16PS Z11, Z12, Z0
+	LONG         $0x481ed262
+	WORD         $0xc352
+	VBROADCASTSS 4(SI)(R8*1), Z12
+
+	// VDPBF16PS Z11, Z12, Z1
+	LONG         $0x481ed262
+	WORD         $0xcb52
+	VBROADCASTSS 8(SI)(R8*1), Z12
+
+	// VDPBF16PS Z11, Z12, Z2
+	LONG         $0x481ed262
+	WORD         $0xd352
+	VBROADCASTSS 12(SI)(R8*1), Z12
+
+	// VDPBF16PS Z11, Z12, Z3
+	LONG         $0x481ed262
+	WORD         $0xdb52
+	VBROADCASTSS 16(SI)(R8*1), Z12
+
+	// VDPBF16PS Z11, Z12, Z4
+	LONG         $0x481ed262
+	WORD         $0xe352
+	VBROADCASTSS 20(SI)(R8*1), Z12
+
+	// VDPBF16PS Z11, Z12, Z5
+	LONG         $0x481ed262
+	WORD         $0xeb52
+	VBROADCASTSS 24(SI)(R8*1), Z12
+
+	// VDPBF16PS Z11, Z12, Z6
+	LONG         $0x481ed262
+	WORD         $0xf352
+	VBROADCASTSS 28(SI)(R8*1), Z12
+
+	// VDPBF16PS Z11, Z12, Z7
+	LONG         $0x481ed262
+	WORD         $0xfb52
+	VBROADCASTSS 32(SI)(R8*1), Z12
+
+	// VDPBF16PS Z11, Z12, Z8
+	LONG         $0x481e5262
+	WORD         $0xc352
+	VBROADCASTSS 36(SI)(R8*1), Z12
+
+	// VDPBF16PS Z11, Z12, Z9
+	LONG         $0x481e5262
+	WORD         $0xcb52
+	VBROADCASTSS 40(SI)(R8*1), Z12
+
+	// VDPBF16PS Z11, Z12, Z10
+	LONG $0x481e5262
+	WORD $0xd352
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  one_11_pair
+
+one_11_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          one_11_ran
+	VMOVUPS      (DX), Z11
+	VBROADCASTSS (SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z0
+	LONG         $0x481ed262
+	WORD         $0xc352
+	VBROADCASTSS 4(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z1
+	LONG         $0x481ed262
+	WORD         $0xcb52
+	VBROADCASTSS 8(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z2
+	LONG         $0x481ed262
+	WORD         $0xd352
+	VBROADCASTSS 12(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z3
+	LONG         $0x481ed262
+	WORD         $0xdb52
+	VBROADCASTSS 16(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z4
+	LONG         $0x481ed262
+	WORD         $0xe352
+	VBROADCASTSS 20(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z5
+	LONG         $0x481ed262
+	WORD         $0xeb52
+	VBROADCASTSS 24(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z6
+	LONG         $0x481ed262
+	WORD         $0xf352
+	VBROADCASTSS 28(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z7
+	LONG         $0x481ed262
+	WORD         $0xfb52
+	VBROADCASTSS 32(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z8
+	LONG         $0x481e5262
+	WORD         $0xc352
+	VBROADCASTSS 36(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z9
+	LONG         $0x481e5262
+	WORD         $0xcb52
+	VBROADCASTSS 40(SI), Z12
+
+	// VDPBF16PS Z11, Z12, Z10
+	LONG $0x481e5262
+	WORD $0xd352
+
+one_11_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  one_11_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  one_11_image
+
+one_11_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       one_11_store
+	VMOVUPS.Z (BX), K1, Z12
+	VADDPS    Z12, Z0, Z0
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z12
+	VADDPS    Z12, Z1, Z1
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z12
+	VADDPS    Z12, Z2, Z2
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z12
+	VADDPS    Z12, Z3, Z3
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z12
+	VADDPS    Z12, Z4, Z4
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z12
+	VADDPS    Z12, Z5, Z5
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z12
+	VADDPS    Z12, Z6, Z6
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z12
+	VADDPS    Z12, Z7, Z7
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z12
+	VADDPS    Z12, Z8, Z8
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z12
+	VADDPS    Z12, Z9, Z9
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z12
+	VADDPS    Z12, Z10, Z10
+	MOVQ      16(SP), BX
+
+one_11_store:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z7, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z8, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z9, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z10, K1, (BX)
+	ADDQ    AX, BX
+	SUBQ    $0x0b, 24(SP)
+	JMP     one_done
+
+one_12:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    one_12_end
+	CMPQ   192(DI), $0x00
+	JEQ    one_12_end
+	CMPQ   200(DI), $0x00
+	JEQ    one_12_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+one_12_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+one_12_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  one_12_odd
+
+one_12_pair:
+	VMOVUPS      (DX), Z12
+	VBROADCASTSS (SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z0
+	LONG         $0x4816d262
+	WORD         $0xc452
+	VBROADCASTSS 4(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z1
+	LONG         $0x4816d262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z2
+	LONG         $0x4816d262
+	WORD         $0xd452
+	VBROADCASTSS 12(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z3
+	LONG         $0x4816d262
+	WORD         $0xdc52
+	VBROADCASTSS 16(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z4
+	LONG         $0x4816d262
+	WORD         $0xe452
+	VBROADCASTSS 20(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z5
+	LONG         $0x4816d262
+	WORD         $0xec52
+	VBROADCASTSS 24(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z6
+	LONG         $0x4816d262
+	WORD         $0xf452
+	VBROADCASTSS 28(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z7
+	LONG         $0x4816d262
+	WORD         $0xfc52
+	VBROADCASTSS 32(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z8
+	LONG         $0x48165262
+	WORD         $0xc452
+	VBROADCASTSS 36(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z9
+	LONG         $0x48165262
+	WORD         $0xcc52
+	VBROADCASTSS 40(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z10
+	LONG         $0x48165262
+	WORD         $0xd452
+	VBROADCASTSS 44(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z11
+	LONG         $0x48165262
+	WORD         $0xdc52
+	VMOVUPS      (DX)(R9*1), Z12
+	VBROADCASTSS (SI)(R8*1), Z13
+
+	// VDPBF16PS Z12, Z13, Z0
+	LONG         $0x4816d262
+	WORD         $0xc452
+	VBROADCASTSS 4(SI)(R8*1), Z13
+
+	// VDPBF16PS Z12, Z13, Z1
+	LONG         $0x4816d262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI)(R8*1), Z13
+
+	// VDPBF16PS Z12, Z13, Z2
+	LONG         $0x4816d262
+	WORD         $0xd452
+	VBROADCASTSS 12(SI)(R8*1), Z13
+
+	// VDPBF16PS Z12, Z13, Z3
+	LONG         $0x4816d262
+	WORD         $0xdc52
+	VBROADCASTSS 16(SI)(R8*1), Z13
+
+	// VDPBF16PS Z12, Z13, Z4
+	LONG         $0x4816d262
+	WORD         $0xe452
+	VBROADCASTSS 20(SI)(R8*1), Z13
+
+	// VDPBF16PS Z12, Z13, Z5
+	LONG         $0x4816d262
+	WORD         $0xec52
+	VBROADCASTSS 24(SI)(R8*1), Z13
+
+	// VDPBF16PS Z12, Z13, Z6
+	LONG         $0x4816d262
+	WORD         $0xf452
+	VBROADCASTSS 28(SI)(R8*1), Z13
+
+	// VDPBF16PS Z12, Z13, Z7
+	LONG         $0x4816d262
+	WORD         $0xfc52
+	VBROADCASTSS 32(SI)(R8*1), Z13
+
+	// VDPBF16PS Z12, Z13, Z8
+	LONG         $0x48165262
+	WORD         $0xc452
+	VBROADCASTSS 36(SI)(R8*1), Z13
+
+	// VDPBF16PS Z12, Z13, Z9
+	LONG         $0x48165262
+	WORD         $0xcc52
+	VBROADCASTSS 40(SI)(R8*1), Z13
+
+	// VDPBF16PS Z12, Z13, Z10
+	LONG         $0x48165262
+	WORD         $0xd452
+	VBROADCASTSS 44(SI)(R8*1), Z13
+
+	// VDPBF16PS Z12, Z13, Z11
+	LONG $0x48165262
+	WORD $0xdc52
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  one_12_pair
+
+one_12_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          one_12_ran
+	VMOVUPS      (DX), Z12
+	VBROADCASTSS (SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z0
+	LONG         $0x4816d262
+	WORD         $0xc452
+	VBROADCASTSS 4(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z1
+	LONG         $0x4816d262
+	WORD         $0xcc52
+	VBROADCASTSS 8(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z2
+	LONG         $0x4816d262
+	WORD         $0xd452
+	VBROADCASTSS 12(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z3
+	LONG         $0x4816d262
+	WORD         $0xdc52
+	VBROADCASTSS 16(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z4
+	LONG         $0x4816d262
+	WORD         $0xe452
+	VBROADCASTSS 20(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z5
+	LONG         $0x4816d262
+	WORD         $0xec52
+	VBROADCASTSS 24(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z6
+	LONG         $0x4816d262
+	WORD         $0xf452
+	VBROADCASTSS 28(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z7
+	LONG         $0x4816d262
+	WORD         $0xfc52
+	VBROADCASTSS 32(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z8
+	LONG         $0x48165262
+	WORD         $0xc452
+	VBROADCASTSS 36(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z9
+	LONG         $0x48165262
+	WORD         $0xcc52
+	VBROADCASTSS 40(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z10
+	LONG         $0x48165262
+	WORD         $0xd452
+	VBROADCASTSS 44(SI), Z13
+
+	// VDPBF16PS Z12, Z13, Z11
+	LONG $0x48165262
+	WORD $0xdc52
+
+one_12_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  one_12_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  one_12_image
+
+one_12_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       one_12_store
+	VMOVUPS.Z (BX), K1, Z13
+	VADDPS    Z13, Z0, Z0
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z13
+	VADDPS    Z13, Z1, Z1
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z13
+	VADDPS    Z13, Z2, Z2
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z13
+	VADDPS    Z13, Z3, Z3
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z13
+	VADDPS    Z13, Z4, Z4
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z13
+	VADDPS    Z13, Z5, Z5
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z13
+	VADDPS    Z13, Z6, Z6
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z13
+	VADDPS    Z13, Z7, Z7
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z13
+	VADDPS    Z13, Z8, Z8
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z13
+	VADDPS    Z13, Z9, Z9
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z13
+	VADDPS    Z13, Z10, Z10
+	ADDQ      AX, BX
+	VMOVUPS.Z (BX), K1, Z13
+	VADDPS    Z13, Z11, Z11
+	MOVQ      16(SP), BX
+
+one_12_store:
+	VMOVUPS Z0, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z1, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z3, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z5, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z6, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z7, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z8, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z9, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z10, K1, (BX)
+	ADDQ    AX, BX
+	VMOVUPS Z11, K1, (BX)
+	ADDQ    AX, BX
+	SUBQ    $0x0c, 24(SP)
+
+one_done:
+	MOVQ 96(DI), AX
+	SHLQ $0x02, AX
+	ADDQ AX, (SP)
+	MOVQ BX, 16(SP)
+	CMPQ 24(SP), $0x00
+	JG   one
+	VZEROUPPER
+	RET
+
+two:
+	MOVQ    176(DI), CX
+	MOVQ    24(SP), AX
+	CMPQ    AX, CX
+	CMOVQLT AX, CX
+	CMPQ    CX, $0x0c
+	JEQ     two_12
+	CMPQ    CX, $0x0b
+	JEQ     two_11
+	CMPQ    CX, $0x0a
+	JEQ     two_10
+	CMPQ    CX, $0x09
+	JEQ     two_9
+	CMPQ    CX, $0x08
+	JEQ     two_8
+	CMPQ    CX, $0x07
+	JEQ     two_7
+	CMPQ    CX, $0x06
+	JEQ     two_6
+	CMPQ    CX, $0x05
+	JEQ     two_5
+	CMPQ    CX, $0x04
+	JEQ     two_4
+	CMPQ    CX, $0x03
+	JEQ     two_3
+	CMPQ    CX, $0x02
+	JEQ     two_2
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	MOVQ    184(DI), R11
+	TESTQ   R11, R11
+	JEQ     two_1_end
+	CMPQ    192(DI), $0x00
+	JEQ     two_1_end
+	CMPQ    200(DI), $0x00
+	JEQ     two_1_end
+	MOVQ    (SP), R14
+	MOVQ    8(SP), R15
+
+two_1_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+two_1_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  two_1_odd
+
+two_1_pair:
+	VMOVUPS      (DX), Z2
+	VMOVUPS      64(DX), Z3
+	VBROADCASTSS (SI), Z4
+
+	// VDPBF16PS Z2, Z4, Z0
+	LONG $0x485ef262
+	WORD $0xc252
+
+	// VDPBF16PS Z3, Z4, Z1
+	LONG         $0x485ef262
+	WORD         $0xcb52
+	VMOVUPS      (DX)(R9*1), Z2
+	VMOVUPS      64(DX)(R9*1), Z3
+	VBROADCASTSS (SI)(R8*1), Z4
+
+	// VDPBF16PS Z2, Z4, Z0
+	LONG $0x485ef262
+	WORD $0xc252
+
+	// VDPBF16PS Z3, Z4, Z1
+	LONG $0x485ef262
+	WORD $0xcb52
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  two_1_pair
+
+two_1_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          two_1_ran
+	VMOVUPS      (DX), Z2
+	VMOVUPS      64(DX), Z3
+	VBROADCASTSS (SI), Z4
+
+	// VDPBF16PS Z2, Z4, Z0
+	LONG $0x485ef262
+	WORD $0xc252
+
+	// VDPBF16PS Z3, Z4, Z1
+	LONG $0x485ef262
+	WORD $0xcb52
+
+two_1_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  two_1_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  two_1_image
+
+two_1_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       two_1_store
+	VADDPS    (BX), Z0, Z0
+	VMOVUPS.Z 64(BX), K1, Z4
+	VADDPS    Z4, Z1, Z1
+	MOVQ      16(SP), BX
+
+two_1_store:
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, K1, 64(BX)
+	ADDQ    AX, BX
+	SUBQ    $0x01, 24(SP)
+	JMP     two_done
+
+two_2:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    two_2_end
+	CMPQ   192(DI), $0x00
+	JEQ    two_2_end
+	CMPQ   200(DI), $0x00
+	JEQ    two_2_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+two_2_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+two_2_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  two_2_odd
+
+two_2_pair:
+	VMOVUPS      (DX), Z4
+	VMOVUPS      64(DX), Z5
+	VBROADCASTSS (SI), Z6
+
+	// VDPBF16PS Z4, Z6, Z0
+	LONG $0x484ef262
+	WORD $0xc452
+
+	// VDPBF16PS Z5, Z6, Z1
+	LONG         $0x484ef262
+	WORD         $0xcd52
+	VBROADCASTSS 4(SI), Z6
+
+	// VDPBF16PS Z4, Z6, Z2
+	LONG $0x484ef262
+	WORD $0xd452
+
+	// VDPBF16PS Z5, Z6, Z3
+	LONG         $0x484ef262
+	WORD         $0xdd52
+	VMOVUPS      (DX)(R9*1), Z4
+	VMOVUPS      64(DX)(R9*1), Z5
+	VBROADCASTSS (SI)(R8*1), Z6
+
+	// VDPBF16PS Z4, Z6, Z0
+	LONG $0x484ef262
+	WORD $0xc452
+
+	// VDPBF16PS Z5, Z6, Z1
+	LONG         $0x484ef262
+	WORD         $0xcd52
+	VBROADCASTSS 4(SI)(R8*1), Z6
+
+	// VDPBF16PS Z4, Z6, Z2
+	LONG $0x484ef262
+	WORD $0xd452
+
+	// VDPBF16PS Z5, Z6, Z3
+	LONG $0x484ef262
+	WORD $0xdd52
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  two_2_pair
+
+two_2_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          two_2_ran
+	VMOVUPS      (DX), Z4
+	VMOVUPS      64(DX), Z5
+	VBROADCASTSS (SI), Z6
+
+	// VDPBF16PS Z4, Z6, Z0
+	LONG $0x484ef262
+	WORD $0xc452
+
+	// VDPBF16PS Z5, Z6, Z1
+	LONG         $0x484ef262
+	WORD         $0xcd52
+	VBROADCASTSS 4(SI), Z6
+
+	// VDPBF16PS Z4, Z6, Z2
+	LONG $0x484ef262
+	WORD $0xd452
+
+	// VDPBF16PS Z5, Z6, Z3
+	LONG $0x484ef262
+	WORD $0xdd52
+
+two_2_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  two_2_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  two_2_image
+
+two_2_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       two_2_store
+	VADDPS    (BX), Z0, Z0
+	VMOVUPS.Z 64(BX), K1, Z6
+	VADDPS    Z6, Z1, Z1
+	ADDQ      AX, BX
+	VADDPS    (BX), Z2, Z2
+	VMOVUPS.Z 64(BX), K1, Z6
+	VADDPS    Z6, Z3, Z3
+	MOVQ      16(SP), BX
+
+two_2_store:
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, K1, 64(BX)
+	ADDQ    AX, BX
+	SUBQ    $0x02, 24(SP)
+	JMP     two_done
+
+two_3:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    two_3_end
+	CMPQ   192(DI), $0x00
+	JEQ    two_3_end
+	CMPQ   200(DI), $0x00
+	JEQ    two_3_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+two_3_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+two_3_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  two_3_odd
+
+two_3_pair:
+	VMOVUPS      (DX), Z6
+	VMOVUPS      64(DX), Z7
+	VBROADCASTSS (SI), Z8
+
+	// VDPBF16PS Z6, Z8, Z0
+	LONG $0x483ef262
+	WORD $0xc652
+
+	// VDPBF16PS Z7, Z8, Z1
+	LONG         $0x483ef262
+	WORD         $0xcf52
+	VBROADCASTSS 4(SI), Z8
+
+	// VDPBF16PS Z6, Z8, Z2
+	LONG $0x483ef262
+	WORD $0xd652
+
+	// VDPBF16PS Z7, Z8, Z3
+	LONG         $0x483ef262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI), Z8
+
+	// VDPBF16PS Z6, Z8, Z4
+	LONG $0x483ef262
+	WORD $0xe652
+
+	// VDPBF16PS Z7, Z8, Z5
+	LONG         $0x483ef262
+	WORD         $0xef52
+	VMOVUPS      (DX)(R9*1), Z6
+	VMOVUPS      64(DX)(R9*1), Z7
+	VBROADCASTSS (SI)(R8*1), Z8
+
+	// VDPBF16PS Z6, Z8, Z0
+	LONG $0x483ef262
+	WORD $0xc652
+
+	// VDPBF16PS Z7, Z8, Z1
+	LONG         $0x483ef262
+	WORD         $0xcf52
+	VBROADCASTSS 4(SI)(R8*1), Z8
+
+	// VDPBF16PS Z6, Z8, Z2
+	LONG $0x483ef262
+	WORD $0xd652
+
+	// VDPBF16PS Z7, Z8, Z3
+	LONG         $0x483ef262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI)(R8*1), Z8
+
+	// VDPBF16PS Z6, Z8, Z4
+	LONG $0x483ef262
+	WORD $0xe652
+
+	// VDPBF16PS Z7, Z8, Z5
+	LONG $0x483ef262
+	WORD $0xef52
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  two_3_pair
+
+two_3_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          two_3_ran
+	VMOVUPS      (DX), Z6
+	VMOVUPS      64(DX), Z7
+	VBROADCASTSS (SI), Z8
+
+	// VDPBF16PS Z6, Z8, Z0
+	LONG $0x483ef262
+	WORD $0xc652
+
+	// VDPBF16PS Z7, Z8, Z1
+	LONG         $0x483ef262
+	WORD         $0xcf52
+	VBROADCASTSS 4(SI), Z8
+
+	// VDPBF16PS Z6, Z8, Z2
+	LONG $0x483ef262
+	WORD $0xd652
+
+	// VDPBF16PS Z7, Z8, Z3
+	LONG         $0x483ef262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI), Z8
+
+	// VDPBF16PS Z6, Z8, Z4
+	LONG $0x483ef262
+	WORD $0xe652
+
+	// VDPBF16PS Z7, Z8, Z5
+	LONG $0x483ef262
+	WORD $0xef52
+
+two_3_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  two_3_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  two_3_image
+
+two_3_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       two_3_store
+	VADDPS    (BX), Z0, Z0
+	VMOVUPS.Z 64(BX), K1, Z8
+	VADDPS    Z8, Z1, Z1
+	ADDQ      AX, BX
+	VADDPS    (BX), Z2, Z2
+	VMOVUPS.Z 64(BX), K1, Z8
+	VADDPS    Z8, Z3, Z3
+	ADDQ      AX, BX
+	VADDPS    (BX), Z4, Z4
+	VMOVUPS.Z 64(BX), K1, Z8
+	VADDPS    Z8, Z5, Z5
+	MOVQ      16(SP), BX
+
+two_3_store:
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, (BX)
+	VMOVUPS Z5, K1, 64(BX)
+	ADDQ    AX, BX
+	SUBQ    $0x03, 24(SP)
+	JMP     two_done
+
+two_4:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    two_4_end
+	CMPQ   192(DI), $0x00
+	JEQ    two_4_end
+	CMPQ   200(DI), $0x00
+	JEQ    two_4_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+two_4_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+two_4_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  two_4_odd
+
+two_4_pair:
+	VMOVUPS      (DX), Z8
+	VMOVUPS      64(DX), Z9
+	VBROADCASTSS (SI), Z10
+
+	// VDPBF16PS Z8, Z10, Z0
+	LONG $0x482ed262
+	WORD $0xc052
+
+	// VDPBF16PS Z9, Z10, Z1
+	LONG         $0x482ed262
+	WORD         $0xc952
+	VBROADCASTSS 4(SI), Z10
+
+	// VDPBF16PS Z8, Z10, Z2
+	LONG $0x482ed262
+	WORD $0xd052
+
+	// VDPBF16PS Z9, Z10, Z3
+	LONG         $0x482ed262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI), Z10
+
+	// VDPBF16PS Z8, Z10, Z4
+	LONG $0x482ed262
+	WORD $0xe052
+
+	// VDPBF16PS Z9, Z10, Z5
+	LONG         $0x482ed262
+	WORD         $0xe952
+	VBROADCASTSS 12(SI), Z10
+
+	// VDPBF16PS Z8, Z10, Z6
+	LONG $0x482ed262
+	WORD $0xf052
+
+	// VDPBF16PS Z9, Z10, Z7
+	LONG         $0x482ed262
+	WORD         $0xf952
+	VMOVUPS      (DX)(R9*1), Z8
+	VMOVUPS      64(DX)(R9*1), Z9
+	VBROADCASTSS (SI)(R8*1), Z10
+
+	// VDPBF16PS Z8, Z10, Z0
+	LONG $0x482ed262
+	WORD $0xc052
+
+	// VDPBF16PS Z9, Z10, Z1
+	LONG         $0x482ed262
+	WORD         $0xc952
+	VBROADCASTSS 4(SI)(R8*1), Z10
+
+	// VDPBF16PS Z8, Z10, Z2
+	LONG $0x482ed262
+	WORD $0xd052
+
+	// VDPBF16PS Z9, Z10, Z3
+	LONG         $0x482ed262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI)(R8*1), Z10
+
+	// VDPBF16PS Z8, Z10, Z4
+	LONG $0x482ed262
+	WORD $0xe052
+
+	// VDPBF16PS Z9, Z10, Z5
+	LONG         $0x482ed262
+	WORD         $0xe952
+	VBROADCASTSS 12(SI)(R8*1), Z10
+
+	// VDPBF16PS Z8, Z10, Z6
+	LONG $0x482ed262
+	WORD $0xf052
+
+	// VDPBF16PS Z9, Z10, Z7
+	LONG $0x482ed262
+	WORD $0xf952
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  two_4_pair
+
+two_4_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          two_4_ran
+	VMOVUPS      (DX), Z8
+	VMOVUPS      64(DX), Z9
+	VBROADCASTSS (SI), Z10
+
+	// VDPBF16PS Z8, Z10, Z0
+	LONG $0x482ed262
+	WORD $0xc052
+
+	// VDPBF16PS Z9, Z10, Z1
+	LONG         $0x482ed262
+	WORD         $0xc952
+	VBROADCASTSS 4(SI), Z10
+
+	// VDPBF16PS Z8, Z10, Z2
+	LONG $0x482ed262
+	WORD $0xd052
+
+	// VDPBF16PS Z9, Z10, Z3
+	LONG         $0x482ed262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI), Z10
+
+	// VDPBF16PS Z8, Z10, Z4
+	LONG $0x482ed262
+	WORD $0xe052
+
+	// VDPBF16PS Z9, Z10, Z5
+	LONG         $0x482ed262
+	WORD         $0xe952
+	VBROADCASTSS 12(SI), Z10
+
+	// VDPBF16PS Z8, Z10, Z6
+	LONG $0x482ed262
+	WORD $0xf052
+
+	// VDPBF16PS Z9, Z10, Z7
+	LONG $0x482ed262
+	WORD $0xf952
+
+two_4_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  two_4_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  two_4_image
+
+two_4_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       two_4_store
+	VADDPS    (BX), Z0, Z0
+	VMOVUPS.Z 64(BX), K1, Z10
+	VADDPS    Z10, Z1, Z1
+	ADDQ      AX, BX
+	VADDPS    (BX), Z2, Z2
+	VMOVUPS.Z 64(BX), K1, Z10
+	VADDPS    Z10, Z3, Z3
+	ADDQ      AX, BX
+	VADDPS    (BX), Z4, Z4
+	VMOVUPS.Z 64(BX), K1, Z10
+	VADDPS    Z10, Z5, Z5
+	ADDQ      AX, BX
+	VADDPS    (BX), Z6, Z6
+	VMOVUPS.Z 64(BX), K1, Z10
+	VADDPS    Z10, Z7, Z7
+	MOVQ      16(SP), BX
+
+two_4_store:
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, (BX)
+	VMOVUPS Z5, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z6, (BX)
+	VMOVUPS Z7, K1, 64(BX)
+	ADDQ    AX, BX
+	SUBQ    $0x04, 24(SP)
+	JMP     two_done
+
+two_5:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    two_5_end
+	CMPQ   192(DI), $0x00
+	JEQ    two_5_end
+	CMPQ   200(DI), $0x00
+	JEQ    two_5_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+two_5_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+two_5_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  two_5_odd
+
+two_5_pair:
+	VMOVUPS      (DX), Z10
+	VMOVUPS      64(DX), Z11
+	VBROADCASTSS (SI), Z12
+
+	// VDPBF16PS Z10, Z12, Z0
+	LONG $0x481ed262
+	WORD $0xc252
+
+	// VDPBF16PS Z11, Z12, Z1
+	LONG         $0x481ed262
+	WORD         $0xcb52
+	VBROADCASTSS 4(SI), Z12
+
+	// VDPBF16PS Z10, Z12, Z2
+	LONG $0x481ed262
+	WORD $0xd252
+
+	// VDPBF16PS Z11, Z12, Z3
+	LONG         $0x481ed262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI), Z12
+
+	// VDPBF16PS Z10, Z12, Z4
+	LONG $0x481ed262
+	WORD $0xe252
+
+	// VDPBF16PS Z11, Z12, Z5
+	LONG         $0x481ed262
+	WORD         $0xeb52
+	VBROADCASTSS 12(SI), Z12
+
+	// VDPBF16PS Z10, Z12, Z6
+	LONG $0x481ed262
+	WORD $0xf252
+
+	// VDPBF16PS Z11, Z12, Z7
+	LONG         $0x481ed262
+	WORD         $0xfb52
+	VBROADCASTSS 16(SI), Z12
+
+	// VDPBF16PS Z10, Z12, Z8
+	LONG $0x481e5262
+	WORD $0xc252
+
+	// VDPBF16PS Z11, Z12, Z9
+	LONG         $0x481e5262
+	WORD         $0xcb52
+	VMOVUPS      (DX)(R9*1), Z10
+	VMOVUPS      64(DX)(R9*1), Z11
+	VBROADCASTSS (SI)(R8*1), Z12
+
+	// VDPBF16PS Z10, Z12, Z0
+	LONG $0x481ed262
+	WORD $0xc252
+
+	// VDPBF16PS Z11, Z12, Z1
+	LONG         $0x481ed262
+	WORD         $0xcb52
+	VBROADCASTSS 4(SI)(R8*1), Z12
+
+	// VDPBF16PS Z10, Z12, Z2
+	LONG $0x481ed262
+	WORD $0xd252
+
+	// VDPBF16PS Z11, Z12, Z3
+	LONG         $0x481ed262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI)(R8*1), Z12
+
+	// VDPBF16PS Z10, Z12, Z4
+	LONG $0x481ed262
+	WORD $0xe252
+
+	// VDPBF16PS Z11, Z12, Z5
+	LONG         $0x481ed262
+	WORD         $0xeb52
+	VBROADCASTSS 12(SI)(R8*1), Z12
+
+	// VDPBF16PS Z10, Z12, Z6
+	LONG $0x481ed262
+	WORD $0xf252
+
+	// VDPBF16PS Z11, Z12, Z7
+	LONG         $0x481ed262
+	WORD         $0xfb52
+	VBROADCASTSS 16(SI)(R8*1), Z12
+
+	// VDPBF16PS Z10, Z12, Z8
+	LONG $0x481e5262
+	WORD $0xc252
+
+	// VDPBF16PS Z11, Z12, Z9
+	LONG $0x481e5262
+	WORD $0xcb52
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  two_5_pair
+
+two_5_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          two_5_ran
+	VMOVUPS      (DX), Z10
+	VMOVUPS      64(DX), Z11
+	VBROADCASTSS (SI), Z12
+
+	// VDPBF16PS Z10, Z12, Z0
+	LONG $0x481ed262
+	WORD $0xc252
+
+	// VDPBF16PS Z11, Z12, Z1
+	LONG         $0x481ed262
+	WORD         $0xcb52
+	VBROADCASTSS 4(SI), Z12
+
+	// VDPBF16PS Z10, Z12, Z2
+	LONG $0x481ed262
+	WORD $0xd252
+
+	// VDPBF16PS Z11, Z12, Z3
+	LONG         $0x481ed262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI), Z12
+
+	// VDPBF16PS Z10, Z12, Z4
+	LONG $0x481ed262
+	WORD $0xe252
+
+	// VDPBF16PS Z11, Z12, Z5
+	LONG         $0x481ed262
+	WORD         $0xeb52
+	VBROADCASTSS 12(SI), Z12
+
+	// VDPBF16PS Z10, Z12, Z6
+	LONG $0x481ed262
+	WORD $0xf252
+
+	// VDPBF16PS Z11, Z12, Z7
+	LONG         $0x481ed262
+	WORD         $0xfb52
+	VBROADCASTSS 16(SI), Z12
+
+	// VDPBF16PS Z10, Z12, Z8
+	LONG $0x481e5262
+	WORD $0xc252
+
+	// VDPBF16PS Z11, Z12, Z9
+	LONG $0x481e5262
+	WORD $0xcb52
+
+two_5_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  two_5_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  two_5_image
+
+two_5_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       two_5_store
+	VADDPS    (BX), Z0, Z0
+	VMOVUPS.Z 64(BX), K1, Z12
+	VADDPS    Z12, Z1, Z1
+	ADDQ      AX, BX
+	VADDPS    (BX), Z2, Z2
+	VMOVUPS.Z 64(BX), K1, Z12
+	VADDPS    Z12, Z3, Z3
+	ADDQ      AX, BX
+	VADDPS    (BX), Z4, Z4
+	VMOVUPS.Z 64(BX), K1, Z12
+	VADDPS    Z12, Z5, Z5
+	ADDQ      AX, BX
+	VADDPS    (BX), Z6, Z6
+	VMOVUPS.Z 64(BX), K1, Z12
+	VADDPS    Z12, Z7, Z7
+	ADDQ      AX, BX
+	VADDPS    (BX), Z8, Z8
+	VMOVUPS.Z 64(BX), K1, Z12
+	VADDPS    Z12, Z9, Z9
+	MOVQ      16(SP), BX
+
+two_5_store:
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, (BX)
+	VMOVUPS Z5, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z6, (BX)
+	VMOVUPS Z7, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z8, (BX)
+	VMOVUPS Z9, K1, 64(BX)
+	ADDQ    AX, BX
+	SUBQ    $0x05, 24(SP)
+	JMP     two_done
+
+two_6:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    two_6_end
+	CMPQ   192(DI), $0x00
+	JEQ    two_6_end
+	CMPQ   200(DI), $0x00
+	JEQ    two_6_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+two_6_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+two_6_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  two_6_odd
+
+two_6_pair:
+	VMOVUPS      (DX), Z12
+	VMOVUPS      64(DX), Z13
+	VBROADCASTSS (SI), Z14
+
+	// VDPBF16PS Z12, Z14, Z0
+	LONG $0x480ed262
+	WORD $0xc452
+
+	// VDPBF16PS Z13, Z14, Z1
+	LONG         $0x480ed262
+	WORD         $0xcd52
+	VBROADCASTSS 4(SI), Z14
+
+	// VDPBF16PS Z12, Z14, Z2
+	LONG $0x480ed262
+	WORD $0xd452
+
+	// VDPBF16PS Z13, Z14, Z3
+	LONG         $0x480ed262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI), Z14
+
+	// VDPBF16PS Z12, Z14, Z4
+	LONG $0x480ed262
+	WORD $0xe452
+
+	// VDPBF16PS Z13, Z14, Z5
+	LONG         $0x480ed262
+	WORD         $0xed52
+	VBROADCASTSS 12(SI), Z14
+
+	// VDPBF16PS Z12, Z14, Z6
+	LONG $0x480ed262
+	WORD $0xf452
+
+	// VDPBF16PS Z13, Z14, Z7
+	LONG         $0x480ed262
+	WORD         $0xfd52
+	VBROADCASTSS 16(SI), Z14
+
+	// VDPBF16PS Z12, Z14, Z8
+	LONG $0x480e5262
+	WORD $0xc452
+
+	// VDPBF16PS Z13, Z14, Z9
+	LONG         $0x480e5262
+	WORD         $0xcd52
+	VBROADCASTSS 20(SI), Z14
+
+	// VDPBF16PS Z12, Z14, Z10
+	LONG $0x480e5262
+	WORD $0xd452
+
+	// VDPBF16PS Z13, Z14, Z11
+	LONG         $0x480e5262
+	WORD         $0xdd52
+	VMOVUPS      (DX)(R9*1), Z12
+	VMOVUPS      64(DX)(R9*1), Z13
+	VBROADCASTSS (SI)(R8*1), Z14
+
+	// VDPBF16PS Z12, Z14, Z0
+	LONG $0x480ed262
+	WORD $0xc452
+
+	// VDPBF16PS Z13, Z14, Z1
+	LONG         $0x480ed262
+	WORD         $0xcd52
+	VBROADCASTSS 4(SI)(R8*1), Z14
+
+	// VDPBF16PS Z12, Z14, Z2
+	LONG $0x480ed262
+	WORD $0xd452
+
+	// VDPBF16PS Z13, Z14, Z3
+	LONG         $0x480ed262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI)(R8*1), Z14
+
+	// VDPBF16PS Z12, Z14, Z4
+	LONG $0x480ed262
+	WORD $0xe452
+
+	// VDPBF16PS Z13, Z14, Z5
+	LONG         $0x480ed262
+	WORD         $0xed52
+	VBROADCASTSS 12(SI)(R8*1), Z14
+
+	// VDPBF16PS Z12, Z14, Z6
+	LONG $0x480ed262
+	WORD $0xf452
+
+	// VDPBF16PS Z13, Z14, Z7
+	LONG         $0x480ed262
+	WORD         $0xfd52
+	VBROADCASTSS 16(SI)(R8*1), Z14
+
+	// VDPBF16PS Z12, Z14, Z8
+	LONG $0x480e5262
+	WORD $0xc452
+
+	// VDPBF16PS Z13, Z14, Z9
+	LONG         $0x480e5262
+	WORD         $0xcd52
+	VBROADCASTSS 20(SI)(R8*1), Z14
+
+	// VDPBF16PS Z12, Z14, Z10
+	LONG $0x480e5262
+	WORD $0xd452
+
+	// VDPBF16PS Z13, Z14, Z11
+	LONG $0x480e5262
+	WORD $0xdd52
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  two_6_pair
+
+two_6_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          two_6_ran
+	VMOVUPS      (DX), Z12
+	VMOVUPS      64(DX), Z13
+	VBROADCASTSS (SI), Z14
+
+	// VDPBF16PS Z12, Z14, Z0
+	LONG $0x480ed262
+	WORD $0xc452
+
+	// VDPBF16PS Z13, Z14, Z1
+	LONG         $0x480ed262
+	WORD         $0xcd52
+	VBROADCASTSS 4(SI), Z14
+
+	// VDPBF16PS Z12, Z14, Z2
+	LONG $0x480ed262
+	WORD $0xd452
+
+	// VDPBF16PS Z13, Z14, Z3
+	LONG         $0x480ed262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI), Z14
+
+	// VDPBF16PS Z12, Z14, Z4
+	LONG $0x480ed262
+	WORD $0xe452
+
+	// VDPBF16PS Z13, Z14, Z5
+	LONG         $0x480ed262
+	WORD         $0xed52
+	VBROADCASTSS 12(SI), Z14
+
+	// VDPBF16PS Z12, Z14, Z6
+	LONG $0x480ed262
+	WORD $0xf452
+
+	// VDPBF16PS Z13, Z14, Z7
+	LONG         $0x480ed262
+	WORD         $0xfd52
+	VBROADCASTSS 16(SI), Z14
+
+	// VDPBF16PS Z12, Z14, Z8
+	LONG $0x480e5262
+	WORD $0xc452
+
+	// VDPBF16PS Z13, Z14, Z9
+	LONG         $0x480e5262
+	WORD         $0xcd52
+	VBROADCASTSS 20(SI), Z14
+
+	// VDPBF16PS Z12, Z14, Z10
+	LONG $0x480e5262
+	WORD $0xd452
+
+	// VDPBF16PS Z13, Z14, Z11
+	LONG $0x480e5262
+	WORD $0xdd52
+
+two_6_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  two_6_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  two_6_image
+
+two_6_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       two_6_store
+	VADDPS    (BX), Z0, Z0
+	VMOVUPS.Z 64(BX), K1, Z14
+	VADDPS    Z14, Z1, Z1
+	ADDQ      AX, BX
+	VADDPS    (BX), Z2, Z2
+	VMOVUPS.Z 64(BX), K1, Z14
+	VADDPS    Z14, Z3, Z3
+	ADDQ      AX, BX
+	VADDPS    (BX), Z4, Z4
+	VMOVUPS.Z 64(BX), K1, Z14
+	VADDPS    Z14, Z5, Z5
+	ADDQ      AX, BX
+	VADDPS    (BX), Z6, Z6
+	VMOVUPS.Z 64(BX), K1, Z14
+	VADDPS    Z14, Z7, Z7
+	ADDQ      AX, BX
+	VADDPS    (BX), Z8, Z8
+	VMOVUPS.Z 64(BX), K1, Z14
+	VADDPS    Z14, Z9, Z9
+	ADDQ      AX, BX
+	VADDPS    (BX), Z10, Z10
+	VMOVUPS.Z 64(BX), K1, Z14
+	VADDPS    Z14, Z11, Z11
+	MOVQ      16(SP), BX
+
+two_6_store:
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, (BX)
+	VMOVUPS Z5, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z6, (BX)
+	VMOVUPS Z7, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z8, (BX)
+	VMOVUPS Z9, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z10, (BX)
+	VMOVUPS Z11, K1, 64(BX)
+	ADDQ    AX, BX
+	SUBQ    $0x06, 24(SP)
+	JMP     two_done
+
+two_7:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    two_7_end
+	CMPQ   192(DI), $0x00
+	JEQ    two_7_end
+	CMPQ   200(DI), $0x00
+	JEQ    two_7_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+two_7_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+two_7_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  two_7_odd
+
+two_7_pair:
+	VMOVUPS      (DX), Z14
+	VMOVUPS      64(DX), Z15
+	VBROADCASTSS (SI), Z16
+
+	// VDPBF16PS Z14, Z16, Z0
+	LONG $0x407ed262
+	WORD $0xc652
+
+	// VDPBF16PS Z15, Z16, Z1
+	LONG         $0x407ed262
+	WORD         $0xcf52
+	VBROADCASTSS 4(SI), Z16
+
+	// VDPBF16PS Z14, Z16, Z2
+	LONG $0x407ed262
+	WORD $0xd652
+
+	// VDPBF16PS Z15, Z16, Z3
+	LONG         $0x407ed262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI), Z16
+
+	// VDPBF16PS Z14, Z16, Z4
+	LONG $0x407ed262
+	WORD $0xe652
+
+	// VDPBF16PS Z15, Z16, Z5
+	LONG         $0x407ed262
+	WORD         $0xef52
+	VBROADCASTSS 12(SI), Z16
+
+	// VDPBF16PS Z14, Z16, Z6
+	LONG $0x407ed262
+	WORD $0xf652
+
+	// VDPBF16PS Z15, Z16, Z7
+	LONG         $0x407ed262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI), Z16
+
+	// VDPBF16PS Z14, Z16, Z8
+	LONG $0x407e5262
+	WORD $0xc652
+
+	// VDPBF16PS Z15, Z16, Z9
+	LONG         $0x407e5262
+	WORD         $0xcf52
+	VBROADCASTSS 20(SI), Z16
+
+	// VDPBF16PS Z14, Z16, Z10
+	LONG $0x407e5262
+	WORD $0xd652
+
+	// VDPBF16PS Z15, Z16, Z11
+	LONG         $0x407e5262
+	WORD         $0xdf52
+	VBROADCASTSS 24(SI), Z16
+
+	// VDPBF16PS Z14, Z16, Z12
+	LONG $0x407e5262
+	WORD $0xe652
+
+	// VDPBF16PS Z15, Z16, Z13
+	LONG         $0x407e5262
+	WORD         $0xef52
+	VMOVUPS      (DX)(R9*1), Z14
+	VMOVUPS      64(DX)(R9*1), Z15
+	VBROADCASTSS (SI)(R8*1), Z16
+
+	// VDPBF16PS Z14, Z16, Z0
+	LONG $0x407ed262
+	WORD $0xc652
+
+	// VDPBF16PS Z15, Z16, Z1
+	LONG         $0x407ed262
+	WORD         $0xcf52
+	VBROADCASTSS 4(SI)(R8*1), Z16
+
+	// VDPBF16PS Z14, Z16, Z2
+	LONG $0x407ed262
+	WORD $0xd652
+
+	// VDPBF16PS Z15, Z16, Z3
+	LONG         $0x407ed262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI)(R8*1), Z16
+
+	// VDPBF16PS Z14, Z16, Z4
+	LONG $0x407ed262
+	WORD $0xe652
+
+	// VDPBF16PS Z15, Z16, Z5
+	LONG         $0x407ed262
+	WORD         $0xef52
+	VBROADCASTSS 12(SI)(R8*1), Z16
+
+	// VDPBF16PS Z14, Z16, Z6
+	LONG $0x407ed262
+	WORD $0xf652
+
+	// VDPBF16PS Z15, Z16, Z7
+	LONG         $0x407ed262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI)(R8*1), Z16
+
+	// VDPBF16PS Z14, Z16, Z8
+	LONG $0x407e5262
+	WORD $0xc652
+
+	// VDPBF16PS Z15, Z16, Z9
+	LONG         $0x407e5262
+	WORD         $0xcf52
+	VBROADCASTSS 20(SI)(R8*1), Z16
+
+	// VDPBF16PS Z14, Z16, Z10
+	LONG $0x407e5262
+	WORD $0xd652
+
+	// VDPBF16PS Z15, Z16, Z11
+	LONG         $0x407e5262
+	WORD         $0xdf52
+	VBROADCASTSS 24(SI)(R8*1), Z16
+
+	// VDPBF16PS Z14, Z16, Z12
+	LONG $0x407e5262
+	WORD $0xe652
+
+	// VDPBF16PS Z15, Z16, Z13
+	LONG $0x407e5262
+	WORD $0xef52
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  two_7_pair
+
+two_7_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          two_7_ran
+	VMOVUPS      (DX), Z14
+	VMOVUPS      64(DX), Z15
+	VBROADCASTSS (SI), Z16
+
+	// VDPBF16PS Z14, Z16, Z0
+	LONG $0x407ed262
+	WORD $0xc652
+
+	// VDPBF16PS Z15, Z16, Z1
+	LONG         $0x407ed262
+	WORD         $0xcf52
+	VBROADCASTSS 4(SI), Z16
+
+	// VDPBF16PS Z14, Z16, Z2
+	LONG $0x407ed262
+	WORD $0xd652
+
+	// VDPBF16PS Z15, Z16, Z3
+	LONG         $0x407ed262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI), Z16
+
+	// VDPBF16PS Z14, Z16, Z4
+	LONG $0x407ed262
+	WORD $0xe652
+
+	// VDPBF16PS Z15, Z16, Z5
+	LONG         $0x407ed262
+	WORD         $0xef52
+	VBROADCASTSS 12(SI), Z16
+
+	// VDPBF16PS Z14, Z16, Z6
+	LONG $0x407ed262
+	WORD $0xf652
+
+	// VDPBF16PS Z15, Z16, Z7
+	LONG         $0x407ed262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI), Z16
+
+	// VDPBF16PS Z14, Z16, Z8
+	LONG $0x407e5262
+	WORD $0xc652
+
+	// VDPBF16PS Z15, Z16, Z9
+	LONG         $0x407e5262
+	WORD         $0xcf52
+	VBROADCASTSS 20(SI), Z16
+
+	// VDPBF16PS Z14, Z16, Z10
+	LONG $0x407e5262
+	WORD $0xd652
+
+	// VDPBF16PS Z15, Z16, Z11
+	LONG         $0x407e5262
+	WORD         $0xdf52
+	VBROADCASTSS 24(SI), Z16
+
+	// VDPBF16PS Z14, Z16, Z12
+	LONG $0x407e5262
+	WORD $0xe652
+
+	// VDPBF16PS Z15, Z16, Z13
+	LONG $0x407e5262
+	WORD $0xef52
+
+two_7_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  two_7_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  two_7_image
+
+two_7_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       two_7_store
+	VADDPS    (BX), Z0, Z0
+	VMOVUPS.Z 64(BX), K1, Z16
+	VADDPS    Z16, Z1, Z1
+	ADDQ      AX, BX
+	VADDPS    (BX), Z2, Z2
+	VMOVUPS.Z 64(BX), K1, Z16
+	VADDPS    Z16, Z3, Z3
+	ADDQ      AX, BX
+	VADDPS    (BX), Z4, Z4
+	VMOVUPS.Z 64(BX), K1, Z16
+	VADDPS    Z16, Z5, Z5
+	ADDQ      AX, BX
+	VADDPS    (BX), Z6, Z6
+	VMOVUPS.Z 64(BX), K1, Z16
+	VADDPS    Z16, Z7, Z7
+	ADDQ      AX, BX
+	VADDPS    (BX), Z8, Z8
+	VMOVUPS.Z 64(BX), K1, Z16
+	VADDPS    Z16, Z9, Z9
+	ADDQ      AX, BX
+	VADDPS    (BX), Z10, Z10
+	VMOVUPS.Z 64(BX), K1, Z16
+	VADDPS    Z16, Z11, Z11
+	ADDQ      AX, BX
+	VADDPS    (BX), Z12, Z12
+	VMOVUPS.Z 64(BX), K1, Z16
+	VADDPS    Z16, Z13, Z13
+	MOVQ      16(SP), BX
+
+two_7_store:
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, (BX)
+	VMOVUPS Z5, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z6, (BX)
+	VMOVUPS Z7, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z8, (BX)
+	VMOVUPS Z9, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z10, (BX)
+	VMOVUPS Z11, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z12, (BX)
+	VMOVUPS Z13, K1, 64(BX)
+	ADDQ    AX, BX
+	SUBQ    $0x07, 24(SP)
+	JMP     two_done
+
+two_8:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    two_8_end
+	CMPQ   192(DI), $0x00
+	JEQ    two_8_end
+	CMPQ   200(DI), $0x00
+	JEQ    two_8_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+two_8_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+two_8_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  two_8_odd
+
+two_8_pair:
+	VMOVUPS      (DX), Z16
+	VMOVUPS      64(DX), Z17
+	VBROADCASTSS (SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z0
+	LONG $0x406eb262
+	WORD $0xc052
+
+	// VDPBF16PS Z17, Z18, Z1
+	LONG         $0x406eb262
+	WORD         $0xc952
+	VBROADCASTSS 4(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z2
+	LONG $0x406eb262
+	WORD $0xd052
+
+	// VDPBF16PS Z17, Z18, Z3
+	LONG         $0x406eb262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z4
+	LONG $0x406eb262
+	WORD $0xe052
+
+	// VDPBF16PS Z17, Z18, Z5
+	LONG         $0x406eb262
+	WORD         $0xe952
+	VBROADCASTSS 12(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z6
+	LONG $0x406eb262
+	WORD $0xf052
+
+	// VDPBF16PS Z17, Z18, Z7
+	LONG         $0x406eb262
+	WORD         $0xf952
+	VBROADCASTSS 16(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z8
+	LONG $0x406e3262
+	WORD $0xc052
+
+	// VDPBF16PS Z17, Z18, Z9
+	LONG         $0x406e3262
+	WORD         $0xc952
+	VBROADCASTSS 20(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z10
+	LONG $0x406e3262
+	WORD $0xd052
+
+	// VDPBF16PS Z17, Z18, Z11
+	LONG         $0x406e3262
+	WORD         $0xd952
+	VBROADCASTSS 24(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z12
+	LONG $0x406e3262
+	WORD $0xe052
+
+	// VDPBF16PS Z17, Z18, Z13
+	LONG         $0x406e3262
+	WORD         $0xe952
+	VBROADCASTSS 28(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z14
+	LONG $0x406e3262
+	WORD $0xf052
+
+	// VDPBF16PS Z17, Z18, Z15
+	LONG         $0x406e3262
+	WORD         $0xf952
+	VMOVUPS      (DX)(R9*1), Z16
+	VMOVUPS      64(DX)(R9*1), Z17
+	VBROADCASTSS (SI)(R8*1), Z18
+
+	// VDPBF16PS Z16, Z18, Z0
+	LONG $0x406eb262
+	WORD $0xc052
+
+	// VDPBF16PS Z17, Z18, Z1
+	LONG         $0x406eb262
+	WORD         $0xc952
+	VBROADCASTSS 4(SI)(R8*1), Z18
+
+	// VDPBF16PS Z16, Z18, Z2
+	LONG $0x406eb262
+	WORD $0xd052
+
+	// VDPBF16PS Z17, Z18, Z3
+	LONG         $0x406eb262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI)(R8*1), Z18
+
+	// VDPBF16PS Z16, Z18, Z4
+	LONG $0x406eb262
+	WORD $0xe052
+
+	// VDPBF16PS Z17, Z18, Z5
+	LONG         $0x406eb262
+	WORD         $0xe952
+	VBROADCASTSS 12(SI)(R8*1), Z18
+
+	// VDPBF16PS Z16, Z18, Z6
+	LONG $0x406eb262
+	WORD $0xf052
+
+	// VDPBF16PS Z17, Z18, Z7
+	LONG         $0x406eb262
+	WORD         $0xf952
+	VBROADCASTSS 16(SI)(R8*1), Z18
+
+	// VDPBF16PS Z16, Z18, Z8
+	LONG $0x406e3262
+	WORD $0xc052
+
+	// VDPBF16PS Z17, Z18, Z9
+	LONG         $0x406e3262
+	WORD         $0xc952
+	VBROADCASTSS 20(SI)(R8*1), Z18
+
+	// VDPBF16PS Z16, Z18, Z10
+	LONG $0x406e3262
+	WORD $0xd052
+
+	// VDPBF16PS Z17, Z18, Z11
+	LONG         $0x406e3262
+	WORD         $0xd952
+	VBROADCASTSS 24(SI)(R8*1), Z18
+
+	// VDPBF16PS Z16, Z18, Z12
+	LONG $0x406e3262
+	WORD $0xe052
+
+	// VDPBF16PS Z17, Z18, Z13
+	LONG         $0x406e3262
+	WORD         $0xe952
+	VBROADCASTSS 28(SI)(R8*1), Z18
+
+	// VDPBF16PS Z16, Z18, Z14
+	LONG $0x406e3262
+	WORD $0xf052
+
+	// VDPBF16PS Z17, Z18, Z15
+	LONG $0x406e3262
+	WORD $0xf952
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  two_8_pair
+
+two_8_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          two_8_ran
+	VMOVUPS      (DX), Z16
+	VMOVUPS      64(DX), Z17
+	VBROADCASTSS (SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z0
+	LONG $0x406eb262
+	WORD $0xc052
+
+	// VDPBF16PS Z17, Z18, Z1
+	LONG         $0x406eb262
+	WORD         $0xc952
+	VBROADCASTSS 4(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z2
+	LONG $0x406eb262
+	WORD $0xd052
+
+	// VDPBF16PS Z17, Z18, Z3
+	LONG         $0x406eb262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z4
+	LONG $0x406eb262
+	WORD $0xe052
+
+	// VDPBF16PS Z17, Z18, Z5
+	LONG         $0x406eb262
+	WORD         $0xe952
+	VBROADCASTSS 12(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z6
+	LONG $0x406eb262
+	WORD $0xf052
+
+	// VDPBF16PS Z17, Z18, Z7
+	LONG         $0x406eb262
+	WORD         $0xf952
+	VBROADCASTSS 16(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z8
+	LONG $0x406e3262
+	WORD $0xc052
+
+	// VDPBF16PS Z17, Z18, Z9
+	LONG         $0x406e3262
+	WORD         $0xc952
+	VBROADCASTSS 20(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z10
+	LONG $0x406e3262
+	WORD $0xd052
+
+	// VDPBF16PS Z17, Z18, Z11
+	LONG         $0x406e3262
+	WORD         $0xd952
+	VBROADCASTSS 24(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z12
+	LONG $0x406e3262
+	WORD $0xe052
+
+	// VDPBF16PS Z17, Z18, Z13
+	LONG         $0x406e3262
+	WORD         $0xe952
+	VBROADCASTSS 28(SI), Z18
+
+	// VDPBF16PS Z16, Z18, Z14
+	LONG $0x406e3262
+	WORD $0xf052
+
+	// VDPBF16PS Z17, Z18, Z15
+	LONG $0x406e3262
+	WORD $0xf952
+
+two_8_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  two_8_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  two_8_image
+
+two_8_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       two_8_store
+	VADDPS    (BX), Z0, Z0
+	VMOVUPS.Z 64(BX), K1, Z18
+	VADDPS    Z18, Z1, Z1
+	ADDQ      AX, BX
+	VADDPS    (BX), Z2, Z2
+	VMOVUPS.Z 64(BX), K1, Z18
+	VADDPS    Z18, Z3, Z3
+	ADDQ      AX, BX
+	VADDPS    (BX), Z4, Z4
+	VMOVUPS.Z 64(BX), K1, Z18
+	VADDPS    Z18, Z5, Z5
+	ADDQ      AX, BX
+	VADDPS    (BX), Z6, Z6
+	VMOVUPS.Z 64(BX), K1, Z18
+	VADDPS    Z18, Z7, Z7
+	ADDQ      AX, BX
+	VADDPS    (BX), Z8, Z8
+	VMOVUPS.Z 64(BX), K1, Z18
+	VADDPS    Z18, Z9, Z9
+	ADDQ      AX, BX
+	VADDPS    (BX), Z10, Z10
+	VMOVUPS.Z 64(BX), K1, Z18
+	VADDPS    Z18, Z11, Z11
+	ADDQ      AX, BX
+	VADDPS    (BX), Z12, Z12
+	VMOVUPS.Z 64(BX), K1, Z18
+	VADDPS    Z18, Z13, Z13
+	ADDQ      AX, BX
+	VADDPS    (BX), Z14, Z14
+	VMOVUPS.Z 64(BX), K1, Z18
+	VADDPS    Z18, Z15, Z15
+	MOVQ      16(SP), BX
+
+two_8_store:
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, (BX)
+	VMOVUPS Z5, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z6, (BX)
+	VMOVUPS Z7, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z8, (BX)
+	VMOVUPS Z9, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z10, (BX)
+	VMOVUPS Z11, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z12, (BX)
+	VMOVUPS Z13, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z14, (BX)
+	VMOVUPS Z15, K1, 64(BX)
+	ADDQ    AX, BX
+	SUBQ    $0x08, 24(SP)
+	JMP     two_done
+
+two_9:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    two_9_end
+	CMPQ   192(DI), $0x00
+	JEQ    two_9_end
+	CMPQ   200(DI), $0x00
+	JEQ    two_9_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+two_9_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+two_9_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  two_9_odd
+
+two_9_pair:
+	VMOVUPS      (DX), Z18
+	VMOVUPS      64(DX), Z19
+	VBROADCASTSS (SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z0
+	LONG $0x405eb262
+	WORD $0xc252
+
+	// VDPBF16PS Z19, Z20, Z1
+	LONG         $0x405eb262
+	WORD         $0xcb52
+	VBROADCASTSS 4(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z2
+	LONG $0x405eb262
+	WORD $0xd252
+
+	// VDPBF16PS Z19, Z20, Z3
+	LONG         $0x405eb262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z4
+	LONG $0x405eb262
+	WORD $0xe252
+
+	// VDPBF16PS Z19, Z20, Z5
+	LONG         $0x405eb262
+	WORD         $0xeb52
+	VBROADCASTSS 12(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z6
+	LONG $0x405eb262
+	WORD $0xf252
+
+	// VDPBF16PS Z19, Z20, Z7
+	LONG         $0x405eb262
+	WORD         $0xfb52
+	VBROADCASTSS 16(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z8
+	LONG $0x405e3262
+	WORD $0xc252
+
+	// VDPBF16PS Z19, Z20, Z9
+	LONG         $0x405e3262
+	WORD         $0xcb52
+	VBROADCASTSS 20(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z10
+	LONG $0x405e3262
+	WORD $0xd252
+
+	// VDPBF16PS Z19, Z20, Z11
+	LONG         $0x405e3262
+	WORD         $0xdb52
+	VBROADCASTSS 24(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z12
+	LONG $0x405e3262
+	WORD $0xe252
+
+	// VDPBF16PS Z19, Z20, Z13
+	LONG         $0x405e3262
+	WORD         $0xeb52
+	VBROADCASTSS 28(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z14
+	LONG $0x405e3262
+	WORD $0xf252
+
+	// VDPBF16PS Z19, Z20, Z15
+	LONG         $0x405e3262
+	WORD         $0xfb52
+	VBROADCASTSS 32(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z16
+	LONG $0x405ea262
+	WORD $0xc252
+
+	// VDPBF16PS Z19, Z20, Z17
+	LONG         $0x405ea262
+	WORD         $0xcb52
+	VMOVUPS      (DX)(R9*1), Z18
+	VMOVUPS      64(DX)(R9*1), Z19
+	VBROADCASTSS (SI)(R8*1), Z20
+
+	// VDPBF16PS Z18, Z20, Z0
+	LONG $0x405eb262
+	WORD $0xc252
+
+	// VDPBF16PS Z19, Z20, Z1
+	LONG         $0x405eb262
+	WORD         $0xcb52
+	VBROADCASTSS 4(SI)(R8*1), Z20
+
+	// VDPBF16PS Z18, Z20, Z2
+	LONG $0x405eb262
+	WORD $0xd252
+
+	// VDPBF16PS Z19, Z20, Z3
+	LONG         $0x405eb262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI)(R8*1), Z20
+
+	// VDPBF16PS Z18, Z20, Z4
+	LONG $0x405eb262
+	WORD $0xe252
+
+	// VDPBF16PS Z19, Z20, Z5
+	LONG         $0x405eb262
+	WORD         $0xeb52
+	VBROADCASTSS 12(SI)(R8*1), Z20
+
+	// VDPBF16PS Z18, Z20, Z6
+	LONG $0x405eb262
+	WORD $0xf252
+
+	// VDPBF16PS Z19, Z20, Z7
+	LONG         $0x405eb262
+	WORD         $0xfb52
+	VBROADCASTSS 16(SI)(R8*1), Z20
+
+	// VDPBF16PS Z18, Z20, Z8
+	LONG $0x405e3262
+	WORD $0xc252
+
+	// VDPBF16PS Z19, Z20, Z9
+	LONG         $0x405e3262
+	WORD         $0xcb52
+	VBROADCASTSS 20(SI)(R8*1), Z20
+
+	// VDPBF16PS Z18, Z20, Z10
+	LONG $0x405e3262
+	WORD $0xd252
+
+	// VDPBF16PS Z19, Z20, Z11
+	LONG         $0x405e3262
+	WORD         $0xdb52
+	VBROADCASTSS 24(SI)(R8*1), Z20
+
+	// VDPBF16PS Z18, Z20, Z12
+	LONG $0x405e3262
+	WORD $0xe252
+
+	// VDPBF16PS Z19, Z20, Z13
+	LONG         $0x405e3262
+	WORD         $0xeb52
+	VBROADCASTSS 28(SI)(R8*1), Z20
+
+	// VDPBF16PS Z18, Z20, Z14
+	LONG $0x405e3262
+	WORD $0xf252
+
+	// VDPBF16PS Z19, Z20, Z15
+	LONG         $0x405e3262
+	WORD         $0xfb52
+	VBROADCASTSS 32(SI)(R8*1), Z20
+
+	// VDPBF16PS Z18, Z20, Z16
+	LONG $0x405ea262
+	WORD $0xc252
+
+	// VDPBF16PS Z19, Z20, Z17
+	LONG $0x405ea262
+	WORD $0xcb52
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  two_9_pair
+
+two_9_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          two_9_ran
+	VMOVUPS      (DX), Z18
+	VMOVUPS      64(DX), Z19
+	VBROADCASTSS (SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z0
+	LONG $0x405eb262
+	WORD $0xc252
+
+	// VDPBF16PS Z19, Z20, Z1
+	LONG         $0x405eb262
+	WORD         $0xcb52
+	VBROADCASTSS 4(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z2
+	LONG $0x405eb262
+	WORD $0xd252
+
+	// VDPBF16PS Z19, Z20, Z3
+	LONG         $0x405eb262
+	WORD         $0xdb52
+	VBROADCASTSS 8(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z4
+	LONG $0x405eb262
+	WORD $0xe252
+
+	// VDPBF16PS Z19, Z20, Z5
+	LONG         $0x405eb262
+	WORD         $0xeb52
+	VBROADCASTSS 12(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z6
+	LONG $0x405eb262
+	WORD $0xf252
+
+	// VDPBF16PS Z19, Z20, Z7
+	LONG         $0x405eb262
+	WORD         $0xfb52
+	VBROADCASTSS 16(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z8
+	LONG $0x405e3262
+	WORD $0xc252
+
+	// VDPBF16PS Z19, Z20, Z9
+	LONG         $0x405e3262
+	WORD         $0xcb52
+	VBROADCASTSS 20(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z10
+	LONG $0x405e3262
+	WORD $0xd252
+
+	// VDPBF16PS Z19, Z20, Z11
+	LONG         $0x405e3262
+	WORD         $0xdb52
+	VBROADCASTSS 24(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z12
+	LONG $0x405e3262
+	WORD $0xe252
+
+	// VDPBF16PS Z19, Z20, Z13
+	LONG         $0x405e3262
+	WORD         $0xeb52
+	VBROADCASTSS 28(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z14
+	LONG $0x405e3262
+	WORD $0xf252
+
+	// VDPBF16PS Z19, Z20, Z15
+	LONG         $0x405e3262
+	WORD         $0xfb52
+	VBROADCASTSS 32(SI), Z20
+
+	// VDPBF16PS Z18, Z20, Z16
+	LONG $0x405ea262
+	WORD $0xc252
+
+	// VDPBF16PS Z19, Z20, Z17
+	LONG $0x405ea262
+	WORD $0xcb52
+
+two_9_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  two_9_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  two_9_image
+
+two_9_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       two_9_store
+	VADDPS    (BX), Z0, Z0
+	VMOVUPS.Z 64(BX), K1, Z20
+	VADDPS    Z20, Z1, Z1
+	ADDQ      AX, BX
+	VADDPS    (BX), Z2, Z2
+	VMOVUPS.Z 64(BX), K1, Z20
+	VADDPS    Z20, Z3, Z3
+	ADDQ      AX, BX
+	VADDPS    (BX), Z4, Z4
+	VMOVUPS.Z 64(BX), K1, Z20
+	VADDPS    Z20, Z5, Z5
+	ADDQ      AX, BX
+	VADDPS    (BX), Z6, Z6
+	VMOVUPS.Z 64(BX), K1, Z20
+	VADDPS    Z20, Z7, Z7
+	ADDQ      AX, BX
+	VADDPS    (BX), Z8, Z8
+	VMOVUPS.Z 64(BX), K1, Z20
+	VADDPS    Z20, Z9, Z9
+	ADDQ      AX, BX
+	VADDPS    (BX), Z10, Z10
+	VMOVUPS.Z 64(BX), K1, Z20
+	VADDPS    Z20, Z11, Z11
+	ADDQ      AX, BX
+	VADDPS    (BX), Z12, Z12
+	VMOVUPS.Z 64(BX), K1, Z20
+	VADDPS    Z20, Z13, Z13
+	ADDQ      AX, BX
+	VADDPS    (BX), Z14, Z14
+	VMOVUPS.Z 64(BX), K1, Z20
+	VADDPS    Z20, Z15, Z15
+	ADDQ      AX, BX
+	VADDPS    (BX), Z16, Z16
+	VMOVUPS.Z 64(BX), K1, Z20
+	VADDPS    Z20, Z17, Z17
+	MOVQ      16(SP), BX
+
+two_9_store:
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, (BX)
+	VMOVUPS Z5, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z6, (BX)
+	VMOVUPS Z7, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z8, (BX)
+	VMOVUPS Z9, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z10, (BX)
+	VMOVUPS Z11, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z12, (BX)
+	VMOVUPS Z13, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z14, (BX)
+	VMOVUPS Z15, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z16, (BX)
+	VMOVUPS Z17, K1, 64(BX)
+	ADDQ    AX, BX
+	SUBQ    $0x09, 24(SP)
+	JMP     two_done
+
+two_10:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    two_10_end
+	CMPQ   192(DI), $0x00
+	JEQ    two_10_end
+	CMPQ   200(DI), $0x00
+	JEQ    two_10_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+two_10_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+two_10_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  two_10_odd
+
+two_10_pair:
+	VMOVUPS      (DX), Z20
+	VMOVUPS      64(DX), Z21
+	VBROADCASTSS (SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z0
+	LONG $0x404eb262
+	WORD $0xc452
+
+	// VDPBF16PS Z21, Z22, Z1
+	LONG         $0x404eb262
+	WORD         $0xcd52
+	VBROADCASTSS 4(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z2
+	LONG $0x404eb262
+	WORD $0xd452
+
+	// VDPBF16PS Z21, Z22, Z3
+	LONG         $0x404eb262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z4
+	LONG $0x404eb262
+	WORD $0xe452
+
+	// VDPBF16PS Z21, Z22, Z5
+	LONG         $0x404eb262
+	WORD         $0xed52
+	VBROADCASTSS 12(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z6
+	LONG $0x404eb262
+	WORD $0xf452
+
+	// VDPBF16PS Z21, Z22, Z7
+	LONG         $0x404eb262
+	WORD         $0xfd52
+	VBROADCASTSS 16(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z8
+	LONG $0x404e3262
+	WORD $0xc452
+
+	// VDPBF16PS Z21, Z22, Z9
+	LONG         $0x404e3262
+	WORD         $0xcd52
+	VBROADCASTSS 20(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z10
+	LONG $0x404e3262
+	WORD $0xd452
+
+	// VDPBF16PS Z21, Z22, Z11
+	LONG         $0x404e3262
+	WORD         $0xdd52
+	VBROADCASTSS 24(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z12
+	LONG $0x404e3262
+	WORD $0xe452
+
+	// VDPBF16PS Z21, Z22, Z13
+	LONG         $0x404e3262
+	WORD         $0xed52
+	VBROADCASTSS 28(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z14
+	LONG $0x404e3262
+	WORD $0xf452
+
+	// VDPBF16PS Z21, Z22, Z15
+	LONG         $0x404e3262
+	WORD         $0xfd52
+	VBROADCASTSS 32(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z16
+	LONG $0x404ea262
+	WORD $0xc452
+
+	// VDPBF16PS Z21, Z22, Z17
+	LONG         $0x404ea262
+	WORD         $0xcd52
+	VBROADCASTSS 36(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z18
+	LONG $0x404ea262
+	WORD $0xd452
+
+	// VDPBF16PS Z21, Z22, Z19
+	LONG         $0x404ea262
+	WORD         $0xdd52
+	VMOVUPS      (DX)(R9*1), Z20
+	VMOVUPS      64(DX)(R9*1), Z21
+	VBROADCASTSS (SI)(R8*1), Z22
+
+	// VDPBF16PS Z20, Z22, Z0
+	LONG $0x404eb262
+	WORD $0xc452
+
+	// VDPBF16PS Z21, Z22, Z1
+	LONG         $0x404eb262
+	WORD         $0xcd52
+	VBROADCASTSS 4(SI)(R8*1), Z22
+
+	// VDPBF16PS Z20, Z22, Z2
+	LONG $0x404eb262
+	WORD $0xd452
+
+	// VDPBF16PS Z21, Z22, Z3
+	LONG         $0x404eb262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI)(R8*1), Z22
+
+	// VDPBF16PS Z20, Z22, Z4
+	LONG $0x404eb262
+	WORD $0xe452
+
+	// VDPBF16PS Z21, Z22, Z5
+	LONG         $0x404eb262
+	WORD         $0xed52
+	VBROADCASTSS 12(SI)(R8*1), Z22
+
+	// VDPBF16PS Z20, Z22, Z6
+	LONG $0x404eb262
+	WORD $0xf452
+
+	// VDPBF16PS Z21, Z22, Z7
+	LONG         $0x404eb262
+	WORD         $0xfd52
+	VBROADCASTSS 16(SI)(R8*1), Z22
+
+	// VDPBF16PS Z20, Z22, Z8
+	LONG $0x404e3262
+	WORD $0xc452
+
+	// VDPBF16PS Z21, Z22, Z9
+	LONG         $0x404e3262
+	WORD         $0xcd52
+	VBROADCASTSS 20(SI)(R8*1), Z22
+
+	// VDPBF16PS Z20, Z22, Z10
+	LONG $0x404e3262
+	WORD $0xd452
+
+	// VDPBF16PS Z21, Z22, Z11
+	LONG         $0x404e3262
+	WORD         $0xdd52
+	VBROADCASTSS 24(SI)(R8*1), Z22
+
+	// VDPBF16PS Z20, Z22, Z12
+	LONG $0x404e3262
+	WORD $0xe452
+
+	// VDPBF16PS Z21, Z22, Z13
+	LONG         $0x404e3262
+	WORD         $0xed52
+	VBROADCASTSS 28(SI)(R8*1), Z22
+
+	// VDPBF16PS Z20, Z22, Z14
+	LONG $0x404e3262
+	WORD $0xf452
+
+	// VDPBF16PS Z21, Z22, Z15
+	LONG         $0x404e3262
+	WORD         $0xfd52
+	VBROADCASTSS 32(SI)(R8*1), Z22
+
+	// VDPBF16PS Z20, Z22, Z16
+	LONG $0x404ea262
+	WORD $0xc452
+
+	// VDPBF16PS Z21, Z22, Z17
+	LONG         $0x404ea262
+	WORD         $0xcd52
+	VBROADCASTSS 36(SI)(R8*1), Z22
+
+	// VDPBF16PS Z20, Z22, Z18
+	LONG $0x404ea262
+	WORD $0xd452
+
+	// VDPBF16PS Z21, Z22, Z19
+	LONG $0x404ea262
+	WORD $0xdd52
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  two_10_pair
+
+two_10_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          two_10_ran
+	VMOVUPS      (DX), Z20
+	VMOVUPS      64(DX), Z21
+	VBROADCASTSS (SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z0
+	LONG $0x404eb262
+	WORD $0xc452
+
+	// VDPBF16PS Z21, Z22, Z1
+	LONG         $0x404eb262
+	WORD         $0xcd52
+	VBROADCASTSS 4(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z2
+	LONG $0x404eb262
+	WORD $0xd452
+
+	// VDPBF16PS Z21, Z22, Z3
+	LONG         $0x404eb262
+	WORD         $0xdd52
+	VBROADCASTSS 8(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z4
+	LONG $0x404eb262
+	WORD $0xe452
+
+	// VDPBF16PS Z21, Z22, Z5
+	LONG         $0x404eb262
+	WORD         $0xed52
+	VBROADCASTSS 12(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z6
+	LONG $0x404eb262
+	WORD $0xf452
+
+	// VDPBF16PS Z21, Z22, Z7
+	LONG         $0x404eb262
+	WORD         $0xfd52
+	VBROADCASTSS 16(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z8
+	LONG $0x404e3262
+	WORD $0xc452
+
+	// VDPBF16PS Z21, Z22, Z9
+	LONG         $0x404e3262
+	WORD         $0xcd52
+	VBROADCASTSS 20(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z10
+	LONG $0x404e3262
+	WORD $0xd452
+
+	// VDPBF16PS Z21, Z22, Z11
+	LONG         $0x404e3262
+	WORD         $0xdd52
+	VBROADCASTSS 24(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z12
+	LONG $0x404e3262
+	WORD $0xe452
+
+	// VDPBF16PS Z21, Z22, Z13
+	LONG         $0x404e3262
+	WORD         $0xed52
+	VBROADCASTSS 28(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z14
+	LONG $0x404e3262
+	WORD $0xf452
+
+	// VDPBF16PS Z21, Z22, Z15
+	LONG         $0x404e3262
+	WORD         $0xfd52
+	VBROADCASTSS 32(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z16
+	LONG $0x404ea262
+	WORD $0xc452
+
+	// VDPBF16PS Z21, Z22, Z17
+	LONG         $0x404ea262
+	WORD         $0xcd52
+	VBROADCASTSS 36(SI), Z22
+
+	// VDPBF16PS Z20, Z22, Z18
+	LONG $0x404ea262
+	WORD $0xd452
+
+	// VDPBF16PS Z21, Z22, Z19
+	LONG $0x404ea262
+	WORD $0xdd52
+
+two_10_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  two_10_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  two_10_image
+
+two_10_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       two_10_store
+	VADDPS    (BX), Z0, Z0
+	VMOVUPS.Z 64(BX), K1, Z22
+	VADDPS    Z22, Z1, Z1
+	ADDQ      AX, BX
+	VADDPS    (BX), Z2, Z2
+	VMOVUPS.Z 64(BX), K1, Z22
+	VADDPS    Z22, Z3, Z3
+	ADDQ      AX, BX
+	VADDPS    (BX), Z4, Z4
+	VMOVUPS.Z 64(BX), K1, Z22
+	VADDPS    Z22, Z5, Z5
+	ADDQ      AX, BX
+	VADDPS    (BX), Z6, Z6
+	VMOVUPS.Z 64(BX), K1, Z22
+	VADDPS    Z22, Z7, Z7
+	ADDQ      AX, BX
+	VADDPS    (BX), Z8, Z8
+	VMOVUPS.Z 64(BX), K1, Z22
+	VADDPS    Z22, Z9, Z9
+	ADDQ      AX, BX
+	VADDPS    (BX), Z10, Z10
+	VMOVUPS.Z 64(BX), K1, Z22
+	VADDPS    Z22, Z11, Z11
+	ADDQ      AX, BX
+	VADDPS    (BX), Z12, Z12
+	VMOVUPS.Z 64(BX), K1, Z22
+	VADDPS    Z22, Z13, Z13
+	ADDQ      AX, BX
+	VADDPS    (BX), Z14, Z14
+	VMOVUPS.Z 64(BX), K1, Z22
+	VADDPS    Z22, Z15, Z15
+	ADDQ      AX, BX
+	VADDPS    (BX), Z16, Z16
+	VMOVUPS.Z 64(BX), K1, Z22
+	VADDPS    Z22, Z17, Z17
+	ADDQ      AX, BX
+	VADDPS    (BX), Z18, Z18
+	VMOVUPS.Z 64(BX), K1, Z22
+	VADDPS    Z22, Z19, Z19
+	MOVQ      16(SP), BX
+
+two_10_store:
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, (BX)
+	VMOVUPS Z5, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z6, (BX)
+	VMOVUPS Z7, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z8, (BX)
+	VMOVUPS Z9, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z10, (BX)
+	VMOVUPS Z11, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z12, (BX)
+	VMOVUPS Z13, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z14, (BX)
+	VMOVUPS Z15, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z16, (BX)
+	VMOVUPS Z17, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z18, (BX)
+	VMOVUPS Z19, K1, 64(BX)
+	ADDQ    AX, BX
+	SUBQ    $0x0a, 24(SP)
+	JMP     two_done
+
+two_11:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    two_11_end
+	CMPQ   192(DI), $0x00
+	JEQ    two_11_end
+	CMPQ   200(DI), $0x00
+	JEQ    two_11_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+two_11_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+two_11_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  two_11_odd
+
+two_11_pair:
+	VMOVUPS      (DX), Z22
+	VMOVUPS      64(DX), Z23
+	VBROADCASTSS (SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z0
+	LONG $0x403eb262
+	WORD $0xc652
+
+	// VDPBF16PS Z23, Z24, Z1
+	LONG         $0x403eb262
+	WORD         $0xcf52
+	VBROADCASTSS 4(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z2
+	LONG $0x403eb262
+	WORD $0xd652
+
+	// VDPBF16PS Z23, Z24, Z3
+	LONG         $0x403eb262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z4
+	LONG $0x403eb262
+	WORD $0xe652
+
+	// VDPBF16PS Z23, Z24, Z5
+	LONG         $0x403eb262
+	WORD         $0xef52
+	VBROADCASTSS 12(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z6
+	LONG $0x403eb262
+	WORD $0xf652
+
+	// VDPBF16PS Z23, Z24, Z7
+	LONG         $0x403eb262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z8
+	LONG $0x403e3262
+	WORD $0xc652
+
+	// VDPBF16PS Z23, Z24, Z9
+	LONG         $0x403e3262
+	WORD         $0xcf52
+	VBROADCASTSS 20(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z10
+	LONG $0x403e3262
+	WORD $0xd652
+
+	// VDPBF16PS Z23, Z24, Z11
+	LONG         $0x403e3262
+	WORD         $0xdf52
+	VBROADCASTSS 24(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z12
+	LONG $0x403e3262
+	WORD $0xe652
+
+	// VDPBF16PS Z23, Z24, Z13
+	LONG         $0x403e3262
+	WORD         $0xef52
+	VBROADCASTSS 28(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z14
+	LONG $0x403e3262
+	WORD $0xf652
+
+	// VDPBF16PS Z23, Z24, Z15
+	LONG         $0x403e3262
+	WORD         $0xff52
+	VBROADCASTSS 32(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z16
+	LONG $0x403ea262
+	WORD $0xc652
+
+	// VDPBF16PS Z23, Z24, Z17
+	LONG         $0x403ea262
+	WORD         $0xcf52
+	VBROADCASTSS 36(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z18
+	LONG $0x403ea262
+	WORD $0xd652
+
+	// VDPBF16PS Z23, Z24, Z19
+	LONG         $0x403ea262
+	WORD         $0xdf52
+	VBROADCASTSS 40(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z20
+	LONG $0x403ea262
+	WORD $0xe652
+
+	// VDPBF16PS Z23, Z24, Z21
+	LONG         $0x403ea262
+	WORD         $0xef52
+	VMOVUPS      (DX)(R9*1), Z22
+	VMOVUPS      64(DX)(R9*1), Z23
+	VBROADCASTSS (SI)(R8*1), Z24
+
+	// VDPBF16PS Z22, Z24, Z0
+	LONG $0x403eb262
+	WORD $0xc652
+
+	// VDPBF16PS Z23, Z24, Z1
+	LONG         $0x403eb262
+	WORD         $0xcf52
+	VBROADCASTSS 4(SI)(R8*1), Z24
+
+	// VDPBF16PS Z22, Z24, Z2
+	LONG $0x403eb262
+	WORD $0xd652
+
+	// VDPBF16PS Z23, Z24, Z3
+	LONG         $0x403eb262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI)(R8*1), Z24
+
+	// VDPBF16PS Z22, Z24, Z4
+	LONG $0x403eb262
+	WORD $0xe652
+
+	// VDPBF16PS Z23, Z24, Z5
+	LONG         $0x403eb262
+	WORD         $0xef52
+	VBROADCASTSS 12(SI)(R8*1), Z24
+
+	// VDPBF16PS Z22, Z24, Z6
+	LONG $0x403eb262
+	WORD $0xf652
+
+	// VDPBF16PS Z23, Z24, Z7
+	LONG         $0x403eb262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI)(R8*1), Z24
+
+	// VDPBF16PS Z22, Z24, Z8
+	LONG $0x403e3262
+	WORD $0xc652
+
+	// VDPBF16PS Z23, Z24, Z9
+	LONG         $0x403e3262
+	WORD         $0xcf52
+	VBROADCASTSS 20(SI)(R8*1), Z24
+
+	// VDPBF16PS Z22, Z24, Z10
+	LONG $0x403e3262
+	WORD $0xd652
+
+	// VDPBF16PS Z23, Z24, Z11
+	LONG         $0x403e3262
+	WORD         $0xdf52
+	VBROADCASTSS 24(SI)(R8*1), Z24
+
+	// VDPBF16PS Z22, Z24, Z12
+	LONG $0x403e3262
+	WORD $0xe652
+
+	// VDPBF16PS Z23, Z24, Z13
+	LONG         $0x403e3262
+	WORD         $0xef52
+	VBROADCASTSS 28(SI)(R8*1), Z24
+
+	// VDPBF16PS Z22, Z24, Z14
+	LONG $0x403e3262
+	WORD $0xf652
+
+	// VDPBF16PS Z23, Z24, Z15
+	LONG         $0x403e3262
+	WORD         $0xff52
+	VBROADCASTSS 32(SI)(R8*1), Z24
+
+	// VDPBF16PS Z22, Z24, Z16
+	LONG $0x403ea262
+	WORD $0xc652
+
+	// VDPBF16PS Z23, Z24, Z17
+	LONG         $0x403ea262
+	WORD         $0xcf52
+	VBROADCASTSS 36(SI)(R8*1), Z24
+
+	// VDPBF16PS Z22, Z24, Z18
+	LONG $0x403ea262
+	WORD $0xd652
+
+	// VDPBF16PS Z23, Z24, Z19
+	LONG         $0x403ea262
+	WORD         $0xdf52
+	VBROADCASTSS 40(SI)(R8*1), Z24
+
+	// VDPBF16PS Z22, Z24, Z20
+	LONG $0x403ea262
+	WORD $0xe652
+
+	// VDPBF16PS Z23, Z24, Z21
+	LONG $0x403ea262
+	WORD $0xef52
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  two_11_pair
+
+two_11_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          two_11_ran
+	VMOVUPS      (DX), Z22
+	VMOVUPS      64(DX), Z23
+	VBROADCASTSS (SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z0
+	LONG $0x403eb262
+	WORD $0xc652
+
+	// VDPBF16PS Z23, Z24, Z1
+	LONG         $0x403eb262
+	WORD         $0xcf52
+	VBROADCASTSS 4(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z2
+	LONG $0x403eb262
+	WORD $0xd652
+
+	// VDPBF16PS Z23, Z24, Z3
+	LONG         $0x403eb262
+	WORD         $0xdf52
+	VBROADCASTSS 8(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z4
+	LONG $0x403eb262
+	WORD $0xe652
+
+	// VDPBF16PS Z23, Z24, Z5
+	LONG         $0x403eb262
+	WORD         $0xef52
+	VBROADCASTSS 12(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z6
+	LONG $0x403eb262
+	WORD $0xf652
+
+	// VDPBF16PS Z23, Z24, Z7
+	LONG         $0x403eb262
+	WORD         $0xff52
+	VBROADCASTSS 16(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z8
+	LONG $0x403e3262
+	WORD $0xc652
+
+	// VDPBF16PS Z23, Z24, Z9
+	LONG         $0x403e3262
+	WORD         $0xcf52
+	VBROADCASTSS 20(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z10
+	LONG $0x403e3262
+	WORD $0xd652
+
+	// VDPBF16PS Z23, Z24, Z11
+	LONG         $0x403e3262
+	WORD         $0xdf52
+	VBROADCASTSS 24(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z12
+	LONG $0x403e3262
+	WORD $0xe652
+
+	// VDPBF16PS Z23, Z24, Z13
+	LONG         $0x403e3262
+	WORD         $0xef52
+	VBROADCASTSS 28(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z14
+	LONG $0x403e3262
+	WORD $0xf652
+
+	// VDPBF16PS Z23, Z24, Z15
+	LONG         $0x403e3262
+	WORD         $0xff52
+	VBROADCASTSS 32(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z16
+	LONG $0x403ea262
+	WORD $0xc652
+
+	// VDPBF16PS Z23, Z24, Z17
+	LONG         $0x403ea262
+	WORD         $0xcf52
+	VBROADCASTSS 36(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z18
+	LONG $0x403ea262
+	WORD $0xd652
+
+	// VDPBF16PS Z23, Z24, Z19
+	LONG         $0x403ea262
+	WORD         $0xdf52
+	VBROADCASTSS 40(SI), Z24
+
+	// VDPBF16PS Z22, Z24, Z20
+	LONG $0x403ea262
+	WORD $0xe652
+
+	// VDPBF16PS Z23, Z24, Z21
+	LONG $0x403ea262
+	WORD $0xef52
+
+two_11_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  two_11_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  two_11_image
+
+two_11_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       two_11_store
+	VADDPS    (BX), Z0, Z0
+	VMOVUPS.Z 64(BX), K1, Z24
+	VADDPS    Z24, Z1, Z1
+	ADDQ      AX, BX
+	VADDPS    (BX), Z2, Z2
+	VMOVUPS.Z 64(BX), K1, Z24
+	VADDPS    Z24, Z3, Z3
+	ADDQ      AX, BX
+	VADDPS    (BX), Z4, Z4
+	VMOVUPS.Z 64(BX), K1, Z24
+	VADDPS    Z24, Z5, Z5
+	ADDQ      AX, BX
+	VADDPS    (BX), Z6, Z6
+	VMOVUPS.Z 64(BX), K1, Z24
+	VADDPS    Z24, Z7, Z7
+	ADDQ      AX, BX
+	VADDPS    (BX), Z8, Z8
+	VMOVUPS.Z 64(BX), K1, Z24
+	VADDPS    Z24, Z9, Z9
+	ADDQ      AX, BX
+	VADDPS    (BX), Z10, Z10
+	VMOVUPS.Z 64(BX), K1, Z24
+	VADDPS    Z24, Z11, Z11
+	ADDQ      AX, BX
+	VADDPS    (BX), Z12, Z12
+	VMOVUPS.Z 64(BX), K1, Z24
+	VADDPS    Z24, Z13, Z13
+	ADDQ      AX, BX
+	VADDPS    (BX), Z14, Z14
+	VMOVUPS.Z 64(BX), K1, Z24
+	VADDPS    Z24, Z15, Z15
+	ADDQ      AX, BX
+	VADDPS    (BX), Z16, Z16
+	VMOVUPS.Z 64(BX), K1, Z24
+	VADDPS    Z24, Z17, Z17
+	ADDQ      AX, BX
+	VADDPS    (BX), Z18, Z18
+	VMOVUPS.Z 64(BX), K1, Z24
+	VADDPS    Z24, Z19, Z19
+	ADDQ      AX, BX
+	VADDPS    (BX), Z20, Z20
+	VMOVUPS.Z 64(BX), K1, Z24
+	VADDPS    Z24, Z21, Z21
+	MOVQ      16(SP), BX
+
+two_11_store:
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, (BX)
+	VMOVUPS Z5, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z6, (BX)
+	VMOVUPS Z7, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z8, (BX)
+	VMOVUPS Z9, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z10, (BX)
+	VMOVUPS Z11, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z12, (BX)
+	VMOVUPS Z13, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z14, (BX)
+	VMOVUPS Z15, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z16, (BX)
+	VMOVUPS Z17, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z18, (BX)
+	VMOVUPS Z19, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z20, (BX)
+	VMOVUPS Z21, K1, 64(BX)
+	ADDQ    AX, BX
+	SUBQ    $0x0b, 24(SP)
+	JMP     two_done
+
+two_12:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	MOVQ   184(DI), R11
+	TESTQ  R11, R11
+	JEQ    two_12_end
+	CMPQ   192(DI), $0x00
+	JEQ    two_12_end
+	CMPQ   200(DI), $0x00
+	JEQ    two_12_end
+	MOVQ   (SP), R14
+	MOVQ   8(SP), R15
+
+two_12_image:
+	MOVQ R14, R12
+	MOVQ R15, R13
+	MOVQ 192(DI), R10
+
+two_12_row:
+	MOVQ R12, SI
+	MOVQ R13, DX
+	MOVQ 200(DI), CX
+	SHRQ $0x01, CX
+	JEQ  two_12_odd
+
+two_12_pair:
+	VMOVUPS      (DX), Z24
+	VMOVUPS      64(DX), Z25
+	VBROADCASTSS (SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z0
+	LONG $0x402e9262
+	WORD $0xc052
+
+	// VDPBF16PS Z25, Z26, Z1
+	LONG         $0x402e9262
+	WORD         $0xc952
+	VBROADCASTSS 4(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z2
+	LONG $0x402e9262
+	WORD $0xd052
+
+	// VDPBF16PS Z25, Z26, Z3
+	LONG         $0x402e9262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z4
+	LONG $0x402e9262
+	WORD $0xe052
+
+	// VDPBF16PS Z25, Z26, Z5
+	LONG         $0x402e9262
+	WORD         $0xe952
+	VBROADCASTSS 12(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z6
+	LONG $0x402e9262
+	WORD $0xf052
+
+	// VDPBF16PS Z25, Z26, Z7
+	LONG         $0x402e9262
+	WORD         $0xf952
+	VBROADCASTSS 16(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z8
+	LONG $0x402e1262
+	WORD $0xc052
+
+	// VDPBF16PS Z25, Z26, Z9
+	LONG         $0x402e1262
+	WORD         $0xc952
+	VBROADCASTSS 20(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z10
+	LONG $0x402e1262
+	WORD $0xd052
+
+	// VDPBF16PS Z25, Z26, Z11
+	LONG         $0x402e1262
+	WORD         $0xd952
+	VBROADCASTSS 24(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z12
+	LONG $0x402e1262
+	WORD $0xe052
+
+	// VDPBF16PS Z25, Z26, Z13
+	LONG         $0x402e1262
+	WORD         $0xe952
+	VBROADCASTSS 28(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z14
+	LONG $0x402e1262
+	WORD $0xf052
+
+	// VDPBF16PS Z25, Z26, Z15
+	LONG         $0x402e1262
+	WORD         $0xf952
+	VBROADCASTSS 32(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z16
+	LONG $0x402e8262
+	WORD $0xc052
+
+	// VDPBF16PS Z25, Z26, Z17
+	LONG         $0x402e8262
+	WORD         $0xc952
+	VBROADCASTSS 36(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z18
+	LONG $0x402e8262
+	WORD $0xd052
+
+	// VDPBF16PS Z25, Z26, Z19
+	LONG         $0x402e8262
+	WORD         $0xd952
+	VBROADCASTSS 40(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z20
+	LONG $0x402e8262
+	WORD $0xe052
+
+	// VDPBF16PS Z25, Z26, Z21
+	LONG         $0x402e8262
+	WORD         $0xe952
+	VBROADCASTSS 44(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z22
+	LONG $0x402e8262
+	WORD $0xf052
+
+	// VDPBF16PS Z25, Z26, Z23
+	LONG         $0x402e8262
+	WORD         $0xf952
+	VMOVUPS      (DX)(R9*1), Z24
+	VMOVUPS      64(DX)(R9*1), Z25
+	VBROADCASTSS (SI)(R8*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z0
+	LONG $0x402e9262
+	WORD $0xc052
+
+	// VDPBF16PS Z25, Z26, Z1
+	LONG         $0x402e9262
+	WORD         $0xc952
+	VBROADCASTSS 4(SI)(R8*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z2
+	LONG $0x402e9262
+	WORD $0xd052
+
+	// VDPBF16PS Z25, Z26, Z3
+	LONG         $0x402e9262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI)(R8*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z4
+	LONG $0x402e9262
+	WORD $0xe052
+
+	// VDPBF16PS Z25, Z26, Z5
+	LONG         $0x402e9262
+	WORD         $0xe952
+	VBROADCASTSS 12(SI)(R8*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z6
+	LONG $0x402e9262
+	WORD $0xf052
+
+	// VDPBF16PS Z25, Z26, Z7
+	LONG         $0x402e9262
+	WORD         $0xf952
+	VBROADCASTSS 16(SI)(R8*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z8
+	LONG $0x402e1262
+	WORD $0xc052
+
+	// VDPBF16PS Z25, Z26, Z9
+	LONG         $0x402e1262
+	WORD         $0xc952
+	VBROADCASTSS 20(SI)(R8*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z10
+	LONG $0x402e1262
+	WORD $0xd052
+
+	// VDPBF16PS Z25, Z26, Z11
+	LONG         $0x402e1262
+	WORD         $0xd952
+	VBROADCASTSS 24(SI)(R8*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z12
+	LONG $0x402e1262
+	WORD $0xe052
+
+	// VDPBF16PS Z25, Z26, Z13
+	LONG         $0x402e1262
+	WORD         $0xe952
+	VBROADCASTSS 28(SI)(R8*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z14
+	LONG $0x402e1262
+	WORD $0xf052
+
+	// VDPBF16PS Z25, Z26, Z15
+	LONG         $0x402e1262
+	WORD         $0xf952
+	VBROADCASTSS 32(SI)(R8*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z16
+	LONG $0x402e8262
+	WORD $0xc052
+
+	// VDPBF16PS Z25, Z26, Z17
+	LONG         $0x402e8262
+	WORD         $0xc952
+	VBROADCASTSS 36(SI)(R8*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z18
+	LONG $0x402e8262
+	WORD $0xd052
+
+	// VDPBF16PS Z25, Z26, Z19
+	LONG         $0x402e8262
+	WORD         $0xd952
+	VBROADCASTSS 40(SI)(R8*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z20
+	LONG $0x402e8262
+	WORD $0xe052
+
+	// VDPBF16PS Z25, Z26, Z21
+	LONG         $0x402e8262
+	WORD         $0xe952
+	VBROADCASTSS 44(SI)(R8*1), Z26
+
+	// VDPBF16PS Z24, Z26, Z22
+	LONG $0x402e8262
+	WORD $0xf052
+
+	// VDPBF16PS Z25, Z26, Z23
+	LONG $0x402e8262
+	WORD $0xf952
+	LEAQ (SI)(R8*2), SI
+	LEAQ (DX)(R9*2), DX
+	DECQ CX
+	JNE  two_12_pair
+
+two_12_odd:
+	TESTQ        $0x00000001, 200(DI)
+	JEQ          two_12_ran
+	VMOVUPS      (DX), Z24
+	VMOVUPS      64(DX), Z25
+	VBROADCASTSS (SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z0
+	LONG $0x402e9262
+	WORD $0xc052
+
+	// VDPBF16PS Z25, Z26, Z1
+	LONG         $0x402e9262
+	WORD         $0xc952
+	VBROADCASTSS 4(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z2
+	LONG $0x402e9262
+	WORD $0xd052
+
+	// VDPBF16PS Z25, Z26, Z3
+	LONG         $0x402e9262
+	WORD         $0xd952
+	VBROADCASTSS 8(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z4
+	LONG $0x402e9262
+	WORD $0xe052
+
+	// VDPBF16PS Z25, Z26, Z5
+	LONG         $0x402e9262
+	WORD         $0xe952
+	VBROADCASTSS 12(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z6
+	LONG $0x402e9262
+	WORD $0xf052
+
+	// VDPBF16PS Z25, Z26, Z7
+	LONG         $0x402e9262
+	WORD         $0xf952
+	VBROADCASTSS 16(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z8
+	LONG $0x402e1262
+	WORD $0xc052
+
+	// VDPBF16PS Z25, Z26, Z9
+	LONG         $0x402e1262
+	WORD         $0xc952
+	VBROADCASTSS 20(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z10
+	LONG $0x402e1262
+	WORD $0xd052
+
+	// VDPBF16PS Z25, Z26, Z11
+	LONG         $0x402e1262
+	WORD         $0xd952
+	VBROADCASTSS 24(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z12
+	LONG $0x402e1262
+	WORD $0xe052
+
+	// VDPBF16PS Z25, Z26, Z13
+	LONG         $0x402e1262
+	WORD         $0xe952
+	VBROADCASTSS 28(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z14
+	LONG $0x402e1262
+	WORD $0xf052
+
+	// VDPBF16PS Z25, Z26, Z15
+	LONG         $0x402e1262
+	WORD         $0xf952
+	VBROADCASTSS 32(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z16
+	LONG $0x402e8262
+	WORD $0xc052
+
+	// VDPBF16PS Z25, Z26, Z17
+	LONG         $0x402e8262
+	WORD         $0xc952
+	VBROADCASTSS 36(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z18
+	LONG $0x402e8262
+	WORD $0xd052
+
+	// VDPBF16PS Z25, Z26, Z19
+	LONG         $0x402e8262
+	WORD         $0xd952
+	VBROADCASTSS 40(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z20
+	LONG $0x402e8262
+	WORD $0xe052
+
+	// VDPBF16PS Z25, Z26, Z21
+	LONG         $0x402e8262
+	WORD         $0xe952
+	VBROADCASTSS 44(SI), Z26
+
+	// VDPBF16PS Z24, Z26, Z22
+	LONG $0x402e8262
+	WORD $0xf052
+
+	// VDPBF16PS Z25, Z26, Z23
+	LONG $0x402e8262
+	WORD $0xf952
+
+two_12_ran:
+	ADDQ 32(SP), R12
+	ADDQ 40(SP), R13
+	DECQ R10
+	JNE  two_12_row
+	ADDQ 48(SP), R14
+	ADDQ 56(SP), R15
+	DECQ R11
+	JNE  two_12_image
+
+two_12_end:
+	MOVQ      16(SP), BX
+	MOVQ      64(SP), AX
+	CMPQ      208(DI), $0x00
+	JEQ       two_12_store
+	VADDPS    (BX), Z0, Z0
+	VMOVUPS.Z 64(BX), K1, Z26
+	VADDPS    Z26, Z1, Z1
+	ADDQ      AX, BX
+	VADDPS    (BX), Z2, Z2
+	VMOVUPS.Z 64(BX), K1, Z26
+	VADDPS    Z26, Z3, Z3
+	ADDQ      AX, BX
+	VADDPS    (BX), Z4, Z4
+	VMOVUPS.Z 64(BX), K1, Z26
+	VADDPS    Z26, Z5, Z5
+	ADDQ      AX, BX
+	VADDPS    (BX), Z6, Z6
+	VMOVUPS.Z 64(BX), K1, Z26
+	VADDPS    Z26, Z7, Z7
+	ADDQ      AX, BX
+	VADDPS    (BX), Z8, Z8
+	VMOVUPS.Z 64(BX), K1, Z26
+	VADDPS    Z26, Z9, Z9
+	ADDQ      AX, BX
+	VADDPS    (BX), Z10, Z10
+	VMOVUPS.Z 64(BX), K1, Z26
+	VADDPS    Z26, Z11, Z11
+	ADDQ      AX, BX
+	VADDPS    (BX), Z12, Z12
+	VMOVUPS.Z 64(BX), K1, Z26
+	VADDPS    Z26, Z13, Z13
+	ADDQ      AX, BX
+	VADDPS    (BX), Z14, Z14
+	VMOVUPS.Z 64(BX), K1, Z26
+	VADDPS    Z26, Z15, Z15
+	ADDQ      AX, BX
+	VADDPS    (BX), Z16, Z16
+	VMOVUPS.Z 64(BX), K1, Z26
+	VADDPS    Z26, Z17, Z17
+	ADDQ      AX, BX
+	VADDPS    (BX), Z18, Z18
+	VMOVUPS.Z 64(BX), K1, Z26
+	VADDPS    Z26, Z19, Z19
+	ADDQ      AX, BX
+	VADDPS    (BX), Z20, Z20
+	VMOVUPS.Z 64(BX), K1, Z26
+	VADDPS    Z26, Z21, Z21
+	ADDQ      AX, BX
+	VADDPS    (BX), Z22, Z22
+	VMOVUPS.Z 64(BX), K1, Z26
+	VADDPS    Z26, Z23, Z23
+	MOVQ      16(SP), BX
+
+two_12_store:
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z2, (BX)
+	VMOVUPS Z3, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z4, (BX)
+	VMOVUPS Z5, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z6, (BX)
+	VMOVUPS Z7, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z8, (BX)
+	VMOVUPS Z9, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z10, (BX)
+	VMOVUPS Z11, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z12, (BX)
+	VMOVUPS Z13, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z14, (BX)
+	VMOVUPS Z15, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z16, (BX)
+	VMOVUPS Z17, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z18, (BX)
+	VMOVUPS Z19, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z20, (BX)
+	VMOVUPS Z21, K1, 64(BX)
+	ADDQ    AX, BX
+	VMOVUPS Z22, (BX)
+	VMOVUPS Z23, K1, 64(BX)
+	ADDQ    AX, BX
+	SUBQ    $0x0c, 24(SP)
+
+two_done:
+	MOVQ 96(DI), AX
+	SHLQ $0x02, AX
+	ADDQ AX, (SP)
+	MOVQ BX, 16(SP)
+	CMPQ 24(SP), $0x00
+	JG   two
+	VZEROUPPER
+	RET
+
+// func pairNeighboursBF16(dst *float32, src *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·pairNeighboursBF16(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), BX
+	SUBQ $0x20, BX
+	JLT  tail
+
+loop:
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z0
+	LONG    $0x4877f262
+	WORD    $0xc072
+	VMOVUPS Z0, (DI)
+	ADDQ    $0x00000080, SI
+	ADDQ    $0x40, DI
+	SUBQ    $0x20, BX
+	JGE     loop
+
+tail:
+	ADDQ $0x20, BX
+	JEQ  end
+
+	// The masks of the values left: of the first vector, of the second, and of the pairs.
+	MOVQ      BX, CX
+	MOVL      $0x00000001, AX
+	SHLQ      CL, AX
+	DECQ      AX
+	KMOVW     AX, K1
+	SHRQ      $0x10, AX
+	KMOVW     AX, K2
+	LEAQ      1(BX), CX
+	SHRQ      $0x01, CX
+	MOVL      $0x00000001, AX
+	SHLL      CL, AX
+	DECL      AX
+	KMOVW     AX, K3
+	VMOVUPS.Z (SI), K1, Z0
+	VPXORD    Z1, Z1, Z1
+	CMPQ      BX, $0x10
+	JLE       one
+	VMOVUPS.Z 64(SI), K2, Z1
+
+one:
+	// VCVTNE2PS2BF16 Z0, Z1, Z0
+	LONG    $0x4877f262
+	WORD    $0xc072
+	VMOVUPS Z0, K3, (DI)
+
+end:
+	VZEROUPPER
+	RET
+
+DATA pairOrder<>+0(SB)/4, $0x00100000
+DATA pairOrder<>+4(SB)/4, $0x00110001
+DATA pairOrder<>+8(SB)/4, $0x00120002
+DATA pairOrder<>+12(SB)/4, $0x00130003
+DATA pairOrder<>+16(SB)/4, $0x00140004
+DATA pairOrder<>+20(SB)/4, $0x00150005
+DATA pairOrder<>+24(SB)/4, $0x00160006
+DATA pairOrder<>+28(SB)/4, $0x00170007
+DATA pairOrder<>+32(SB)/4, $0x00180008
+DATA pairOrder<>+36(SB)/4, $0x00190009
+DATA pairOrder<>+40(SB)/4, $0x001a000a
+DATA pairOrder<>+44(SB)/4, $0x001b000b
+DATA pairOrder<>+48(SB)/4, $0x001c000c
+DATA pairOrder<>+52(SB)/4, $0x001d000d
+DATA pairOrder<>+56(SB)/4, $0x001e000e
+DATA pairOrder<>+60(SB)/4, $0x001f000f
+GLOBL pairOrder<>(SB), RODATA|NOPTR, $64
+
+// func pairRowsBF16(dst *float32, low *float32, high *float32, n int, lows uint16, highs uint16)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·pairRowsBF16(SB), NOSPLIT, $0-36
+	VMOVDQU32 pairOrder<>+0(SB), Z2
+	MOVQ      dst+0(FP), DI
+	MOVQ      low+8(FP), SI
+	MOVQ      high+16(FP), DX
+	MOVWQZX   lows+32(FP), R8
+	MOVWQZX   highs+34(FP), R9
+	KMOVW     R8, K2
+	KMOVW     R9, K3
+	MOVQ      n+24(FP), BX
+	SUBQ      $0x10, BX
+	JLT       rows_tail
+
+rows_loop:
+	VMOVUPS.Z (SI), K2, Z0
+	VMOVUPS.Z (DX), K3, Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z0
+	LONG    $0x4877f262
+	WORD    $0xc072
+	VPERMW  Z0, Z2, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ    $0x40, DI
+	ADDQ    $0x40, SI
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, BX
+	JGE     rows_loop
+
+rows_tail:
+	ADDQ      $0x10, BX
+	JEQ       rows_end
+	MOVQ      BX, CX
+	MOVL      $0x00000001, AX
+	SHLL      CL, AX
+	DECL      AX
+	KMOVW     AX, K1
+	KANDW     K1, K2, K2
+	KANDW     K1, K3, K3
+	VMOVUPS.Z (SI), K2, Z0
+	VMOVUPS.Z (DX), K3, Z1
+
+	// VCVTNE2PS2BF16 Z0, Z1, Z0
+	LONG    $0x4877f262
+	WORD    $0xc072
+	VPERMW  Z0, Z2, Z0
+	VMOVUPS Z0, K1, (DI)
+
+rows_end:
+	VZEROUPPER
+	RET

@@ -83,7 +83,7 @@ func TestNothingBeyondSlices(t *testing.T) {
 				Dense(dst, src, n, PackDense(w, out, in), bias, ReLU, values(DenseScratch(n, out, in)))
 				DenseGradInput(dsrc, ddst, w, n, out, in)
 				DenseGradWeights(dw, db, ddst, src, n, out, in)
-				whole := NewDenseBatch(n, out, in, ReLU)
+				whole := NewDenseBatch(n, out, in, ReLU, false)
 				whole.Begin(ddst, dst, n)
 				for k := range whole.Parts() {
 					whole.Part(k, dsrc, src, w, func(int, []float32) {}, values(DenseBatchScratch(n)))
@@ -109,7 +109,10 @@ func TestNoTailBeyondSlices(t *testing.T) {
 				conv, _ := convLayer(d.s, n, act, uint64(i))
 				depthwise, _ := depthwiseLayer(d.s, n, act, uint64(i))
 				dense, _ := denseLayer(1+i%7, d.s.OutC, d.s.C, act, uint64(i))
-				for _, compute := range []computation{conv, depthwise, dense, poolLayer(d.s, n, uint64(i)), vectorLoops(i, act, uint64(i))} {
+				d.s.BFloat16 = true
+				convPairs, _ := convLayer(d.s, n, act, uint64(i))
+				densePairs, _ := denseLayerBFloat16(1+i%7, d.s.OutC, d.s.C, act, uint64(i))
+				for _, compute := range []computation{conv, depthwise, dense, convPairs, densePairs, poolLayer(d.s, n, uint64(i)), vectorLoops(i, act, uint64(i))} {
 					compute(f.copy)
 					f.release()
 				}

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -28,18 +29,14 @@ func BenchmarkTileInt8(b *testing.B) {
 }
 
 func BenchmarkConvInt8(b *testing.B) {
-	shapes := append(benchShapes[:len(benchShapes):len(benchShapes)], []struct {
-		name string
-		n    int
-		s    Shape
-	}{
+	shapes := slices.Concat(benchShapes, []benchShape{
 		{"resnet-7x7x3", 4, shape(224, 224, 3, 64, 7, 2, 3)},
 		{"resnet-3x3x128", 4, shape(28, 28, 128, 128, 3, 1, 1)},
 		{"resnet-3x3x256", 4, shape(14, 14, 256, 256, 3, 1, 1)},
 		{"resnet-3x3x512-alone", 1, shape(7, 7, 512, 512, 3, 1, 1)},
 		{"squeeze-1x1-512-64", 4, shape(13, 13, 512, 64, 1, 1, 0)},
 		{"squeeze-1x1-64-256", 4, shape(13, 13, 64, 256, 1, 1, 0)},
-	}...)
+	})
 	for _, bb := range shapes {
 		n, s := bb.n, bb.s
 		r := rand.New(rand.NewPCG(1, 2))

@@ -47,11 +47,16 @@ const (
 // Pitch is how many values lie between an output pixel and the next; 0 stands for OutC. A larger one lets Conv write its
 // channels into a stripe of a wider tensor, which spares networks that join layers a copy: dst begins at the stripe, and
 // what lies between stays as it is. Only Conv looks at it.
+//
+// BFloat16 asks convolutions to round the factors of their products to bfloat16, where that can be done in pairs: a layer
+// with an odd number of channels that moves by an odd stride stays in float32, forward, and the gradient of the input of one
+// with an odd number of outputs. Weights must be packed for the same shape.
 type Shape struct {
 	H, W, C, OutH, OutW, OutC int
 	Kernel, Stride            int
 	PadTop, PadLeft           int
 	Pitch                     int
+	BFloat16                  bool
 }
 
 func (s Shape) in() int  { return s.H * s.W * s.C }
@@ -110,9 +115,14 @@ func choose(best int, wish string) (level int, honoured bool) {
 // assembly of their own follow it.
 func Level() string { return wishes[level] }
 
-// Features names the assembly in use: "avx512+vnni", "avx512", "avx2+fma", "neon" or "generic". Without VNNI, int8 runs on
-// AVX2; on arm64 it runs in Go.
-func Features() string { return names[level] + featuresInt8() }
+// Features names the assembly in use: "avx512+vnni+bf16", "avx512+vnni", "avx512", "avx2+fma", "neon" or "generic". Without
+// VNNI, int8 runs on AVX2; on arm64 it runs in Go, as bfloat16 does wherever it is not named.
+func Features() string {
+	if HasBFloat16() {
+		return names[level] + featuresInt8() + "+bf16"
+	}
+	return names[level] + featuresInt8()
+}
 
 // CheckEnvironment tells of a value of LOGOBEAM_KERNEL that is unknown or more than the processor has, and that was
 // therefore not followed.

@@ -8510,7 +8510,7 @@ end:
 	RET
 
 // func firstEqualAVX2(grad *float32, d *float32, image *float32, max *float32, channels int, rows int, cols int, stride int)
-// Requires: AVX
+// Requires: AVX, AVX2
 TEXT ·firstEqualAVX2(SB), NOSPLIT, $0-64
 	MOVQ grad+0(FP), DI
 	MOVQ d+8(FP), R8
@@ -8521,14 +8521,55 @@ TEXT ·firstEqualAVX2(SB), NOSPLIT, $0-64
 	SHLQ $0x02, R11
 	MOVQ R10, R12
 	SHLQ $0x02, R12
+	SUBQ $0x08, R10
+	JLT  rest
 
 channels:
-	MOVQ R10, CX
-	CMPQ CX, $0x08
-	JLE  masked
-	MOVQ $0x00000008, CX
+	VMOVUPS (R9), Y0
+	VMOVUPS (R8), Y1
 
-masked:
+	// Channels that have not found their maximum yet.
+	VPCMPEQD Y3, Y3, Y3
+	XORQ     BX, BX
+	MOVQ     rows+40(FP), R13
+
+whole_rows:
+	MOVQ BX, AX
+	MOVQ cols+48(FP), CX
+
+whole_cols:
+	VMASKMOVPS (SI)(AX*1), Y3, Y2
+	VCMPPS     $0x00, Y2, Y0, Y2
+	VANDPS     Y3, Y2, Y2
+	VTESTPS    Y2, Y2
+	JEQ        whole_none
+	VMASKMOVPS (DI)(AX*1), Y2, Y4
+	VADDPS     Y1, Y4, Y4
+	VMASKMOVPS Y4, Y2, (DI)(AX*1)
+	VANDNPS    Y3, Y2, Y3
+	VTESTPS    Y3, Y3
+	JEQ        whole_found
+
+whole_none:
+	ADDQ R12, AX
+	DECQ CX
+	JNE  whole_cols
+	ADDQ R11, BX
+	DECQ R13
+	JNE  whole_rows
+
+whole_found:
+	ADDQ $0x20, DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, R8
+	ADDQ $0x20, R9
+	SUBQ $0x08, R10
+	JGE  channels
+
+rest:
+	ADDQ       $0x08, R10
+	JEQ        end
+	MOVQ       R10, CX
 	LEAQ       masks<>+32(SB), AX
 	SHLQ       $0x02, CX
 	SUBQ       CX, AX
@@ -8541,38 +8582,33 @@ masked:
 	XORQ    BX, BX
 	MOVQ    rows+40(FP), R13
 
-rows:
+tail_rows:
 	MOVQ BX, AX
 	MOVQ cols+48(FP), CX
 
-cols:
+tail_cols:
 	VMASKMOVPS (SI)(AX*1), Y3, Y2
 	VCMPPS     $0x00, Y2, Y0, Y2
 	VANDPS     Y3, Y2, Y2
 	VTESTPS    Y2, Y2
-	JEQ        none
+	JEQ        tail_none
 	VMASKMOVPS (DI)(AX*1), Y2, Y4
 	VADDPS     Y1, Y4, Y4
 	VMASKMOVPS Y4, Y2, (DI)(AX*1)
 	VANDNPS    Y3, Y2, Y3
 	VTESTPS    Y3, Y3
-	JEQ        found
+	JEQ        tail_found
 
-none:
+tail_none:
 	ADDQ R12, AX
 	DECQ CX
-	JNE  cols
+	JNE  tail_cols
 	ADDQ R11, BX
 	DECQ R13
-	JNE  rows
+	JNE  tail_rows
 
-found:
-	ADDQ $0x20, DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, R8
-	ADDQ $0x20, R9
-	SUBQ $0x08, R10
-	JGT  channels
+tail_found:
+end:
 	VZEROUPPER
 	RET
 
@@ -26528,7 +26564,7 @@ end:
 	RET
 
 // func firstEqualAVX512(grad *float32, d *float32, image *float32, max *float32, channels int, rows int, cols int, stride int)
-// Requires: AVX, AVX512DQ, AVX512F
+// Requires: AVX, AVX512F
 TEXT ·firstEqualAVX512(SB), NOSPLIT, $0-64
 	MOVQ grad+0(FP), DI
 	MOVQ d+8(FP), R8
@@ -26539,14 +26575,45 @@ TEXT ·firstEqualAVX512(SB), NOSPLIT, $0-64
 	SHLQ $0x02, R11
 	MOVQ R10, R12
 	SHLQ $0x02, R12
+	SUBQ $0x10, R10
+	JLT  rest
 
 channels:
-	MOVQ R10, CX
-	CMPQ CX, $0x10
-	JLE  masked
-	MOVQ $0x00000010, CX
+	VMOVUPS (R9), Z0
+	VMOVUPS (R8), Z1
 
-masked:
+	// Channels that have not found their maximum yet.
+	KXNORW K2, K2, K2
+	XORQ   BX, BX
+	MOVQ   rows+40(FP), R13
+
+whole_rows:
+	MOVQ BX, AX
+	MOVQ cols+48(FP), CX
+
+whole_cols:
+	VCMPPS  $0x00, (SI)(AX*1), Z0, K2, K3
+	KANDNW  K2, K3, K2
+	VMOVUPS (DI)(AX*1), Z2
+	VADDPS  Z1, Z2, K3, Z2
+	VMOVUPS Z2, (DI)(AX*1)
+	ADDQ    R12, AX
+	DECQ    CX
+	JNE     whole_cols
+	ADDQ    R11, BX
+	DECQ    R13
+	JNE     whole_rows
+	ADDQ    $0x40, DI
+	ADDQ    $0x40, SI
+	ADDQ    $0x40, R8
+	ADDQ    $0x40, R9
+	SUBQ    $0x10, R10
+	JGE     channels
+
+rest:
+	ADDQ      $0x10, R10
+	JEQ       end
+	MOVQ      R10, CX
 	MOVL      $0x00000001, AX
 	SHLL      CL, AX
 	DECL      AX
@@ -26559,36 +26626,24 @@ masked:
 	XORQ  BX, BX
 	MOVQ  rows+40(FP), R13
 
-rows:
+tail_rows:
 	MOVQ BX, AX
 	MOVQ cols+48(FP), CX
 
-cols:
+tail_cols:
 	VCMPPS    $0x00, (SI)(AX*1), Z0, K2, K3
-	KTESTW    K3, K3
-	JEQ       none
-	VMOVUPS.Z (DI)(AX*1), K3, Z2
-	VADDPS    Z1, Z2, Z2
-	VMOVUPS   Z2, K3, (DI)(AX*1)
 	KANDNW    K2, K3, K2
-	KTESTW    K2, K2
-	JEQ       found
+	VMOVUPS.Z (DI)(AX*1), K1, Z2
+	VADDPS    Z1, Z2, K3, Z2
+	VMOVUPS   Z2, K1, (DI)(AX*1)
+	ADDQ      R12, AX
+	DECQ      CX
+	JNE       tail_cols
+	ADDQ      R11, BX
+	DECQ      R13
+	JNE       tail_rows
 
-none:
-	ADDQ R12, AX
-	DECQ CX
-	JNE  cols
-	ADDQ R11, BX
-	DECQ R13
-	JNE  rows
-
-found:
-	ADDQ $0x40, DI
-	ADDQ $0x40, SI
-	ADDQ $0x40, R8
-	ADDQ $0x40, R9
-	SUBQ $0x10, R10
-	JGT  channels
+end:
 	VZEROUPPER
 	RET
 
@@ -27040,5 +27095,14472 @@ nobias_tail:
 end:
 	DECQ (SP)
 	JNE  tile
+	VZEROUPPER
+	RET
+
+// func productBF16(t *byte)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·productBF16(SB), NOSPLIT, $64-8
+	MOVQ t+0(FP), DI
+
+	// Distances in bytes, beginnings as pointers.
+	MOVQ 120(DI), AX
+	SHLQ $0x02, AX
+	MOVQ AX, R8
+	MOVQ 136(DI), AX
+	SHLQ $0x02, AX
+	MOVQ AX, R9
+	MOVQ 152(DI), AX
+	SHLQ $0x02, AX
+	MOVQ AX, R10
+	MOVQ 128(DI), AX
+	SHLQ $0x02, AX
+	MOVQ AX, 24(SP)
+	MOVQ 144(DI), AX
+	SHLQ $0x02, AX
+	MOVQ AX, 32(SP)
+	LEAQ (R8)(R8*2), R15
+	MOVQ 96(DI), CX
+	MOVQ (DI), AX
+	LEAQ (AX)(CX*4), AX
+	MOVQ AX, 8(SP)
+	MOVQ 112(DI), CX
+	MOVQ 48(DI), AX
+	LEAQ (AX)(CX*4), AX
+	MOVQ AX, 16(SP)
+	MOVQ 168(DI), AX
+	MOVQ AX, (SP)
+
+	// The mask of the last vector, and whether b has to be read through it.
+	MOVQ  176(DI), CX
+	DECQ  CX
+	MOVQ  CX, BX
+	ANDQ  $+15, CX
+	INCQ  CX
+	XORQ  DX, DX
+	CMPQ  CX, $0x10
+	SETLT DL
+	CMPQ  232(DI), $0x00
+	JEQ   unpadded
+	XORQ  DX, DX
+
+unpadded:
+	MOVQ  DX, 40(SP)
+	MOVL  $0x00000001, AX
+	SHLL  CL, AX
+	DECL  AX
+	KMOVW AX, K1
+	SHRQ  $0x04, BX
+	CMPQ  BX, $0x03
+	JEQ   four
+	CMPQ  BX, $0x02
+	JEQ   three
+	CMPQ  BX, $0x01
+	JEQ   two
+
+one_next:
+	// The next piece: of so many rows, or of those that are left.
+	MOVQ    200(DI), CX
+	MOVQ    (SP), AX
+	CMPQ    AX, CX
+	CMOVQLT AX, CX
+	CMPQ    CX, $0x0c
+	JEQ     one_12
+	CMPQ    CX, $0x0b
+	JEQ     one_11
+	CMPQ    CX, $0x0a
+	JEQ     one_10
+	CMPQ    CX, $0x09
+	JEQ     one_9
+	CMPQ    CX, $0x08
+	JEQ     one_8
+	CMPQ    CX, $0x07
+	JEQ     one_7
+	CMPQ    CX, $0x06
+	JEQ     one_6
+	CMPQ    CX, $0x05
+	JEQ     one_5
+	CMPQ    CX, $0x04
+	JEQ     one_4
+	CMPQ    CX, $0x03
+	JEQ     one_3
+	CMPQ    CX, $0x02
+	JEQ     one_2
+	MOVQ    8(SP), SI
+	MOVQ    104(DI), BX
+	MOVQ    24(DI), DX
+	LEAQ    (DX)(BX*4), DX
+	MOVQ    16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       one_1_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS.Z (AX), K1, Z0
+	JMP       one_1_runs
+
+	// or bias,
+one_1_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       one_1_zero
+	VMOVUPS.Z (AX), K1, Z0
+	JMP       one_1_runs
+
+	// or 0.
+one_1_zero:
+	VPXORD Z0, Z0, Z0
+
+one_1_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   one_1_end
+	TESTQ R11, R11
+	JEQ   one_1_end
+
+one_1_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  one_1_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  one_1_loop
+	SHRQ $0x01, CX
+	JEQ  one_1_odd
+
+one_1_pair:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VMOVUPS      (R12)(R10*1), Z30
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  one_1_pair
+
+one_1_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  one_1_ran
+
+one_1_loop:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  one_1_loop
+	JMP  one_1_ran
+
+one_1_cut:
+	VMOVUPS.Z    (R12), K1, Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  one_1_cut
+
+one_1_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  one_1_run
+
+one_1_end:
+	CMPQ         216(DI), $0x00
+	JEQ          one_1_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	CMPQ         224(DI), $0x00
+	JEQ          one_1_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+
+one_1_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, K1, (R13)
+	IMUL3Q  $0x01, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x01, (SP)
+	JMP     one_done
+
+one_2:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       one_2_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS.Z (AX), K1, Z0
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z1
+	JMP       one_2_runs
+
+	// or bias,
+one_2_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       one_2_zero
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVAPS   Z0, Z1
+	JMP       one_2_runs
+
+	// or 0.
+one_2_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+one_2_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   one_2_end
+	TESTQ R11, R11
+	JEQ   one_2_end
+
+one_2_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  one_2_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  one_2_loop
+	SHRQ $0x01, CX
+	JEQ  one_2_odd
+
+one_2_pair:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VMOVUPS      (R12)(R10*1), Z30
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG $0x40069262
+	WORD $0xce52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  one_2_pair
+
+one_2_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  one_2_ran
+
+one_2_loop:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG $0x40069262
+	WORD $0xce52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  one_2_loop
+	JMP  one_2_ran
+
+one_2_cut:
+	VMOVUPS.Z    (R12), K1, Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG $0x40069262
+	WORD $0xce52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  one_2_cut
+
+one_2_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  one_2_run
+
+one_2_end:
+	CMPQ         216(DI), $0x00
+	JEQ          one_2_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	CMPQ         224(DI), $0x00
+	JEQ          one_2_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+
+one_2_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, K1, (R13)
+	IMUL3Q  $0x02, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x08, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x02, (SP)
+	JMP     one_done
+
+one_3:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       one_3_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS.Z (AX), K1, Z0
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z2
+	JMP       one_3_runs
+
+	// or bias,
+one_3_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       one_3_zero
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVAPS   Z0, Z1
+	VMOVAPS   Z0, Z2
+	JMP       one_3_runs
+
+	// or 0.
+one_3_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+
+one_3_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   one_3_end
+	TESTQ R11, R11
+	JEQ   one_3_end
+
+one_3_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  one_3_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  one_3_loop
+	SHRQ $0x01, CX
+	JEQ  one_3_odd
+
+one_3_pair:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VMOVUPS      (R12)(R10*1), Z30
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  one_3_pair
+
+one_3_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  one_3_ran
+
+one_3_loop:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  one_3_loop
+	JMP  one_3_ran
+
+one_3_cut:
+	VMOVUPS.Z    (R12), K1, Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  one_3_cut
+
+one_3_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  one_3_run
+
+one_3_end:
+	CMPQ         216(DI), $0x00
+	JEQ          one_3_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	CMPQ         224(DI), $0x00
+	JEQ          one_3_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+
+one_3_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, K1, (R13)
+	IMUL3Q  $0x03, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x0c, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x03, (SP)
+	JMP     one_done
+
+one_4:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       one_4_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS.Z (AX), K1, Z0
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z3
+	JMP       one_4_runs
+
+	// or bias,
+one_4_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       one_4_zero
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVAPS   Z0, Z1
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z3
+	JMP       one_4_runs
+
+	// or 0.
+one_4_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+one_4_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   one_4_end
+	TESTQ R11, R11
+	JEQ   one_4_end
+
+one_4_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  one_4_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  one_4_loop
+	SHRQ $0x01, CX
+	JEQ  one_4_odd
+
+one_4_pair:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VMOVUPS      (R12)(R10*1), Z30
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  one_4_pair
+
+one_4_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  one_4_ran
+
+one_4_loop:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  one_4_loop
+	JMP  one_4_ran
+
+one_4_cut:
+	VMOVUPS.Z    (R12), K1, Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  one_4_cut
+
+one_4_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  one_4_run
+
+one_4_end:
+	CMPQ         216(DI), $0x00
+	JEQ          one_4_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	CMPQ         224(DI), $0x00
+	JEQ          one_4_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+
+one_4_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, K1, (R13)
+	IMUL3Q  $0x04, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x10, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x04, (SP)
+	JMP     one_done
+
+one_5:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       one_5_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS.Z (AX), K1, Z0
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z4
+	JMP       one_5_runs
+
+	// or bias,
+one_5_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       one_5_zero
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVAPS   Z0, Z1
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z4
+	JMP       one_5_runs
+
+	// or 0.
+one_5_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+
+one_5_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   one_5_end
+	TESTQ R11, R11
+	JEQ   one_5_end
+
+one_5_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  one_5_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  one_5_loop
+	SHRQ $0x01, CX
+	JEQ  one_5_odd
+
+one_5_pair:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VMOVUPS      (R12)(R10*1), Z30
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  one_5_pair
+
+one_5_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  one_5_ran
+
+one_5_loop:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  one_5_loop
+	JMP  one_5_ran
+
+one_5_cut:
+	VMOVUPS.Z    (R12), K1, Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  one_5_cut
+
+one_5_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  one_5_run
+
+one_5_end:
+	CMPQ         216(DI), $0x00
+	JEQ          one_5_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	CMPQ         224(DI), $0x00
+	JEQ          one_5_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+
+one_5_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, K1, (R13)
+	IMUL3Q  $0x05, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x14, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x05, (SP)
+	JMP     one_done
+
+one_6:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       one_6_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS.Z (AX), K1, Z0
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z4
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z5
+	JMP       one_6_runs
+
+	// or bias,
+one_6_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       one_6_zero
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVAPS   Z0, Z1
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z5
+	JMP       one_6_runs
+
+	// or 0.
+one_6_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+one_6_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   one_6_end
+	TESTQ R11, R11
+	JEQ   one_6_end
+
+one_6_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  one_6_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  one_6_loop
+	SHRQ $0x01, CX
+	JEQ  one_6_odd
+
+one_6_pair:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VMOVUPS      (R12)(R10*1), Z30
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG $0x40069262
+	WORD $0xee52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	DECQ CX
+	JNE  one_6_pair
+
+one_6_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  one_6_ran
+
+one_6_loop:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG $0x40069262
+	WORD $0xee52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  one_6_loop
+	JMP  one_6_ran
+
+one_6_cut:
+	VMOVUPS.Z    (R12), K1, Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG $0x40069262
+	WORD $0xee52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  one_6_cut
+
+one_6_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  one_6_run
+
+one_6_end:
+	CMPQ         216(DI), $0x00
+	JEQ          one_6_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	CMPQ         224(DI), $0x00
+	JEQ          one_6_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+
+one_6_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, K1, (R13)
+	IMUL3Q  $0x06, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x18, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x06, (SP)
+	JMP     one_done
+
+one_7:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       one_7_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS.Z (AX), K1, Z0
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z4
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z6
+	JMP       one_7_runs
+
+	// or bias,
+one_7_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       one_7_zero
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVAPS   Z0, Z1
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z5
+	VMOVAPS   Z0, Z6
+	JMP       one_7_runs
+
+	// or 0.
+one_7_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+
+one_7_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   one_7_end
+	TESTQ R11, R11
+	JEQ   one_7_end
+
+one_7_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  one_7_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  one_7_loop
+	SHRQ $0x01, CX
+	JEQ  one_7_odd
+
+one_7_pair:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VMOVUPS      (R12)(R10*1), Z30
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS 4(BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	DECQ CX
+	JNE  one_7_pair
+
+one_7_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  one_7_ran
+
+one_7_loop:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  one_7_loop
+	JMP  one_7_ran
+
+one_7_cut:
+	VMOVUPS.Z    (R12), K1, Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  one_7_cut
+
+one_7_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  one_7_run
+
+one_7_end:
+	CMPQ         216(DI), $0x00
+	JEQ          one_7_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	CMPQ         224(DI), $0x00
+	JEQ          one_7_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+
+one_7_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, K1, (R13)
+	IMUL3Q  $0x07, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x1c, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x07, (SP)
+	JMP     one_done
+
+one_8:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       one_8_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS.Z (AX), K1, Z0
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z4
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z6
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z7
+	JMP       one_8_runs
+
+	// or bias,
+one_8_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       one_8_zero
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVAPS   Z0, Z1
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z5
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z7
+	JMP       one_8_runs
+
+	// or 0.
+one_8_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+one_8_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   one_8_end
+	TESTQ R11, R11
+	JEQ   one_8_end
+
+one_8_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  one_8_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  one_8_loop
+	SHRQ $0x01, CX
+	JEQ  one_8_odd
+
+one_8_pair:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VMOVUPS      (R12)(R10*1), Z30
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS 4(BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS 4(BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfe52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	DECQ CX
+	JNE  one_8_pair
+
+one_8_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  one_8_ran
+
+one_8_loop:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfe52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  one_8_loop
+	JMP  one_8_ran
+
+one_8_cut:
+	VMOVUPS.Z    (R12), K1, Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfe52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  one_8_cut
+
+one_8_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  one_8_run
+
+one_8_end:
+	CMPQ         216(DI), $0x00
+	JEQ          one_8_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	CMPQ         224(DI), $0x00
+	JEQ          one_8_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+
+one_8_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z7, K1, (R13)
+	IMUL3Q  $0x08, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x20, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x08, (SP)
+	JMP     one_done
+
+one_9:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       one_9_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS.Z (AX), K1, Z0
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z4
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z6
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z8
+	JMP       one_9_runs
+
+	// or bias,
+one_9_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       one_9_zero
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVAPS   Z0, Z1
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z5
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z7
+	VMOVAPS   Z0, Z8
+	JMP       one_9_runs
+
+	// or 0.
+one_9_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+
+one_9_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   one_9_end
+	TESTQ R11, R11
+	JEQ   one_9_end
+
+one_9_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  one_9_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  one_9_loop
+	SHRQ $0x01, CX
+	JEQ  one_9_odd
+
+one_9_pair:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc652
+	VMOVUPS      (R12)(R10*1), Z30
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS 4(BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS 4(BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS 4(BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	DECQ CX
+	JNE  one_9_pair
+
+one_9_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  one_9_ran
+
+one_9_loop:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  one_9_loop
+	JMP  one_9_ran
+
+one_9_cut:
+	VMOVUPS.Z    (R12), K1, Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  one_9_cut
+
+one_9_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  one_9_run
+
+one_9_end:
+	CMPQ         216(DI), $0x00
+	JEQ          one_9_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	CMPQ         224(DI), $0x00
+	JEQ          one_9_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+
+one_9_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z7, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, K1, (R13)
+	IMUL3Q  $0x09, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x24, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x09, (SP)
+	JMP     one_done
+
+one_10:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       one_10_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS.Z (AX), K1, Z0
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z4
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z6
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z8
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z9
+	JMP       one_10_runs
+
+	// or bias,
+one_10_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       one_10_zero
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVAPS   Z0, Z1
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z5
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z7
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z9
+	JMP       one_10_runs
+
+	// or 0.
+one_10_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+one_10_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   one_10_end
+	TESTQ R11, R11
+	JEQ   one_10_end
+
+one_10_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  one_10_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  one_10_loop
+	SHRQ $0x01, CX
+	JEQ  one_10_odd
+
+one_10_pair:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc652
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xce52
+	VMOVUPS      (R12)(R10*1), Z30
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS 4(BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS 4(BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS 4(BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc652
+	VBROADCASTSS 4(BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	DECQ CX
+	JNE  one_10_pair
+
+one_10_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  one_10_ran
+
+one_10_loop:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc652
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  one_10_loop
+	JMP  one_10_ran
+
+one_10_cut:
+	VMOVUPS.Z    (R12), K1, Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc652
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  one_10_cut
+
+one_10_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  one_10_run
+
+one_10_end:
+	CMPQ         216(DI), $0x00
+	JEQ          one_10_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	CMPQ         224(DI), $0x00
+	JEQ          one_10_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+
+one_10_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z7, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z9, K1, (R13)
+	IMUL3Q  $0x0a, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x28, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x0a, (SP)
+	JMP     one_done
+
+one_11:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       one_11_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS.Z (AX), K1, Z0
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z4
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z6
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z8
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z9
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z10
+	JMP       one_11_runs
+
+	// or bias,
+one_11_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       one_11_zero
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVAPS   Z0, Z1
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z5
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z7
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z9
+	VMOVAPS   Z0, Z10
+	JMP       one_11_runs
+
+	// or 0.
+one_11_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+
+one_11_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   one_11_end
+	TESTQ R11, R11
+	JEQ   one_11_end
+
+one_11_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	LEAQ (BX)(R8*4), R14
+	ADDQ R8, R14
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  one_11_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  one_11_loop
+	SHRQ $0x01, CX
+	JEQ  one_11_odd
+
+one_11_pair:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc652
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xce52
+	VBROADCASTSS (R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG         $0x40061262
+	WORD         $0xd652
+	VMOVUPS      (R12)(R10*1), Z30
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS 4(BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS 4(BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS 4(BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc652
+	VBROADCASTSS 4(BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xce52
+	VBROADCASTSS 4(R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	ADDQ $0x08, R14
+	DECQ CX
+	JNE  one_11_pair
+
+one_11_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  one_11_ran
+
+one_11_loop:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc652
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xce52
+	VBROADCASTSS (R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	ADDQ R9, R14
+	DECQ CX
+	JNE  one_11_loop
+	JMP  one_11_ran
+
+one_11_cut:
+	VMOVUPS.Z    (R12), K1, Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc652
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xce52
+	VBROADCASTSS (R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	ADDQ R9, R14
+	DECQ CX
+	JNE  one_11_cut
+
+one_11_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  one_11_run
+
+one_11_end:
+	CMPQ         216(DI), $0x00
+	JEQ          one_11_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	CMPQ         224(DI), $0x00
+	JEQ          one_11_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+
+one_11_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z7, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z9, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z10, K1, (R13)
+	IMUL3Q  $0x0b, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x2c, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x0b, (SP)
+	JMP     one_done
+
+one_12:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       one_12_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS.Z (AX), K1, Z0
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z4
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z6
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z8
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z9
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z10
+	ADDQ      R12, AX
+	VMOVUPS.Z (AX), K1, Z11
+	JMP       one_12_runs
+
+	// or bias,
+one_12_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       one_12_zero
+	VMOVUPS.Z (AX), K1, Z0
+	VMOVAPS   Z0, Z1
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z5
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z7
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z9
+	VMOVAPS   Z0, Z10
+	VMOVAPS   Z0, Z11
+	JMP       one_12_runs
+
+	// or 0.
+one_12_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+one_12_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   one_12_end
+	TESTQ R11, R11
+	JEQ   one_12_end
+
+one_12_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	LEAQ (BX)(R8*4), R14
+	ADDQ R8, R14
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  one_12_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  one_12_loop
+	SHRQ $0x01, CX
+	JEQ  one_12_odd
+
+one_12_pair:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc652
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xce52
+	VBROADCASTSS (R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG         $0x40061262
+	WORD         $0xd652
+	VBROADCASTSS (R14)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xde52
+	VMOVUPS      (R12)(R10*1), Z30
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS 4(BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS 4(BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS 4(BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc652
+	VBROADCASTSS 4(BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xce52
+	VBROADCASTSS 4(R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG         $0x40061262
+	WORD         $0xd652
+	VBROADCASTSS 4(R14)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z11
+	LONG $0x40061262
+	WORD $0xde52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	ADDQ $0x08, R14
+	DECQ CX
+	JNE  one_12_pair
+
+one_12_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  one_12_ran
+
+one_12_loop:
+	VMOVUPS      (R12), Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc652
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xce52
+	VBROADCASTSS (R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG         $0x40061262
+	WORD         $0xd652
+	VBROADCASTSS (R14)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z11
+	LONG $0x40061262
+	WORD $0xde52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	ADDQ R9, R14
+	DECQ CX
+	JNE  one_12_loop
+	JMP  one_12_ran
+
+one_12_cut:
+	VMOVUPS.Z    (R12), K1, Z30
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG         $0x40069262
+	WORD         $0xc652
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xce52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd652
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xde52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG         $0x40069262
+	WORD         $0xe652
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xee52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG         $0x40069262
+	WORD         $0xf652
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfe52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc652
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xce52
+	VBROADCASTSS (R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG         $0x40061262
+	WORD         $0xd652
+	VBROADCASTSS (R14)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z11
+	LONG $0x40061262
+	WORD $0xde52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	ADDQ R9, R14
+	DECQ CX
+	JNE  one_12_cut
+
+one_12_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  one_12_run
+
+one_12_end:
+	CMPQ         216(DI), $0x00
+	JEQ          one_12_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	CMPQ         224(DI), $0x00
+	JEQ          one_12_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+
+one_12_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z1, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z5, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z7, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z9, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z10, K1, (R13)
+	ADDQ    R12, R13
+	VMOVUPS Z11, K1, (R13)
+	IMUL3Q  $0x0c, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x30, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x0c, (SP)
+
+one_done:
+	CMPQ (SP), $0x00
+	JG   one_next
+	VZEROUPPER
+	RET
+
+two:
+two_next:
+	// The next piece: of so many rows, or of those that are left.
+	MOVQ    200(DI), CX
+	MOVQ    (SP), AX
+	CMPQ    AX, CX
+	CMOVQLT AX, CX
+	CMPQ    CX, $0x0c
+	JEQ     two_12
+	CMPQ    CX, $0x0b
+	JEQ     two_11
+	CMPQ    CX, $0x0a
+	JEQ     two_10
+	CMPQ    CX, $0x09
+	JEQ     two_9
+	CMPQ    CX, $0x08
+	JEQ     two_8
+	CMPQ    CX, $0x07
+	JEQ     two_7
+	CMPQ    CX, $0x06
+	JEQ     two_6
+	CMPQ    CX, $0x05
+	JEQ     two_5
+	CMPQ    CX, $0x04
+	JEQ     two_4
+	CMPQ    CX, $0x03
+	JEQ     two_3
+	CMPQ    CX, $0x02
+	JEQ     two_2
+	MOVQ    8(SP), SI
+	MOVQ    104(DI), BX
+	MOVQ    24(DI), DX
+	LEAQ    (DX)(BX*4), DX
+	MOVQ    16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       two_1_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	JMP       two_1_runs
+
+	// or bias,
+two_1_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       two_1_zero
+	VMOVUPS   (AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	JMP       two_1_runs
+
+	// or 0.
+two_1_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+two_1_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   two_1_end
+	TESTQ R11, R11
+	JEQ   two_1_end
+
+two_1_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  two_1_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  two_1_loop
+	SHRQ $0x01, CX
+	JEQ  two_1_odd
+
+two_1_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  two_1_pair
+
+two_1_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  two_1_ran
+
+two_1_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  two_1_loop
+	JMP  two_1_ran
+
+two_1_cut:
+	VMOVUPS      (R12), Z30
+	VMOVUPS.Z    64(R12), K1, Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  two_1_cut
+
+two_1_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  two_1_run
+
+two_1_end:
+	CMPQ         216(DI), $0x00
+	JEQ          two_1_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	CMPQ         224(DI), $0x00
+	JEQ          two_1_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+
+two_1_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, K1, 64(R13)
+	IMUL3Q  $0x01, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x01, (SP)
+	JMP     two_done
+
+two_2:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       two_2_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	JMP       two_2_runs
+
+	// or bias,
+two_2_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       two_2_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z2
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS   Z1, Z3
+	JMP       two_2_runs
+
+	// or 0.
+two_2_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+two_2_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   two_2_end
+	TESTQ R11, R11
+	JEQ   two_2_end
+
+two_2_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  two_2_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  two_2_loop
+	SHRQ $0x01, CX
+	JEQ  two_2_odd
+
+two_2_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG $0x40069262
+	WORD $0xdd52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  two_2_pair
+
+two_2_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  two_2_ran
+
+two_2_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG $0x40069262
+	WORD $0xdd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  two_2_loop
+	JMP  two_2_ran
+
+two_2_cut:
+	VMOVUPS      (R12), Z30
+	VMOVUPS.Z    64(R12), K1, Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG $0x40069262
+	WORD $0xdd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  two_2_cut
+
+two_2_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  two_2_run
+
+two_2_end:
+	CMPQ         216(DI), $0x00
+	JEQ          two_2_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	CMPQ         224(DI), $0x00
+	JEQ          two_2_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+
+two_2_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	VMOVUPS Z3, K1, 64(R13)
+	IMUL3Q  $0x02, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x08, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x02, (SP)
+	JMP     two_done
+
+two_3:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       two_3_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	JMP       two_3_runs
+
+	// or bias,
+two_3_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       two_3_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS   Z1, Z3
+	VMOVAPS   Z1, Z5
+	JMP       two_3_runs
+
+	// or 0.
+two_3_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+two_3_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   two_3_end
+	TESTQ R11, R11
+	JEQ   two_3_end
+
+two_3_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  two_3_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  two_3_loop
+	SHRQ $0x01, CX
+	JEQ  two_3_odd
+
+two_3_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  two_3_pair
+
+two_3_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  two_3_ran
+
+two_3_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  two_3_loop
+	JMP  two_3_ran
+
+two_3_cut:
+	VMOVUPS      (R12), Z30
+	VMOVUPS.Z    64(R12), K1, Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  two_3_cut
+
+two_3_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  two_3_run
+
+two_3_end:
+	CMPQ         216(DI), $0x00
+	JEQ          two_3_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	CMPQ         224(DI), $0x00
+	JEQ          two_3_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+
+two_3_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	VMOVUPS Z3, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z5, K1, 64(R13)
+	IMUL3Q  $0x03, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x0c, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x03, (SP)
+	JMP     two_done
+
+two_4:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       two_4_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	JMP       two_4_runs
+
+	// or bias,
+two_4_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       two_4_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS   Z1, Z3
+	VMOVAPS   Z1, Z5
+	VMOVAPS   Z1, Z7
+	JMP       two_4_runs
+
+	// or 0.
+two_4_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+two_4_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   two_4_end
+	TESTQ R11, R11
+	JEQ   two_4_end
+
+two_4_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  two_4_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  two_4_loop
+	SHRQ $0x01, CX
+	JEQ  two_4_odd
+
+two_4_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  two_4_pair
+
+two_4_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  two_4_ran
+
+two_4_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  two_4_loop
+	JMP  two_4_ran
+
+two_4_cut:
+	VMOVUPS      (R12), Z30
+	VMOVUPS.Z    64(R12), K1, Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  two_4_cut
+
+two_4_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  two_4_run
+
+two_4_end:
+	CMPQ         216(DI), $0x00
+	JEQ          two_4_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	CMPQ         224(DI), $0x00
+	JEQ          two_4_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+
+two_4_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	VMOVUPS Z3, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z5, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, K1, 64(R13)
+	IMUL3Q  $0x04, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x10, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x04, (SP)
+	JMP     two_done
+
+two_5:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       two_5_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	JMP       two_5_runs
+
+	// or bias,
+two_5_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       two_5_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS   Z1, Z3
+	VMOVAPS   Z1, Z5
+	VMOVAPS   Z1, Z7
+	VMOVAPS   Z1, Z9
+	JMP       two_5_runs
+
+	// or 0.
+two_5_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+two_5_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   two_5_end
+	TESTQ R11, R11
+	JEQ   two_5_end
+
+two_5_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  two_5_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  two_5_loop
+	SHRQ $0x01, CX
+	JEQ  two_5_odd
+
+two_5_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG $0x40061262
+	WORD $0xcd52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  two_5_pair
+
+two_5_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  two_5_ran
+
+two_5_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG $0x40061262
+	WORD $0xcd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  two_5_loop
+	JMP  two_5_ran
+
+two_5_cut:
+	VMOVUPS      (R12), Z30
+	VMOVUPS.Z    64(R12), K1, Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG $0x40061262
+	WORD $0xcd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  two_5_cut
+
+two_5_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  two_5_run
+
+two_5_end:
+	CMPQ         216(DI), $0x00
+	JEQ          two_5_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	CMPQ         224(DI), $0x00
+	JEQ          two_5_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+
+two_5_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	VMOVUPS Z3, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z5, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	VMOVUPS Z9, K1, 64(R13)
+	IMUL3Q  $0x05, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x14, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x05, (SP)
+	JMP     two_done
+
+two_6:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       two_6_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+	JMP       two_6_runs
+
+	// or bias,
+two_6_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       two_6_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z10
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS   Z1, Z3
+	VMOVAPS   Z1, Z5
+	VMOVAPS   Z1, Z7
+	VMOVAPS   Z1, Z9
+	VMOVAPS   Z1, Z11
+	JMP       two_6_runs
+
+	// or 0.
+two_6_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+two_6_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   two_6_end
+	TESTQ R11, R11
+	JEQ   two_6_end
+
+two_6_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  two_6_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  two_6_loop
+	SHRQ $0x01, CX
+	JEQ  two_6_odd
+
+two_6_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG $0x40061262
+	WORD $0xdd52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	DECQ CX
+	JNE  two_6_pair
+
+two_6_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  two_6_ran
+
+two_6_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG $0x40061262
+	WORD $0xdd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  two_6_loop
+	JMP  two_6_ran
+
+two_6_cut:
+	VMOVUPS      (R12), Z30
+	VMOVUPS.Z    64(R12), K1, Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG $0x40061262
+	WORD $0xdd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  two_6_cut
+
+two_6_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  two_6_run
+
+two_6_end:
+	CMPQ         216(DI), $0x00
+	JEQ          two_6_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	CMPQ         224(DI), $0x00
+	JEQ          two_6_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+
+two_6_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	VMOVUPS Z3, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z5, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	VMOVUPS Z9, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z10, (R13)
+	VMOVUPS Z11, K1, 64(R13)
+	IMUL3Q  $0x06, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x18, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x06, (SP)
+	JMP     two_done
+
+two_7:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       two_7_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z12
+	VMOVUPS.Z 64(AX), K1, Z13
+	JMP       two_7_runs
+
+	// or bias,
+two_7_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       two_7_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z10
+	VMOVAPS   Z0, Z12
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS   Z1, Z3
+	VMOVAPS   Z1, Z5
+	VMOVAPS   Z1, Z7
+	VMOVAPS   Z1, Z9
+	VMOVAPS   Z1, Z11
+	VMOVAPS   Z1, Z13
+	JMP       two_7_runs
+
+	// or 0.
+two_7_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+
+two_7_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   two_7_end
+	TESTQ R11, R11
+	JEQ   two_7_end
+
+two_7_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  two_7_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  two_7_loop
+	SHRQ $0x01, CX
+	JEQ  two_7_odd
+
+two_7_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS 4(BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	DECQ CX
+	JNE  two_7_pair
+
+two_7_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  two_7_ran
+
+two_7_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  two_7_loop
+	JMP  two_7_ran
+
+two_7_cut:
+	VMOVUPS      (R12), Z30
+	VMOVUPS.Z    64(R12), K1, Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  two_7_cut
+
+two_7_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  two_7_run
+
+two_7_end:
+	CMPQ         216(DI), $0x00
+	JEQ          two_7_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	VMAXPS       Z12, Z31, Z12
+	VMAXPS       Z13, Z31, Z13
+	CMPQ         224(DI), $0x00
+	JEQ          two_7_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+	VMINPS       Z12, Z31, Z12
+	VMINPS       Z13, Z31, Z13
+
+two_7_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	VMOVUPS Z3, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z5, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	VMOVUPS Z9, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z10, (R13)
+	VMOVUPS Z11, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	VMOVUPS Z13, K1, 64(R13)
+	IMUL3Q  $0x07, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x1c, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x07, (SP)
+	JMP     two_done
+
+two_8:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       two_8_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z12
+	VMOVUPS.Z 64(AX), K1, Z13
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z14
+	VMOVUPS.Z 64(AX), K1, Z15
+	JMP       two_8_runs
+
+	// or bias,
+two_8_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       two_8_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z10
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z14
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS   Z1, Z3
+	VMOVAPS   Z1, Z5
+	VMOVAPS   Z1, Z7
+	VMOVAPS   Z1, Z9
+	VMOVAPS   Z1, Z11
+	VMOVAPS   Z1, Z13
+	VMOVAPS   Z1, Z15
+	JMP       two_8_runs
+
+	// or 0.
+two_8_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+two_8_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   two_8_end
+	TESTQ R11, R11
+	JEQ   two_8_end
+
+two_8_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  two_8_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  two_8_loop
+	SHRQ $0x01, CX
+	JEQ  two_8_odd
+
+two_8_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS 4(BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS 4(BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfd52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	DECQ CX
+	JNE  two_8_pair
+
+two_8_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  two_8_ran
+
+two_8_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  two_8_loop
+	JMP  two_8_ran
+
+two_8_cut:
+	VMOVUPS      (R12), Z30
+	VMOVUPS.Z    64(R12), K1, Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  two_8_cut
+
+two_8_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  two_8_run
+
+two_8_end:
+	CMPQ         216(DI), $0x00
+	JEQ          two_8_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	VMAXPS       Z12, Z31, Z12
+	VMAXPS       Z13, Z31, Z13
+	VMAXPS       Z14, Z31, Z14
+	VMAXPS       Z15, Z31, Z15
+	CMPQ         224(DI), $0x00
+	JEQ          two_8_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+	VMINPS       Z12, Z31, Z12
+	VMINPS       Z13, Z31, Z13
+	VMINPS       Z14, Z31, Z14
+	VMINPS       Z15, Z31, Z15
+
+two_8_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	VMOVUPS Z3, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z5, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	VMOVUPS Z9, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z10, (R13)
+	VMOVUPS Z11, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	VMOVUPS Z13, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z14, (R13)
+	VMOVUPS Z15, K1, 64(R13)
+	IMUL3Q  $0x08, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x20, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x08, (SP)
+	JMP     two_done
+
+two_9:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       two_9_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z12
+	VMOVUPS.Z 64(AX), K1, Z13
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z14
+	VMOVUPS.Z 64(AX), K1, Z15
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z16
+	VMOVUPS.Z 64(AX), K1, Z17
+	JMP       two_9_runs
+
+	// or bias,
+two_9_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       two_9_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z10
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z14
+	VMOVAPS   Z0, Z16
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS   Z1, Z3
+	VMOVAPS   Z1, Z5
+	VMOVAPS   Z1, Z7
+	VMOVAPS   Z1, Z9
+	VMOVAPS   Z1, Z11
+	VMOVAPS   Z1, Z13
+	VMOVAPS   Z1, Z15
+	VMOVAPS   Z1, Z17
+	JMP       two_9_runs
+
+	// or 0.
+two_9_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+
+two_9_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   two_9_end
+	TESTQ R11, R11
+	JEQ   two_9_end
+
+two_9_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  two_9_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  two_9_loop
+	SHRQ $0x01, CX
+	JEQ  two_9_odd
+
+two_9_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcd52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS 4(BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS 4(BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS 4(BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG $0x40068262
+	WORD $0xcd52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	DECQ CX
+	JNE  two_9_pair
+
+two_9_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  two_9_ran
+
+two_9_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG $0x40068262
+	WORD $0xcd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  two_9_loop
+	JMP  two_9_ran
+
+two_9_cut:
+	VMOVUPS      (R12), Z30
+	VMOVUPS.Z    64(R12), K1, Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG $0x40068262
+	WORD $0xcd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  two_9_cut
+
+two_9_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  two_9_run
+
+two_9_end:
+	CMPQ         216(DI), $0x00
+	JEQ          two_9_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	VMAXPS       Z12, Z31, Z12
+	VMAXPS       Z13, Z31, Z13
+	VMAXPS       Z14, Z31, Z14
+	VMAXPS       Z15, Z31, Z15
+	VMAXPS       Z16, Z31, Z16
+	VMAXPS       Z17, Z31, Z17
+	CMPQ         224(DI), $0x00
+	JEQ          two_9_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+	VMINPS       Z12, Z31, Z12
+	VMINPS       Z13, Z31, Z13
+	VMINPS       Z14, Z31, Z14
+	VMINPS       Z15, Z31, Z15
+	VMINPS       Z16, Z31, Z16
+	VMINPS       Z17, Z31, Z17
+
+two_9_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	VMOVUPS Z3, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z5, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	VMOVUPS Z9, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z10, (R13)
+	VMOVUPS Z11, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	VMOVUPS Z13, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z14, (R13)
+	VMOVUPS Z15, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z16, (R13)
+	VMOVUPS Z17, K1, 64(R13)
+	IMUL3Q  $0x09, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x24, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x09, (SP)
+	JMP     two_done
+
+two_10:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       two_10_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z12
+	VMOVUPS.Z 64(AX), K1, Z13
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z14
+	VMOVUPS.Z 64(AX), K1, Z15
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z16
+	VMOVUPS.Z 64(AX), K1, Z17
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z18
+	VMOVUPS.Z 64(AX), K1, Z19
+	JMP       two_10_runs
+
+	// or bias,
+two_10_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       two_10_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z10
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z14
+	VMOVAPS   Z0, Z16
+	VMOVAPS   Z0, Z18
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS   Z1, Z3
+	VMOVAPS   Z1, Z5
+	VMOVAPS   Z1, Z7
+	VMOVAPS   Z1, Z9
+	VMOVAPS   Z1, Z11
+	VMOVAPS   Z1, Z13
+	VMOVAPS   Z1, Z15
+	VMOVAPS   Z1, Z17
+	VMOVAPS   Z1, Z19
+	JMP       two_10_runs
+
+	// or 0.
+two_10_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+
+two_10_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   two_10_end
+	TESTQ R11, R11
+	JEQ   two_10_end
+
+two_10_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  two_10_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  two_10_loop
+	SHRQ $0x01, CX
+	JEQ  two_10_odd
+
+two_10_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcd52
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG         $0x40068262
+	WORD         $0xdd52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS 4(BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS 4(BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS 4(BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcd52
+	VBROADCASTSS 4(BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG $0x40068262
+	WORD $0xdd52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	DECQ CX
+	JNE  two_10_pair
+
+two_10_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  two_10_ran
+
+two_10_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcd52
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG $0x40068262
+	WORD $0xdd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  two_10_loop
+	JMP  two_10_ran
+
+two_10_cut:
+	VMOVUPS      (R12), Z30
+	VMOVUPS.Z    64(R12), K1, Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcd52
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG $0x40068262
+	WORD $0xdd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  two_10_cut
+
+two_10_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  two_10_run
+
+two_10_end:
+	CMPQ         216(DI), $0x00
+	JEQ          two_10_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	VMAXPS       Z12, Z31, Z12
+	VMAXPS       Z13, Z31, Z13
+	VMAXPS       Z14, Z31, Z14
+	VMAXPS       Z15, Z31, Z15
+	VMAXPS       Z16, Z31, Z16
+	VMAXPS       Z17, Z31, Z17
+	VMAXPS       Z18, Z31, Z18
+	VMAXPS       Z19, Z31, Z19
+	CMPQ         224(DI), $0x00
+	JEQ          two_10_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+	VMINPS       Z12, Z31, Z12
+	VMINPS       Z13, Z31, Z13
+	VMINPS       Z14, Z31, Z14
+	VMINPS       Z15, Z31, Z15
+	VMINPS       Z16, Z31, Z16
+	VMINPS       Z17, Z31, Z17
+	VMINPS       Z18, Z31, Z18
+	VMINPS       Z19, Z31, Z19
+
+two_10_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	VMOVUPS Z3, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z5, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	VMOVUPS Z9, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z10, (R13)
+	VMOVUPS Z11, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	VMOVUPS Z13, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z14, (R13)
+	VMOVUPS Z15, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z16, (R13)
+	VMOVUPS Z17, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z18, (R13)
+	VMOVUPS Z19, K1, 64(R13)
+	IMUL3Q  $0x0a, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x28, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x0a, (SP)
+	JMP     two_done
+
+two_11:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       two_11_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z12
+	VMOVUPS.Z 64(AX), K1, Z13
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z14
+	VMOVUPS.Z 64(AX), K1, Z15
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z16
+	VMOVUPS.Z 64(AX), K1, Z17
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z18
+	VMOVUPS.Z 64(AX), K1, Z19
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z20
+	VMOVUPS.Z 64(AX), K1, Z21
+	JMP       two_11_runs
+
+	// or bias,
+two_11_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       two_11_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z10
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z14
+	VMOVAPS   Z0, Z16
+	VMOVAPS   Z0, Z18
+	VMOVAPS   Z0, Z20
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS   Z1, Z3
+	VMOVAPS   Z1, Z5
+	VMOVAPS   Z1, Z7
+	VMOVAPS   Z1, Z9
+	VMOVAPS   Z1, Z11
+	VMOVAPS   Z1, Z13
+	VMOVAPS   Z1, Z15
+	VMOVAPS   Z1, Z17
+	VMOVAPS   Z1, Z19
+	VMOVAPS   Z1, Z21
+	JMP       two_11_runs
+
+	// or 0.
+two_11_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+two_11_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   two_11_end
+	TESTQ R11, R11
+	JEQ   two_11_end
+
+two_11_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	LEAQ (BX)(R8*4), R14
+	ADDQ R8, R14
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  two_11_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  two_11_loop
+	SHRQ $0x01, CX
+	JEQ  two_11_odd
+
+two_11_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcd52
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG         $0x40068262
+	WORD         $0xdd52
+	VBROADCASTSS (R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z20
+	LONG $0x40068262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z21
+	LONG         $0x40068262
+	WORD         $0xed52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS 4(BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS 4(BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS 4(BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcd52
+	VBROADCASTSS 4(BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG         $0x40068262
+	WORD         $0xdd52
+	VBROADCASTSS 4(R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z20
+	LONG $0x40068262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z21
+	LONG $0x40068262
+	WORD $0xed52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	ADDQ $0x08, R14
+	DECQ CX
+	JNE  two_11_pair
+
+two_11_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  two_11_ran
+
+two_11_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcd52
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG         $0x40068262
+	WORD         $0xdd52
+	VBROADCASTSS (R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z20
+	LONG $0x40068262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z21
+	LONG $0x40068262
+	WORD $0xed52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	ADDQ R9, R14
+	DECQ CX
+	JNE  two_11_loop
+	JMP  two_11_ran
+
+two_11_cut:
+	VMOVUPS      (R12), Z30
+	VMOVUPS.Z    64(R12), K1, Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcd52
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG         $0x40068262
+	WORD         $0xdd52
+	VBROADCASTSS (R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z20
+	LONG $0x40068262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z21
+	LONG $0x40068262
+	WORD $0xed52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	ADDQ R9, R14
+	DECQ CX
+	JNE  two_11_cut
+
+two_11_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  two_11_run
+
+two_11_end:
+	CMPQ         216(DI), $0x00
+	JEQ          two_11_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	VMAXPS       Z12, Z31, Z12
+	VMAXPS       Z13, Z31, Z13
+	VMAXPS       Z14, Z31, Z14
+	VMAXPS       Z15, Z31, Z15
+	VMAXPS       Z16, Z31, Z16
+	VMAXPS       Z17, Z31, Z17
+	VMAXPS       Z18, Z31, Z18
+	VMAXPS       Z19, Z31, Z19
+	VMAXPS       Z20, Z31, Z20
+	VMAXPS       Z21, Z31, Z21
+	CMPQ         224(DI), $0x00
+	JEQ          two_11_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+	VMINPS       Z12, Z31, Z12
+	VMINPS       Z13, Z31, Z13
+	VMINPS       Z14, Z31, Z14
+	VMINPS       Z15, Z31, Z15
+	VMINPS       Z16, Z31, Z16
+	VMINPS       Z17, Z31, Z17
+	VMINPS       Z18, Z31, Z18
+	VMINPS       Z19, Z31, Z19
+	VMINPS       Z20, Z31, Z20
+	VMINPS       Z21, Z31, Z21
+
+two_11_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	VMOVUPS Z3, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z5, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	VMOVUPS Z9, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z10, (R13)
+	VMOVUPS Z11, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	VMOVUPS Z13, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z14, (R13)
+	VMOVUPS Z15, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z16, (R13)
+	VMOVUPS Z17, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z18, (R13)
+	VMOVUPS Z19, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z20, (R13)
+	VMOVUPS Z21, K1, 64(R13)
+	IMUL3Q  $0x0b, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x2c, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x0b, (SP)
+	JMP     two_done
+
+two_12:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       two_12_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS.Z 64(AX), K1, Z1
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z2
+	VMOVUPS.Z 64(AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS.Z 64(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS.Z 64(AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z8
+	VMOVUPS.Z 64(AX), K1, Z9
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z10
+	VMOVUPS.Z 64(AX), K1, Z11
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z12
+	VMOVUPS.Z 64(AX), K1, Z13
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z14
+	VMOVUPS.Z 64(AX), K1, Z15
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z16
+	VMOVUPS.Z 64(AX), K1, Z17
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z18
+	VMOVUPS.Z 64(AX), K1, Z19
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z20
+	VMOVUPS.Z 64(AX), K1, Z21
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z22
+	VMOVUPS.Z 64(AX), K1, Z23
+	JMP       two_12_runs
+
+	// or bias,
+two_12_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       two_12_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z10
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z14
+	VMOVAPS   Z0, Z16
+	VMOVAPS   Z0, Z18
+	VMOVAPS   Z0, Z20
+	VMOVAPS   Z0, Z22
+	VMOVUPS.Z 64(AX), K1, Z1
+	VMOVAPS   Z1, Z3
+	VMOVAPS   Z1, Z5
+	VMOVAPS   Z1, Z7
+	VMOVAPS   Z1, Z9
+	VMOVAPS   Z1, Z11
+	VMOVAPS   Z1, Z13
+	VMOVAPS   Z1, Z15
+	VMOVAPS   Z1, Z17
+	VMOVAPS   Z1, Z19
+	VMOVAPS   Z1, Z21
+	VMOVAPS   Z1, Z23
+	JMP       two_12_runs
+
+	// or 0.
+two_12_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+two_12_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   two_12_end
+	TESTQ R11, R11
+	JEQ   two_12_end
+
+two_12_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	LEAQ (BX)(R8*4), R14
+	ADDQ R8, R14
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+	CMPQ 40(SP), $0x00
+	JNE  two_12_cut
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  two_12_loop
+	SHRQ $0x01, CX
+	JEQ  two_12_odd
+
+two_12_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcd52
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG         $0x40068262
+	WORD         $0xdd52
+	VBROADCASTSS (R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z20
+	LONG $0x40068262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z21
+	LONG         $0x40068262
+	WORD         $0xed52
+	VBROADCASTSS (R14)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z22
+	LONG $0x40068262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z23
+	LONG         $0x40068262
+	WORD         $0xfd52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS 4(BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS 4(BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS 4(BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcd52
+	VBROADCASTSS 4(BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG         $0x40068262
+	WORD         $0xdd52
+	VBROADCASTSS 4(R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z20
+	LONG $0x40068262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z21
+	LONG         $0x40068262
+	WORD         $0xed52
+	VBROADCASTSS 4(R14)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z22
+	LONG $0x40068262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z23
+	LONG $0x40068262
+	WORD $0xfd52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	ADDQ $0x08, R14
+	DECQ CX
+	JNE  two_12_pair
+
+two_12_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  two_12_ran
+
+two_12_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcd52
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG         $0x40068262
+	WORD         $0xdd52
+	VBROADCASTSS (R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z20
+	LONG $0x40068262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z21
+	LONG         $0x40068262
+	WORD         $0xed52
+	VBROADCASTSS (R14)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z22
+	LONG $0x40068262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z23
+	LONG $0x40068262
+	WORD $0xfd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	ADDQ R9, R14
+	DECQ CX
+	JNE  two_12_loop
+	JMP  two_12_ran
+
+two_12_cut:
+	VMOVUPS      (R12), Z30
+	VMOVUPS.Z    64(R12), K1, Z29
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG         $0x40069262
+	WORD         $0xcd52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdd52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xed52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfd52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG         $0x40061262
+	WORD         $0xcd52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdd52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG         $0x40061262
+	WORD         $0xed52
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfd52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcd52
+	VBROADCASTSS (BX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG         $0x40068262
+	WORD         $0xdd52
+	VBROADCASTSS (R14), Z31
+
+	// VDPBF16PS Z30, Z31, Z20
+	LONG $0x40068262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z21
+	LONG         $0x40068262
+	WORD         $0xed52
+	VBROADCASTSS (R14)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z22
+	LONG $0x40068262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z23
+	LONG $0x40068262
+	WORD $0xfd52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	ADDQ R9, R14
+	DECQ CX
+	JNE  two_12_cut
+
+two_12_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  two_12_run
+
+two_12_end:
+	CMPQ         216(DI), $0x00
+	JEQ          two_12_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	VMAXPS       Z12, Z31, Z12
+	VMAXPS       Z13, Z31, Z13
+	VMAXPS       Z14, Z31, Z14
+	VMAXPS       Z15, Z31, Z15
+	VMAXPS       Z16, Z31, Z16
+	VMAXPS       Z17, Z31, Z17
+	VMAXPS       Z18, Z31, Z18
+	VMAXPS       Z19, Z31, Z19
+	VMAXPS       Z20, Z31, Z20
+	VMAXPS       Z21, Z31, Z21
+	VMAXPS       Z22, Z31, Z22
+	VMAXPS       Z23, Z31, Z23
+	CMPQ         224(DI), $0x00
+	JEQ          two_12_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+	VMINPS       Z12, Z31, Z12
+	VMINPS       Z13, Z31, Z13
+	VMINPS       Z14, Z31, Z14
+	VMINPS       Z15, Z31, Z15
+	VMINPS       Z16, Z31, Z16
+	VMINPS       Z17, Z31, Z17
+	VMINPS       Z18, Z31, Z18
+	VMINPS       Z19, Z31, Z19
+	VMINPS       Z20, Z31, Z20
+	VMINPS       Z21, Z31, Z21
+	VMINPS       Z22, Z31, Z22
+	VMINPS       Z23, Z31, Z23
+
+two_12_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z2, (R13)
+	VMOVUPS Z3, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z5, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	VMOVUPS Z9, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z10, (R13)
+	VMOVUPS Z11, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	VMOVUPS Z13, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z14, (R13)
+	VMOVUPS Z15, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z16, (R13)
+	VMOVUPS Z17, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z18, (R13)
+	VMOVUPS Z19, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z20, (R13)
+	VMOVUPS Z21, K1, 64(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z22, (R13)
+	VMOVUPS Z23, K1, 64(R13)
+	IMUL3Q  $0x0c, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x30, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x0c, (SP)
+
+two_done:
+	CMPQ (SP), $0x00
+	JG   two_next
+	VZEROUPPER
+	RET
+
+three:
+three_next:
+	// The next piece: of so many rows, or of those that are left.
+	MOVQ    200(DI), CX
+	MOVQ    (SP), AX
+	CMPQ    AX, CX
+	CMOVQLT AX, CX
+	CMPQ    CX, $0x09
+	JEQ     three_9
+	CMPQ    CX, $0x08
+	JEQ     three_8
+	CMPQ    CX, $0x07
+	JEQ     three_7
+	CMPQ    CX, $0x06
+	JEQ     three_6
+	CMPQ    CX, $0x05
+	JEQ     three_5
+	CMPQ    CX, $0x04
+	JEQ     three_4
+	CMPQ    CX, $0x03
+	JEQ     three_3
+	CMPQ    CX, $0x02
+	JEQ     three_2
+	MOVQ    8(SP), SI
+	MOVQ    104(DI), BX
+	MOVQ    24(DI), DX
+	LEAQ    (DX)(BX*4), DX
+	MOVQ    16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       three_1_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS.Z 128(AX), K1, Z2
+	JMP       three_1_runs
+
+	// or bias,
+three_1_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       three_1_zero
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS.Z 128(AX), K1, Z2
+	JMP       three_1_runs
+
+	// or 0.
+three_1_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+
+three_1_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   three_1_end
+	TESTQ R11, R11
+	JEQ   three_1_end
+
+three_1_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  three_1_loop
+	SHRQ $0x01, CX
+	JEQ  three_1_odd
+
+three_1_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VMOVUPS      128(R12)(R10*1), Z28
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  three_1_pair
+
+three_1_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  three_1_ran
+
+three_1_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  three_1_loop
+
+three_1_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  three_1_run
+
+three_1_end:
+	CMPQ         216(DI), $0x00
+	JEQ          three_1_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	CMPQ         224(DI), $0x00
+	JEQ          three_1_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+
+three_1_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, 64(R13)
+	VMOVUPS Z2, K1, 128(R13)
+	IMUL3Q  $0x01, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x01, (SP)
+	JMP     three_done
+
+three_2:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       three_2_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS.Z 128(AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z3
+	VMOVUPS   64(AX), Z4
+	VMOVUPS.Z 128(AX), K1, Z5
+	JMP       three_2_runs
+
+	// or bias,
+three_2_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       three_2_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z3
+	VMOVUPS   64(AX), Z1
+	VMOVAPS   Z1, Z4
+	VMOVUPS.Z 128(AX), K1, Z2
+	VMOVAPS   Z2, Z5
+	JMP       three_2_runs
+
+	// or 0.
+three_2_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+three_2_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   three_2_end
+	TESTQ R11, R11
+	JEQ   three_2_end
+
+three_2_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  three_2_loop
+	SHRQ $0x01, CX
+	JEQ  three_2_odd
+
+three_2_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VMOVUPS      128(R12)(R10*1), Z28
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG $0x40069262
+	WORD $0xec52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  three_2_pair
+
+three_2_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  three_2_ran
+
+three_2_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG $0x40069262
+	WORD $0xec52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  three_2_loop
+
+three_2_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  three_2_run
+
+three_2_end:
+	CMPQ         216(DI), $0x00
+	JEQ          three_2_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	CMPQ         224(DI), $0x00
+	JEQ          three_2_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+
+three_2_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, 64(R13)
+	VMOVUPS Z2, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	VMOVUPS Z4, 64(R13)
+	VMOVUPS Z5, K1, 128(R13)
+	IMUL3Q  $0x02, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x08, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x02, (SP)
+	JMP     three_done
+
+three_3:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       three_3_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS.Z 128(AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z3
+	VMOVUPS   64(AX), Z4
+	VMOVUPS.Z 128(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS   64(AX), Z7
+	VMOVUPS.Z 128(AX), K1, Z8
+	JMP       three_3_runs
+
+	// or bias,
+three_3_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       three_3_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z6
+	VMOVUPS   64(AX), Z1
+	VMOVAPS   Z1, Z4
+	VMOVAPS   Z1, Z7
+	VMOVUPS.Z 128(AX), K1, Z2
+	VMOVAPS   Z2, Z5
+	VMOVAPS   Z2, Z8
+	JMP       three_3_runs
+
+	// or 0.
+three_3_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+
+three_3_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   three_3_end
+	TESTQ R11, R11
+	JEQ   three_3_end
+
+three_3_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  three_3_loop
+	SHRQ $0x01, CX
+	JEQ  three_3_odd
+
+three_3_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VMOVUPS      128(R12)(R10*1), Z28
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc452
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  three_3_pair
+
+three_3_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  three_3_ran
+
+three_3_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc452
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  three_3_loop
+
+three_3_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  three_3_run
+
+three_3_end:
+	CMPQ         216(DI), $0x00
+	JEQ          three_3_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	CMPQ         224(DI), $0x00
+	JEQ          three_3_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+
+three_3_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, 64(R13)
+	VMOVUPS Z2, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	VMOVUPS Z4, 64(R13)
+	VMOVUPS Z5, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, 64(R13)
+	VMOVUPS Z8, K1, 128(R13)
+	IMUL3Q  $0x03, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x0c, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x03, (SP)
+	JMP     three_done
+
+three_4:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       three_4_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS.Z 128(AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z3
+	VMOVUPS   64(AX), Z4
+	VMOVUPS.Z 128(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS   64(AX), Z7
+	VMOVUPS.Z 128(AX), K1, Z8
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z9
+	VMOVUPS   64(AX), Z10
+	VMOVUPS.Z 128(AX), K1, Z11
+	JMP       three_4_runs
+
+	// or bias,
+three_4_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       three_4_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z9
+	VMOVUPS   64(AX), Z1
+	VMOVAPS   Z1, Z4
+	VMOVAPS   Z1, Z7
+	VMOVAPS   Z1, Z10
+	VMOVUPS.Z 128(AX), K1, Z2
+	VMOVAPS   Z2, Z5
+	VMOVAPS   Z2, Z8
+	VMOVAPS   Z2, Z11
+	JMP       three_4_runs
+
+	// or 0.
+three_4_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+three_4_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   three_4_end
+	TESTQ R11, R11
+	JEQ   three_4_end
+
+three_4_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  three_4_loop
+	SHRQ $0x01, CX
+	JEQ  three_4_odd
+
+three_4_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VMOVUPS      128(R12)(R10*1), Z28
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG $0x40061262
+	WORD $0xdc52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  three_4_pair
+
+three_4_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  three_4_ran
+
+three_4_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG $0x40061262
+	WORD $0xdc52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  three_4_loop
+
+three_4_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  three_4_run
+
+three_4_end:
+	CMPQ         216(DI), $0x00
+	JEQ          three_4_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	CMPQ         224(DI), $0x00
+	JEQ          three_4_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+
+three_4_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, 64(R13)
+	VMOVUPS Z2, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	VMOVUPS Z4, 64(R13)
+	VMOVUPS Z5, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, 64(R13)
+	VMOVUPS Z8, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z9, (R13)
+	VMOVUPS Z10, 64(R13)
+	VMOVUPS Z11, K1, 128(R13)
+	IMUL3Q  $0x04, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x10, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x04, (SP)
+	JMP     three_done
+
+three_5:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       three_5_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS.Z 128(AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z3
+	VMOVUPS   64(AX), Z4
+	VMOVUPS.Z 128(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS   64(AX), Z7
+	VMOVUPS.Z 128(AX), K1, Z8
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z9
+	VMOVUPS   64(AX), Z10
+	VMOVUPS.Z 128(AX), K1, Z11
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z12
+	VMOVUPS   64(AX), Z13
+	VMOVUPS.Z 128(AX), K1, Z14
+	JMP       three_5_runs
+
+	// or bias,
+three_5_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       three_5_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z9
+	VMOVAPS   Z0, Z12
+	VMOVUPS   64(AX), Z1
+	VMOVAPS   Z1, Z4
+	VMOVAPS   Z1, Z7
+	VMOVAPS   Z1, Z10
+	VMOVAPS   Z1, Z13
+	VMOVUPS.Z 128(AX), K1, Z2
+	VMOVAPS   Z2, Z5
+	VMOVAPS   Z2, Z8
+	VMOVAPS   Z2, Z11
+	VMOVAPS   Z2, Z14
+	JMP       three_5_runs
+
+	// or 0.
+three_5_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+
+three_5_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   three_5_end
+	TESTQ R11, R11
+	JEQ   three_5_end
+
+three_5_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  three_5_loop
+	SHRQ $0x01, CX
+	JEQ  three_5_odd
+
+three_5_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG         $0x40061262
+	WORD         $0xf452
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VMOVUPS      128(R12)(R10*1), Z28
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf452
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  three_5_pair
+
+three_5_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  three_5_ran
+
+three_5_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf452
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  three_5_loop
+
+three_5_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  three_5_run
+
+three_5_end:
+	CMPQ         216(DI), $0x00
+	JEQ          three_5_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	VMAXPS       Z12, Z31, Z12
+	VMAXPS       Z13, Z31, Z13
+	VMAXPS       Z14, Z31, Z14
+	CMPQ         224(DI), $0x00
+	JEQ          three_5_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+	VMINPS       Z12, Z31, Z12
+	VMINPS       Z13, Z31, Z13
+	VMINPS       Z14, Z31, Z14
+
+three_5_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, 64(R13)
+	VMOVUPS Z2, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	VMOVUPS Z4, 64(R13)
+	VMOVUPS Z5, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, 64(R13)
+	VMOVUPS Z8, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z9, (R13)
+	VMOVUPS Z10, 64(R13)
+	VMOVUPS Z11, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	VMOVUPS Z13, 64(R13)
+	VMOVUPS Z14, K1, 128(R13)
+	IMUL3Q  $0x05, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x14, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x05, (SP)
+	JMP     three_done
+
+three_6:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       three_6_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS.Z 128(AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z3
+	VMOVUPS   64(AX), Z4
+	VMOVUPS.Z 128(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS   64(AX), Z7
+	VMOVUPS.Z 128(AX), K1, Z8
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z9
+	VMOVUPS   64(AX), Z10
+	VMOVUPS.Z 128(AX), K1, Z11
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z12
+	VMOVUPS   64(AX), Z13
+	VMOVUPS.Z 128(AX), K1, Z14
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z15
+	VMOVUPS   64(AX), Z16
+	VMOVUPS.Z 128(AX), K1, Z17
+	JMP       three_6_runs
+
+	// or bias,
+three_6_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       three_6_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z9
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z15
+	VMOVUPS   64(AX), Z1
+	VMOVAPS   Z1, Z4
+	VMOVAPS   Z1, Z7
+	VMOVAPS   Z1, Z10
+	VMOVAPS   Z1, Z13
+	VMOVAPS   Z1, Z16
+	VMOVUPS.Z 128(AX), K1, Z2
+	VMOVAPS   Z2, Z5
+	VMOVAPS   Z2, Z8
+	VMOVAPS   Z2, Z11
+	VMOVAPS   Z2, Z14
+	VMOVAPS   Z2, Z17
+	JMP       three_6_runs
+
+	// or 0.
+three_6_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+
+three_6_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   three_6_end
+	TESTQ R11, R11
+	JEQ   three_6_end
+
+three_6_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  three_6_loop
+	SHRQ $0x01, CX
+	JEQ  three_6_odd
+
+three_6_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG         $0x40061262
+	WORD         $0xf452
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfe52
+
+	// VDPBF16PS Z29, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc552
+
+	// VDPBF16PS Z28, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcc52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VMOVUPS      128(R12)(R10*1), Z28
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG         $0x40061262
+	WORD         $0xf452
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfe52
+
+	// VDPBF16PS Z29, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc552
+
+	// VDPBF16PS Z28, Z31, Z17
+	LONG $0x40068262
+	WORD $0xcc52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	DECQ CX
+	JNE  three_6_pair
+
+three_6_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  three_6_ran
+
+three_6_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG         $0x40061262
+	WORD         $0xf452
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfe52
+
+	// VDPBF16PS Z29, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc552
+
+	// VDPBF16PS Z28, Z31, Z17
+	LONG $0x40068262
+	WORD $0xcc52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  three_6_loop
+
+three_6_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  three_6_run
+
+three_6_end:
+	CMPQ         216(DI), $0x00
+	JEQ          three_6_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	VMAXPS       Z12, Z31, Z12
+	VMAXPS       Z13, Z31, Z13
+	VMAXPS       Z14, Z31, Z14
+	VMAXPS       Z15, Z31, Z15
+	VMAXPS       Z16, Z31, Z16
+	VMAXPS       Z17, Z31, Z17
+	CMPQ         224(DI), $0x00
+	JEQ          three_6_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+	VMINPS       Z12, Z31, Z12
+	VMINPS       Z13, Z31, Z13
+	VMINPS       Z14, Z31, Z14
+	VMINPS       Z15, Z31, Z15
+	VMINPS       Z16, Z31, Z16
+	VMINPS       Z17, Z31, Z17
+
+three_6_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, 64(R13)
+	VMOVUPS Z2, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	VMOVUPS Z4, 64(R13)
+	VMOVUPS Z5, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, 64(R13)
+	VMOVUPS Z8, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z9, (R13)
+	VMOVUPS Z10, 64(R13)
+	VMOVUPS Z11, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	VMOVUPS Z13, 64(R13)
+	VMOVUPS Z14, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z15, (R13)
+	VMOVUPS Z16, 64(R13)
+	VMOVUPS Z17, K1, 128(R13)
+	IMUL3Q  $0x06, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x18, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x06, (SP)
+	JMP     three_done
+
+three_7:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       three_7_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS.Z 128(AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z3
+	VMOVUPS   64(AX), Z4
+	VMOVUPS.Z 128(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS   64(AX), Z7
+	VMOVUPS.Z 128(AX), K1, Z8
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z9
+	VMOVUPS   64(AX), Z10
+	VMOVUPS.Z 128(AX), K1, Z11
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z12
+	VMOVUPS   64(AX), Z13
+	VMOVUPS.Z 128(AX), K1, Z14
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z15
+	VMOVUPS   64(AX), Z16
+	VMOVUPS.Z 128(AX), K1, Z17
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z18
+	VMOVUPS   64(AX), Z19
+	VMOVUPS.Z 128(AX), K1, Z20
+	JMP       three_7_runs
+
+	// or bias,
+three_7_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       three_7_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z9
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z15
+	VMOVAPS   Z0, Z18
+	VMOVUPS   64(AX), Z1
+	VMOVAPS   Z1, Z4
+	VMOVAPS   Z1, Z7
+	VMOVAPS   Z1, Z10
+	VMOVAPS   Z1, Z13
+	VMOVAPS   Z1, Z16
+	VMOVAPS   Z1, Z19
+	VMOVUPS.Z 128(AX), K1, Z2
+	VMOVAPS   Z2, Z5
+	VMOVAPS   Z2, Z8
+	VMOVAPS   Z2, Z11
+	VMOVAPS   Z2, Z14
+	VMOVAPS   Z2, Z17
+	VMOVAPS   Z2, Z20
+	JMP       three_7_runs
+
+	// or 0.
+three_7_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+
+three_7_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   three_7_end
+	TESTQ R11, R11
+	JEQ   three_7_end
+
+three_7_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  three_7_loop
+	SHRQ $0x01, CX
+	JEQ  three_7_odd
+
+three_7_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG         $0x40061262
+	WORD         $0xf452
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfe52
+
+	// VDPBF16PS Z29, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc552
+
+	// VDPBF16PS Z28, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcc52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG $0x40068262
+	WORD $0xdd52
+
+	// VDPBF16PS Z28, Z31, Z20
+	LONG         $0x40068262
+	WORD         $0xe452
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VMOVUPS      128(R12)(R10*1), Z28
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG         $0x40061262
+	WORD         $0xf452
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfe52
+
+	// VDPBF16PS Z29, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc552
+
+	// VDPBF16PS Z28, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcc52
+	VBROADCASTSS 4(BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG $0x40068262
+	WORD $0xdd52
+
+	// VDPBF16PS Z28, Z31, Z20
+	LONG $0x40068262
+	WORD $0xe452
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	DECQ CX
+	JNE  three_7_pair
+
+three_7_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  three_7_ran
+
+three_7_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG         $0x40061262
+	WORD         $0xf452
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfe52
+
+	// VDPBF16PS Z29, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc552
+
+	// VDPBF16PS Z28, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcc52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG $0x40068262
+	WORD $0xdd52
+
+	// VDPBF16PS Z28, Z31, Z20
+	LONG $0x40068262
+	WORD $0xe452
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  three_7_loop
+
+three_7_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  three_7_run
+
+three_7_end:
+	CMPQ         216(DI), $0x00
+	JEQ          three_7_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	VMAXPS       Z12, Z31, Z12
+	VMAXPS       Z13, Z31, Z13
+	VMAXPS       Z14, Z31, Z14
+	VMAXPS       Z15, Z31, Z15
+	VMAXPS       Z16, Z31, Z16
+	VMAXPS       Z17, Z31, Z17
+	VMAXPS       Z18, Z31, Z18
+	VMAXPS       Z19, Z31, Z19
+	VMAXPS       Z20, Z31, Z20
+	CMPQ         224(DI), $0x00
+	JEQ          three_7_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+	VMINPS       Z12, Z31, Z12
+	VMINPS       Z13, Z31, Z13
+	VMINPS       Z14, Z31, Z14
+	VMINPS       Z15, Z31, Z15
+	VMINPS       Z16, Z31, Z16
+	VMINPS       Z17, Z31, Z17
+	VMINPS       Z18, Z31, Z18
+	VMINPS       Z19, Z31, Z19
+	VMINPS       Z20, Z31, Z20
+
+three_7_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, 64(R13)
+	VMOVUPS Z2, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	VMOVUPS Z4, 64(R13)
+	VMOVUPS Z5, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, 64(R13)
+	VMOVUPS Z8, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z9, (R13)
+	VMOVUPS Z10, 64(R13)
+	VMOVUPS Z11, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	VMOVUPS Z13, 64(R13)
+	VMOVUPS Z14, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z15, (R13)
+	VMOVUPS Z16, 64(R13)
+	VMOVUPS Z17, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z18, (R13)
+	VMOVUPS Z19, 64(R13)
+	VMOVUPS Z20, K1, 128(R13)
+	IMUL3Q  $0x07, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x1c, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x07, (SP)
+	JMP     three_done
+
+three_8:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       three_8_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS.Z 128(AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z3
+	VMOVUPS   64(AX), Z4
+	VMOVUPS.Z 128(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS   64(AX), Z7
+	VMOVUPS.Z 128(AX), K1, Z8
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z9
+	VMOVUPS   64(AX), Z10
+	VMOVUPS.Z 128(AX), K1, Z11
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z12
+	VMOVUPS   64(AX), Z13
+	VMOVUPS.Z 128(AX), K1, Z14
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z15
+	VMOVUPS   64(AX), Z16
+	VMOVUPS.Z 128(AX), K1, Z17
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z18
+	VMOVUPS   64(AX), Z19
+	VMOVUPS.Z 128(AX), K1, Z20
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z21
+	VMOVUPS   64(AX), Z22
+	VMOVUPS.Z 128(AX), K1, Z23
+	JMP       three_8_runs
+
+	// or bias,
+three_8_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       three_8_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z9
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z15
+	VMOVAPS   Z0, Z18
+	VMOVAPS   Z0, Z21
+	VMOVUPS   64(AX), Z1
+	VMOVAPS   Z1, Z4
+	VMOVAPS   Z1, Z7
+	VMOVAPS   Z1, Z10
+	VMOVAPS   Z1, Z13
+	VMOVAPS   Z1, Z16
+	VMOVAPS   Z1, Z19
+	VMOVAPS   Z1, Z22
+	VMOVUPS.Z 128(AX), K1, Z2
+	VMOVAPS   Z2, Z5
+	VMOVAPS   Z2, Z8
+	VMOVAPS   Z2, Z11
+	VMOVAPS   Z2, Z14
+	VMOVAPS   Z2, Z17
+	VMOVAPS   Z2, Z20
+	VMOVAPS   Z2, Z23
+	JMP       three_8_runs
+
+	// or 0.
+three_8_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+three_8_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   three_8_end
+	TESTQ R11, R11
+	JEQ   three_8_end
+
+three_8_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  three_8_loop
+	SHRQ $0x01, CX
+	JEQ  three_8_odd
+
+three_8_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG         $0x40061262
+	WORD         $0xf452
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfe52
+
+	// VDPBF16PS Z29, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc552
+
+	// VDPBF16PS Z28, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcc52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG $0x40068262
+	WORD $0xdd52
+
+	// VDPBF16PS Z28, Z31, Z20
+	LONG         $0x40068262
+	WORD         $0xe452
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z21
+	LONG $0x40068262
+	WORD $0xee52
+
+	// VDPBF16PS Z29, Z31, Z22
+	LONG $0x40068262
+	WORD $0xf552
+
+	// VDPBF16PS Z28, Z31, Z23
+	LONG         $0x40068262
+	WORD         $0xfc52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VMOVUPS      128(R12)(R10*1), Z28
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG         $0x40061262
+	WORD         $0xf452
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfe52
+
+	// VDPBF16PS Z29, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc552
+
+	// VDPBF16PS Z28, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcc52
+	VBROADCASTSS 4(BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG $0x40068262
+	WORD $0xdd52
+
+	// VDPBF16PS Z28, Z31, Z20
+	LONG         $0x40068262
+	WORD         $0xe452
+	VBROADCASTSS 4(BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z21
+	LONG $0x40068262
+	WORD $0xee52
+
+	// VDPBF16PS Z29, Z31, Z22
+	LONG $0x40068262
+	WORD $0xf552
+
+	// VDPBF16PS Z28, Z31, Z23
+	LONG $0x40068262
+	WORD $0xfc52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	DECQ CX
+	JNE  three_8_pair
+
+three_8_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  three_8_ran
+
+three_8_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG         $0x40061262
+	WORD         $0xf452
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfe52
+
+	// VDPBF16PS Z29, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc552
+
+	// VDPBF16PS Z28, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcc52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG $0x40068262
+	WORD $0xdd52
+
+	// VDPBF16PS Z28, Z31, Z20
+	LONG         $0x40068262
+	WORD         $0xe452
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z21
+	LONG $0x40068262
+	WORD $0xee52
+
+	// VDPBF16PS Z29, Z31, Z22
+	LONG $0x40068262
+	WORD $0xf552
+
+	// VDPBF16PS Z28, Z31, Z23
+	LONG $0x40068262
+	WORD $0xfc52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  three_8_loop
+
+three_8_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  three_8_run
+
+three_8_end:
+	CMPQ         216(DI), $0x00
+	JEQ          three_8_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	VMAXPS       Z12, Z31, Z12
+	VMAXPS       Z13, Z31, Z13
+	VMAXPS       Z14, Z31, Z14
+	VMAXPS       Z15, Z31, Z15
+	VMAXPS       Z16, Z31, Z16
+	VMAXPS       Z17, Z31, Z17
+	VMAXPS       Z18, Z31, Z18
+	VMAXPS       Z19, Z31, Z19
+	VMAXPS       Z20, Z31, Z20
+	VMAXPS       Z21, Z31, Z21
+	VMAXPS       Z22, Z31, Z22
+	VMAXPS       Z23, Z31, Z23
+	CMPQ         224(DI), $0x00
+	JEQ          three_8_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+	VMINPS       Z12, Z31, Z12
+	VMINPS       Z13, Z31, Z13
+	VMINPS       Z14, Z31, Z14
+	VMINPS       Z15, Z31, Z15
+	VMINPS       Z16, Z31, Z16
+	VMINPS       Z17, Z31, Z17
+	VMINPS       Z18, Z31, Z18
+	VMINPS       Z19, Z31, Z19
+	VMINPS       Z20, Z31, Z20
+	VMINPS       Z21, Z31, Z21
+	VMINPS       Z22, Z31, Z22
+	VMINPS       Z23, Z31, Z23
+
+three_8_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, 64(R13)
+	VMOVUPS Z2, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	VMOVUPS Z4, 64(R13)
+	VMOVUPS Z5, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, 64(R13)
+	VMOVUPS Z8, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z9, (R13)
+	VMOVUPS Z10, 64(R13)
+	VMOVUPS Z11, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	VMOVUPS Z13, 64(R13)
+	VMOVUPS Z14, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z15, (R13)
+	VMOVUPS Z16, 64(R13)
+	VMOVUPS Z17, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z18, (R13)
+	VMOVUPS Z19, 64(R13)
+	VMOVUPS Z20, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z21, (R13)
+	VMOVUPS Z22, 64(R13)
+	VMOVUPS Z23, K1, 128(R13)
+	IMUL3Q  $0x08, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x20, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x08, (SP)
+	JMP     three_done
+
+three_9:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       three_9_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS.Z 128(AX), K1, Z2
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z3
+	VMOVUPS   64(AX), Z4
+	VMOVUPS.Z 128(AX), K1, Z5
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z6
+	VMOVUPS   64(AX), Z7
+	VMOVUPS.Z 128(AX), K1, Z8
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z9
+	VMOVUPS   64(AX), Z10
+	VMOVUPS.Z 128(AX), K1, Z11
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z12
+	VMOVUPS   64(AX), Z13
+	VMOVUPS.Z 128(AX), K1, Z14
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z15
+	VMOVUPS   64(AX), Z16
+	VMOVUPS.Z 128(AX), K1, Z17
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z18
+	VMOVUPS   64(AX), Z19
+	VMOVUPS.Z 128(AX), K1, Z20
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z21
+	VMOVUPS   64(AX), Z22
+	VMOVUPS.Z 128(AX), K1, Z23
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z24
+	VMOVUPS   64(AX), Z25
+	VMOVUPS.Z 128(AX), K1, Z26
+	JMP       three_9_runs
+
+	// or bias,
+three_9_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       three_9_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z3
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z9
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z15
+	VMOVAPS   Z0, Z18
+	VMOVAPS   Z0, Z21
+	VMOVAPS   Z0, Z24
+	VMOVUPS   64(AX), Z1
+	VMOVAPS   Z1, Z4
+	VMOVAPS   Z1, Z7
+	VMOVAPS   Z1, Z10
+	VMOVAPS   Z1, Z13
+	VMOVAPS   Z1, Z16
+	VMOVAPS   Z1, Z19
+	VMOVAPS   Z1, Z22
+	VMOVAPS   Z1, Z25
+	VMOVUPS.Z 128(AX), K1, Z2
+	VMOVAPS   Z2, Z5
+	VMOVAPS   Z2, Z8
+	VMOVAPS   Z2, Z11
+	VMOVAPS   Z2, Z14
+	VMOVAPS   Z2, Z17
+	VMOVAPS   Z2, Z20
+	VMOVAPS   Z2, Z23
+	VMOVAPS   Z2, Z26
+	JMP       three_9_runs
+
+	// or 0.
+three_9_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+	VPXORD Z24, Z24, Z24
+	VPXORD Z25, Z25, Z25
+	VPXORD Z26, Z26, Z26
+
+three_9_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   three_9_end
+	TESTQ R11, R11
+	JEQ   three_9_end
+
+three_9_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  three_9_loop
+	SHRQ $0x01, CX
+	JEQ  three_9_odd
+
+three_9_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG         $0x40061262
+	WORD         $0xf452
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfe52
+
+	// VDPBF16PS Z29, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc552
+
+	// VDPBF16PS Z28, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcc52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG $0x40068262
+	WORD $0xdd52
+
+	// VDPBF16PS Z28, Z31, Z20
+	LONG         $0x40068262
+	WORD         $0xe452
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z21
+	LONG $0x40068262
+	WORD $0xee52
+
+	// VDPBF16PS Z29, Z31, Z22
+	LONG $0x40068262
+	WORD $0xf552
+
+	// VDPBF16PS Z28, Z31, Z23
+	LONG         $0x40068262
+	WORD         $0xfc52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z24
+	LONG $0x40060262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z25
+	LONG $0x40060262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z26
+	LONG         $0x40060262
+	WORD         $0xd452
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VMOVUPS      128(R12)(R10*1), Z28
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG         $0x40061262
+	WORD         $0xf452
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfe52
+
+	// VDPBF16PS Z29, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc552
+
+	// VDPBF16PS Z28, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcc52
+	VBROADCASTSS 4(BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG $0x40068262
+	WORD $0xdd52
+
+	// VDPBF16PS Z28, Z31, Z20
+	LONG         $0x40068262
+	WORD         $0xe452
+	VBROADCASTSS 4(BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z21
+	LONG $0x40068262
+	WORD $0xee52
+
+	// VDPBF16PS Z29, Z31, Z22
+	LONG $0x40068262
+	WORD $0xf552
+
+	// VDPBF16PS Z28, Z31, Z23
+	LONG         $0x40068262
+	WORD         $0xfc52
+	VBROADCASTSS 4(BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z24
+	LONG $0x40060262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z25
+	LONG $0x40060262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z26
+	LONG $0x40060262
+	WORD $0xd452
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	DECQ CX
+	JNE  three_9_pair
+
+three_9_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  three_9_ran
+
+three_9_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG         $0x40069262
+	WORD         $0xd452
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z3
+	LONG $0x40069262
+	WORD $0xde52
+
+	// VDPBF16PS Z29, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe552
+
+	// VDPBF16PS Z28, Z31, Z5
+	LONG         $0x40069262
+	WORD         $0xec52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf652
+
+	// VDPBF16PS Z29, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfd52
+
+	// VDPBF16PS Z28, Z31, Z8
+	LONG         $0x40061262
+	WORD         $0xc452
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z9
+	LONG $0x40061262
+	WORD $0xce52
+
+	// VDPBF16PS Z29, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd552
+
+	// VDPBF16PS Z28, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdc52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG         $0x40061262
+	WORD         $0xf452
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfe52
+
+	// VDPBF16PS Z29, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc552
+
+	// VDPBF16PS Z28, Z31, Z17
+	LONG         $0x40068262
+	WORD         $0xcc52
+	VBROADCASTSS (BX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd652
+
+	// VDPBF16PS Z29, Z31, Z19
+	LONG $0x40068262
+	WORD $0xdd52
+
+	// VDPBF16PS Z28, Z31, Z20
+	LONG         $0x40068262
+	WORD         $0xe452
+	VBROADCASTSS (BX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z21
+	LONG $0x40068262
+	WORD $0xee52
+
+	// VDPBF16PS Z29, Z31, Z22
+	LONG $0x40068262
+	WORD $0xf552
+
+	// VDPBF16PS Z28, Z31, Z23
+	LONG         $0x40068262
+	WORD         $0xfc52
+	VBROADCASTSS (BX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z24
+	LONG $0x40060262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z25
+	LONG $0x40060262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z26
+	LONG $0x40060262
+	WORD $0xd452
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  three_9_loop
+
+three_9_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  three_9_run
+
+three_9_end:
+	CMPQ         216(DI), $0x00
+	JEQ          three_9_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	VMAXPS       Z12, Z31, Z12
+	VMAXPS       Z13, Z31, Z13
+	VMAXPS       Z14, Z31, Z14
+	VMAXPS       Z15, Z31, Z15
+	VMAXPS       Z16, Z31, Z16
+	VMAXPS       Z17, Z31, Z17
+	VMAXPS       Z18, Z31, Z18
+	VMAXPS       Z19, Z31, Z19
+	VMAXPS       Z20, Z31, Z20
+	VMAXPS       Z21, Z31, Z21
+	VMAXPS       Z22, Z31, Z22
+	VMAXPS       Z23, Z31, Z23
+	VMAXPS       Z24, Z31, Z24
+	VMAXPS       Z25, Z31, Z25
+	VMAXPS       Z26, Z31, Z26
+	CMPQ         224(DI), $0x00
+	JEQ          three_9_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+	VMINPS       Z12, Z31, Z12
+	VMINPS       Z13, Z31, Z13
+	VMINPS       Z14, Z31, Z14
+	VMINPS       Z15, Z31, Z15
+	VMINPS       Z16, Z31, Z16
+	VMINPS       Z17, Z31, Z17
+	VMINPS       Z18, Z31, Z18
+	VMINPS       Z19, Z31, Z19
+	VMINPS       Z20, Z31, Z20
+	VMINPS       Z21, Z31, Z21
+	VMINPS       Z22, Z31, Z22
+	VMINPS       Z23, Z31, Z23
+	VMINPS       Z24, Z31, Z24
+	VMINPS       Z25, Z31, Z25
+	VMINPS       Z26, Z31, Z26
+
+three_9_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, 64(R13)
+	VMOVUPS Z2, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z3, (R13)
+	VMOVUPS Z4, 64(R13)
+	VMOVUPS Z5, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z6, (R13)
+	VMOVUPS Z7, 64(R13)
+	VMOVUPS Z8, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z9, (R13)
+	VMOVUPS Z10, 64(R13)
+	VMOVUPS Z11, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	VMOVUPS Z13, 64(R13)
+	VMOVUPS Z14, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z15, (R13)
+	VMOVUPS Z16, 64(R13)
+	VMOVUPS Z17, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z18, (R13)
+	VMOVUPS Z19, 64(R13)
+	VMOVUPS Z20, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z21, (R13)
+	VMOVUPS Z22, 64(R13)
+	VMOVUPS Z23, K1, 128(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z24, (R13)
+	VMOVUPS Z25, 64(R13)
+	VMOVUPS Z26, K1, 128(R13)
+	IMUL3Q  $0x09, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x24, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x09, (SP)
+
+three_done:
+	CMPQ (SP), $0x00
+	JG   three_next
+	VZEROUPPER
+	RET
+
+four:
+four_next:
+	// The next piece: of so many rows, or of those that are left.
+	MOVQ    200(DI), CX
+	MOVQ    (SP), AX
+	CMPQ    AX, CX
+	CMOVQLT AX, CX
+	CMPQ    CX, $0x06
+	JEQ     four_6
+	CMPQ    CX, $0x05
+	JEQ     four_5
+	CMPQ    CX, $0x04
+	JEQ     four_4
+	CMPQ    CX, $0x03
+	JEQ     four_3
+	CMPQ    CX, $0x02
+	JEQ     four_2
+	MOVQ    8(SP), SI
+	MOVQ    104(DI), BX
+	MOVQ    24(DI), DX
+	LEAQ    (DX)(BX*4), DX
+	MOVQ    16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       four_1_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS   128(AX), Z2
+	VMOVUPS.Z 192(AX), K1, Z3
+	JMP       four_1_runs
+
+	// or bias,
+four_1_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       four_1_zero
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS   128(AX), Z2
+	VMOVUPS.Z 192(AX), K1, Z3
+	JMP       four_1_runs
+
+	// or 0.
+four_1_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+four_1_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   four_1_end
+	TESTQ R11, R11
+	JEQ   four_1_end
+
+four_1_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  four_1_loop
+	SHRQ $0x01, CX
+	JEQ  four_1_odd
+
+four_1_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VMOVUPS      192(R12), Z27
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VMOVUPS      128(R12)(R10*1), Z28
+	VMOVUPS      192(R12)(R10*1), Z27
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG $0x40069262
+	WORD $0xdb52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  four_1_pair
+
+four_1_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  four_1_ran
+
+four_1_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VMOVUPS      192(R12), Z27
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG $0x40069262
+	WORD $0xdb52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  four_1_loop
+
+four_1_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  four_1_run
+
+four_1_end:
+	CMPQ         216(DI), $0x00
+	JEQ          four_1_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	CMPQ         224(DI), $0x00
+	JEQ          four_1_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+
+four_1_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, 64(R13)
+	VMOVUPS Z2, 128(R13)
+	VMOVUPS Z3, K1, 192(R13)
+	IMUL3Q  $0x01, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x04, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x01, (SP)
+	JMP     four_done
+
+four_2:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       four_2_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS   128(AX), Z2
+	VMOVUPS.Z 192(AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS   64(AX), Z5
+	VMOVUPS   128(AX), Z6
+	VMOVUPS.Z 192(AX), K1, Z7
+	JMP       four_2_runs
+
+	// or bias,
+four_2_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       four_2_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z4
+	VMOVUPS   64(AX), Z1
+	VMOVAPS   Z1, Z5
+	VMOVUPS   128(AX), Z2
+	VMOVAPS   Z2, Z6
+	VMOVUPS.Z 192(AX), K1, Z3
+	VMOVAPS   Z3, Z7
+	JMP       four_2_runs
+
+	// or 0.
+four_2_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+four_2_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   four_2_end
+	TESTQ R11, R11
+	JEQ   four_2_end
+
+four_2_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  four_2_loop
+	SHRQ $0x01, CX
+	JEQ  four_2_odd
+
+four_2_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VMOVUPS      192(R12), Z27
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfb52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VMOVUPS      128(R12)(R10*1), Z28
+	VMOVUPS      192(R12)(R10*1), Z27
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfb52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  four_2_pair
+
+four_2_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  four_2_ran
+
+four_2_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VMOVUPS      192(R12), Z27
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z7
+	LONG $0x40069262
+	WORD $0xfb52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  four_2_loop
+
+four_2_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  four_2_run
+
+four_2_end:
+	CMPQ         216(DI), $0x00
+	JEQ          four_2_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	CMPQ         224(DI), $0x00
+	JEQ          four_2_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+
+four_2_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, 64(R13)
+	VMOVUPS Z2, 128(R13)
+	VMOVUPS Z3, K1, 192(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z5, 64(R13)
+	VMOVUPS Z6, 128(R13)
+	VMOVUPS Z7, K1, 192(R13)
+	IMUL3Q  $0x02, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x08, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x02, (SP)
+	JMP     four_done
+
+four_3:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       four_3_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS   128(AX), Z2
+	VMOVUPS.Z 192(AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS   64(AX), Z5
+	VMOVUPS   128(AX), Z6
+	VMOVUPS.Z 192(AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z8
+	VMOVUPS   64(AX), Z9
+	VMOVUPS   128(AX), Z10
+	VMOVUPS.Z 192(AX), K1, Z11
+	JMP       four_3_runs
+
+	// or bias,
+four_3_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       four_3_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z8
+	VMOVUPS   64(AX), Z1
+	VMOVAPS   Z1, Z5
+	VMOVAPS   Z1, Z9
+	VMOVUPS   128(AX), Z2
+	VMOVAPS   Z2, Z6
+	VMOVAPS   Z2, Z10
+	VMOVUPS.Z 192(AX), K1, Z3
+	VMOVAPS   Z3, Z7
+	VMOVAPS   Z3, Z11
+	JMP       four_3_runs
+
+	// or 0.
+four_3_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+four_3_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   four_3_end
+	TESTQ R11, R11
+	JEQ   four_3_end
+
+four_3_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  four_3_loop
+	SHRQ $0x01, CX
+	JEQ  four_3_odd
+
+four_3_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VMOVUPS      192(R12), Z27
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfb52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG $0x40061262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdb52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VMOVUPS      128(R12)(R10*1), Z28
+	VMOVUPS      192(R12)(R10*1), Z27
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfb52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG $0x40061262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z11
+	LONG $0x40061262
+	WORD $0xdb52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  four_3_pair
+
+four_3_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  four_3_ran
+
+four_3_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VMOVUPS      192(R12), Z27
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfb52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG $0x40061262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z11
+	LONG $0x40061262
+	WORD $0xdb52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  four_3_loop
+
+four_3_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  four_3_run
+
+four_3_end:
+	CMPQ         216(DI), $0x00
+	JEQ          four_3_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	CMPQ         224(DI), $0x00
+	JEQ          four_3_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+
+four_3_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, 64(R13)
+	VMOVUPS Z2, 128(R13)
+	VMOVUPS Z3, K1, 192(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z5, 64(R13)
+	VMOVUPS Z6, 128(R13)
+	VMOVUPS Z7, K1, 192(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	VMOVUPS Z9, 64(R13)
+	VMOVUPS Z10, 128(R13)
+	VMOVUPS Z11, K1, 192(R13)
+	IMUL3Q  $0x03, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x0c, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x03, (SP)
+	JMP     four_done
+
+four_4:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       four_4_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS   128(AX), Z2
+	VMOVUPS.Z 192(AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS   64(AX), Z5
+	VMOVUPS   128(AX), Z6
+	VMOVUPS.Z 192(AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z8
+	VMOVUPS   64(AX), Z9
+	VMOVUPS   128(AX), Z10
+	VMOVUPS.Z 192(AX), K1, Z11
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z12
+	VMOVUPS   64(AX), Z13
+	VMOVUPS   128(AX), Z14
+	VMOVUPS.Z 192(AX), K1, Z15
+	JMP       four_4_runs
+
+	// or bias,
+four_4_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       four_4_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z12
+	VMOVUPS   64(AX), Z1
+	VMOVAPS   Z1, Z5
+	VMOVAPS   Z1, Z9
+	VMOVAPS   Z1, Z13
+	VMOVUPS   128(AX), Z2
+	VMOVAPS   Z2, Z6
+	VMOVAPS   Z2, Z10
+	VMOVAPS   Z2, Z14
+	VMOVUPS.Z 192(AX), K1, Z3
+	VMOVAPS   Z3, Z7
+	VMOVAPS   Z3, Z11
+	VMOVAPS   Z3, Z15
+	JMP       four_4_runs
+
+	// or 0.
+four_4_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+four_4_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   four_4_end
+	TESTQ R11, R11
+	JEQ   four_4_end
+
+four_4_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  four_4_loop
+	SHRQ $0x01, CX
+	JEQ  four_4_odd
+
+four_4_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VMOVUPS      192(R12), Z27
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfb52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG $0x40061262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfb52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VMOVUPS      128(R12)(R10*1), Z28
+	VMOVUPS      192(R12)(R10*1), Z27
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfb52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG $0x40061262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdb52
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfb52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  four_4_pair
+
+four_4_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  four_4_ran
+
+four_4_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VMOVUPS      192(R12), Z27
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfb52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG $0x40061262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z15
+	LONG $0x40061262
+	WORD $0xfb52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  four_4_loop
+
+four_4_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  four_4_run
+
+four_4_end:
+	CMPQ         216(DI), $0x00
+	JEQ          four_4_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	VMAXPS       Z12, Z31, Z12
+	VMAXPS       Z13, Z31, Z13
+	VMAXPS       Z14, Z31, Z14
+	VMAXPS       Z15, Z31, Z15
+	CMPQ         224(DI), $0x00
+	JEQ          four_4_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+	VMINPS       Z12, Z31, Z12
+	VMINPS       Z13, Z31, Z13
+	VMINPS       Z14, Z31, Z14
+	VMINPS       Z15, Z31, Z15
+
+four_4_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, 64(R13)
+	VMOVUPS Z2, 128(R13)
+	VMOVUPS Z3, K1, 192(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z5, 64(R13)
+	VMOVUPS Z6, 128(R13)
+	VMOVUPS Z7, K1, 192(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	VMOVUPS Z9, 64(R13)
+	VMOVUPS Z10, 128(R13)
+	VMOVUPS Z11, K1, 192(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	VMOVUPS Z13, 64(R13)
+	VMOVUPS Z14, 128(R13)
+	VMOVUPS Z15, K1, 192(R13)
+	IMUL3Q  $0x04, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x10, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x04, (SP)
+	JMP     four_done
+
+four_5:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       four_5_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS   128(AX), Z2
+	VMOVUPS.Z 192(AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS   64(AX), Z5
+	VMOVUPS   128(AX), Z6
+	VMOVUPS.Z 192(AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z8
+	VMOVUPS   64(AX), Z9
+	VMOVUPS   128(AX), Z10
+	VMOVUPS.Z 192(AX), K1, Z11
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z12
+	VMOVUPS   64(AX), Z13
+	VMOVUPS   128(AX), Z14
+	VMOVUPS.Z 192(AX), K1, Z15
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z16
+	VMOVUPS   64(AX), Z17
+	VMOVUPS   128(AX), Z18
+	VMOVUPS.Z 192(AX), K1, Z19
+	JMP       four_5_runs
+
+	// or bias,
+four_5_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       four_5_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z16
+	VMOVUPS   64(AX), Z1
+	VMOVAPS   Z1, Z5
+	VMOVAPS   Z1, Z9
+	VMOVAPS   Z1, Z13
+	VMOVAPS   Z1, Z17
+	VMOVUPS   128(AX), Z2
+	VMOVAPS   Z2, Z6
+	VMOVAPS   Z2, Z10
+	VMOVAPS   Z2, Z14
+	VMOVAPS   Z2, Z18
+	VMOVUPS.Z 192(AX), K1, Z3
+	VMOVAPS   Z3, Z7
+	VMOVAPS   Z3, Z11
+	VMOVAPS   Z3, Z15
+	VMOVAPS   Z3, Z19
+	JMP       four_5_runs
+
+	// or 0.
+four_5_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+
+four_5_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   four_5_end
+	TESTQ R11, R11
+	JEQ   four_5_end
+
+four_5_run:
+	MOVQ SI, AX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  four_5_loop
+	SHRQ $0x01, CX
+	JEQ  four_5_odd
+
+four_5_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VMOVUPS      192(R12), Z27
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfb52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG $0x40061262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfb52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG $0x40068262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z19
+	LONG         $0x40068262
+	WORD         $0xdb52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VMOVUPS      128(R12)(R10*1), Z28
+	VMOVUPS      192(R12)(R10*1), Z27
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfb52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG $0x40061262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdb52
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfb52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG $0x40068262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z19
+	LONG $0x40068262
+	WORD $0xdb52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	DECQ CX
+	JNE  four_5_pair
+
+four_5_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  four_5_ran
+
+four_5_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VMOVUPS      192(R12), Z27
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfb52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG $0x40061262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfb52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG $0x40068262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z19
+	LONG $0x40068262
+	WORD $0xdb52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	DECQ CX
+	JNE  four_5_loop
+
+four_5_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  four_5_run
+
+four_5_end:
+	CMPQ         216(DI), $0x00
+	JEQ          four_5_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	VMAXPS       Z12, Z31, Z12
+	VMAXPS       Z13, Z31, Z13
+	VMAXPS       Z14, Z31, Z14
+	VMAXPS       Z15, Z31, Z15
+	VMAXPS       Z16, Z31, Z16
+	VMAXPS       Z17, Z31, Z17
+	VMAXPS       Z18, Z31, Z18
+	VMAXPS       Z19, Z31, Z19
+	CMPQ         224(DI), $0x00
+	JEQ          four_5_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+	VMINPS       Z12, Z31, Z12
+	VMINPS       Z13, Z31, Z13
+	VMINPS       Z14, Z31, Z14
+	VMINPS       Z15, Z31, Z15
+	VMINPS       Z16, Z31, Z16
+	VMINPS       Z17, Z31, Z17
+	VMINPS       Z18, Z31, Z18
+	VMINPS       Z19, Z31, Z19
+
+four_5_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, 64(R13)
+	VMOVUPS Z2, 128(R13)
+	VMOVUPS Z3, K1, 192(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z5, 64(R13)
+	VMOVUPS Z6, 128(R13)
+	VMOVUPS Z7, K1, 192(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	VMOVUPS Z9, 64(R13)
+	VMOVUPS Z10, 128(R13)
+	VMOVUPS Z11, K1, 192(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	VMOVUPS Z13, 64(R13)
+	VMOVUPS Z14, 128(R13)
+	VMOVUPS Z15, K1, 192(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z16, (R13)
+	VMOVUPS Z17, 64(R13)
+	VMOVUPS Z18, 128(R13)
+	VMOVUPS Z19, K1, 192(R13)
+	IMUL3Q  $0x05, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x14, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x05, (SP)
+	JMP     four_done
+
+four_6:
+	MOVQ 8(SP), SI
+	MOVQ 104(DI), BX
+	MOVQ 24(DI), DX
+	LEAQ (DX)(BX*4), DX
+	MOVQ 16(SP), R13
+
+	// The sums begin with c,
+	CMPQ      208(DI), $0x00
+	JEQ       four_6_bias
+	MOVQ      R13, AX
+	MOVQ      160(DI), R12
+	SHLQ      $0x02, R12
+	VMOVUPS   (AX), Z0
+	VMOVUPS   64(AX), Z1
+	VMOVUPS   128(AX), Z2
+	VMOVUPS.Z 192(AX), K1, Z3
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z4
+	VMOVUPS   64(AX), Z5
+	VMOVUPS   128(AX), Z6
+	VMOVUPS.Z 192(AX), K1, Z7
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z8
+	VMOVUPS   64(AX), Z9
+	VMOVUPS   128(AX), Z10
+	VMOVUPS.Z 192(AX), K1, Z11
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z12
+	VMOVUPS   64(AX), Z13
+	VMOVUPS   128(AX), Z14
+	VMOVUPS.Z 192(AX), K1, Z15
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z16
+	VMOVUPS   64(AX), Z17
+	VMOVUPS   128(AX), Z18
+	VMOVUPS.Z 192(AX), K1, Z19
+	ADDQ      R12, AX
+	VMOVUPS   (AX), Z20
+	VMOVUPS   64(AX), Z21
+	VMOVUPS   128(AX), Z22
+	VMOVUPS.Z 192(AX), K1, Z23
+	JMP       four_6_runs
+
+	// or bias,
+four_6_bias:
+	MOVQ      72(DI), AX
+	TESTQ     AX, AX
+	JEQ       four_6_zero
+	VMOVUPS   (AX), Z0
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z16
+	VMOVAPS   Z0, Z20
+	VMOVUPS   64(AX), Z1
+	VMOVAPS   Z1, Z5
+	VMOVAPS   Z1, Z9
+	VMOVAPS   Z1, Z13
+	VMOVAPS   Z1, Z17
+	VMOVAPS   Z1, Z21
+	VMOVUPS   128(AX), Z2
+	VMOVAPS   Z2, Z6
+	VMOVAPS   Z2, Z10
+	VMOVAPS   Z2, Z14
+	VMOVAPS   Z2, Z18
+	VMOVAPS   Z2, Z22
+	VMOVUPS.Z 192(AX), K1, Z3
+	VMOVAPS   Z3, Z7
+	VMOVAPS   Z3, Z11
+	VMOVAPS   Z3, Z15
+	VMOVAPS   Z3, Z19
+	VMOVAPS   Z3, Z23
+	JMP       four_6_runs
+
+	// or 0.
+four_6_zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+four_6_runs:
+	MOVQ  184(DI), R11
+	CMPQ  192(DI), $0x00
+	JEQ   four_6_end
+	TESTQ R11, R11
+	JEQ   four_6_end
+
+four_6_run:
+	MOVQ SI, AX
+	LEAQ (AX)(R8*4), BX
+	ADDQ R8, BX
+	MOVQ DX, R12
+	MOVQ 192(DI), CX
+
+	// Two values at a time where they are neighbours in a: fewer instructions beside the sums.
+	CMPQ R9, $0x04
+	JNE  four_6_loop
+	SHRQ $0x01, CX
+	JEQ  four_6_odd
+
+four_6_pair:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VMOVUPS      192(R12), Z27
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfb52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG $0x40061262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfb52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG $0x40068262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z19
+	LONG         $0x40068262
+	WORD         $0xdb52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z20
+	LONG $0x40068262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z21
+	LONG $0x40068262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z22
+	LONG $0x40068262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z23
+	LONG         $0x40068262
+	WORD         $0xfb52
+	VMOVUPS      (R12)(R10*1), Z30
+	VMOVUPS      64(R12)(R10*1), Z29
+	VMOVUPS      128(R12)(R10*1), Z28
+	VMOVUPS      192(R12)(R10*1), Z27
+	VBROADCASTSS 4(AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VBROADCASTSS 4(AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfb52
+	VBROADCASTSS 4(AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG $0x40061262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdb52
+	VBROADCASTSS 4(AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfb52
+	VBROADCASTSS 4(AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG $0x40068262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z19
+	LONG         $0x40068262
+	WORD         $0xdb52
+	VBROADCASTSS 4(BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z20
+	LONG $0x40068262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z21
+	LONG $0x40068262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z22
+	LONG $0x40068262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z23
+	LONG $0x40068262
+	WORD $0xfb52
+	LEAQ (R12)(R10*2), R12
+	ADDQ $0x08, AX
+	ADDQ $0x08, BX
+	DECQ CX
+	JNE  four_6_pair
+
+four_6_odd:
+	MOVQ 192(DI), CX
+	ANDQ $0x01, CX
+	JEQ  four_6_ran
+
+four_6_loop:
+	VMOVUPS      (R12), Z30
+	VMOVUPS      64(R12), Z29
+	VMOVUPS      128(R12), Z28
+	VMOVUPS      192(R12), Z27
+	VBROADCASTSS (AX), Z31
+
+	// VDPBF16PS Z30, Z31, Z0
+	LONG $0x40069262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z1
+	LONG $0x40069262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z2
+	LONG $0x40069262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z3
+	LONG         $0x40069262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R8*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z4
+	LONG $0x40069262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z5
+	LONG $0x40069262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z6
+	LONG $0x40069262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z7
+	LONG         $0x40069262
+	WORD         $0xfb52
+	VBROADCASTSS (AX)(R8*2), Z31
+
+	// VDPBF16PS Z30, Z31, Z8
+	LONG $0x40061262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z9
+	LONG $0x40061262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z10
+	LONG $0x40061262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z11
+	LONG         $0x40061262
+	WORD         $0xdb52
+	VBROADCASTSS (AX)(R15*1), Z31
+
+	// VDPBF16PS Z30, Z31, Z12
+	LONG $0x40061262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z13
+	LONG $0x40061262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z14
+	LONG $0x40061262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z15
+	LONG         $0x40061262
+	WORD         $0xfb52
+	VBROADCASTSS (AX)(R8*4), Z31
+
+	// VDPBF16PS Z30, Z31, Z16
+	LONG $0x40068262
+	WORD $0xc652
+
+	// VDPBF16PS Z29, Z31, Z17
+	LONG $0x40068262
+	WORD $0xcd52
+
+	// VDPBF16PS Z28, Z31, Z18
+	LONG $0x40068262
+	WORD $0xd452
+
+	// VDPBF16PS Z27, Z31, Z19
+	LONG         $0x40068262
+	WORD         $0xdb52
+	VBROADCASTSS (BX), Z31
+
+	// VDPBF16PS Z30, Z31, Z20
+	LONG $0x40068262
+	WORD $0xe652
+
+	// VDPBF16PS Z29, Z31, Z21
+	LONG $0x40068262
+	WORD $0xed52
+
+	// VDPBF16PS Z28, Z31, Z22
+	LONG $0x40068262
+	WORD $0xf452
+
+	// VDPBF16PS Z27, Z31, Z23
+	LONG $0x40068262
+	WORD $0xfb52
+	ADDQ R10, R12
+	ADDQ R9, AX
+	ADDQ R9, BX
+	DECQ CX
+	JNE  four_6_loop
+
+four_6_ran:
+	ADDQ 24(SP), SI
+	ADDQ 32(SP), DX
+	DECQ R11
+	JNE  four_6_run
+
+four_6_end:
+	CMPQ         216(DI), $0x00
+	JEQ          four_6_store
+	VPXORD       Z31, Z31, Z31
+	VMAXPS       Z0, Z31, Z0
+	VMAXPS       Z1, Z31, Z1
+	VMAXPS       Z2, Z31, Z2
+	VMAXPS       Z3, Z31, Z3
+	VMAXPS       Z4, Z31, Z4
+	VMAXPS       Z5, Z31, Z5
+	VMAXPS       Z6, Z31, Z6
+	VMAXPS       Z7, Z31, Z7
+	VMAXPS       Z8, Z31, Z8
+	VMAXPS       Z9, Z31, Z9
+	VMAXPS       Z10, Z31, Z10
+	VMAXPS       Z11, Z31, Z11
+	VMAXPS       Z12, Z31, Z12
+	VMAXPS       Z13, Z31, Z13
+	VMAXPS       Z14, Z31, Z14
+	VMAXPS       Z15, Z31, Z15
+	VMAXPS       Z16, Z31, Z16
+	VMAXPS       Z17, Z31, Z17
+	VMAXPS       Z18, Z31, Z18
+	VMAXPS       Z19, Z31, Z19
+	VMAXPS       Z20, Z31, Z20
+	VMAXPS       Z21, Z31, Z21
+	VMAXPS       Z22, Z31, Z22
+	VMAXPS       Z23, Z31, Z23
+	CMPQ         224(DI), $0x00
+	JEQ          four_6_store
+	MOVL         $0x40c00000, CX
+	VMOVD        CX, X31
+	VBROADCASTSS X31, Z31
+	VMINPS       Z0, Z31, Z0
+	VMINPS       Z1, Z31, Z1
+	VMINPS       Z2, Z31, Z2
+	VMINPS       Z3, Z31, Z3
+	VMINPS       Z4, Z31, Z4
+	VMINPS       Z5, Z31, Z5
+	VMINPS       Z6, Z31, Z6
+	VMINPS       Z7, Z31, Z7
+	VMINPS       Z8, Z31, Z8
+	VMINPS       Z9, Z31, Z9
+	VMINPS       Z10, Z31, Z10
+	VMINPS       Z11, Z31, Z11
+	VMINPS       Z12, Z31, Z12
+	VMINPS       Z13, Z31, Z13
+	VMINPS       Z14, Z31, Z14
+	VMINPS       Z15, Z31, Z15
+	VMINPS       Z16, Z31, Z16
+	VMINPS       Z17, Z31, Z17
+	VMINPS       Z18, Z31, Z18
+	VMINPS       Z19, Z31, Z19
+	VMINPS       Z20, Z31, Z20
+	VMINPS       Z21, Z31, Z21
+	VMINPS       Z22, Z31, Z22
+	VMINPS       Z23, Z31, Z23
+
+four_6_store:
+	MOVQ    160(DI), R12
+	SHLQ    $0x02, R12
+	VMOVUPS Z0, (R13)
+	VMOVUPS Z1, 64(R13)
+	VMOVUPS Z2, 128(R13)
+	VMOVUPS Z3, K1, 192(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z4, (R13)
+	VMOVUPS Z5, 64(R13)
+	VMOVUPS Z6, 128(R13)
+	VMOVUPS Z7, K1, 192(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z8, (R13)
+	VMOVUPS Z9, 64(R13)
+	VMOVUPS Z10, 128(R13)
+	VMOVUPS Z11, K1, 192(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z12, (R13)
+	VMOVUPS Z13, 64(R13)
+	VMOVUPS Z14, 128(R13)
+	VMOVUPS Z15, K1, 192(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z16, (R13)
+	VMOVUPS Z17, 64(R13)
+	VMOVUPS Z18, 128(R13)
+	VMOVUPS Z19, K1, 192(R13)
+	ADDQ    R12, R13
+	VMOVUPS Z20, (R13)
+	VMOVUPS Z21, 64(R13)
+	VMOVUPS Z22, 128(R13)
+	VMOVUPS Z23, K1, 192(R13)
+	IMUL3Q  $0x06, R8, AX
+	ADDQ    AX, 8(SP)
+	MOVQ    160(DI), AX
+	IMUL3Q  $0x18, AX, AX
+	ADDQ    AX, 16(SP)
+	SUBQ    $0x06, (SP)
+
+four_done:
+	CMPQ (SP), $0x00
+	JG   four_next
 	VZEROUPPER
 	RET

@@ -22,6 +22,7 @@ type outer struct {
 	m, cols, height     int
 	images, rows, run   int
 	add                 int
+	pairs               bool // of bfloat16: two products for each k
 }
 
 // tallest is how many rows a tile can have.
@@ -50,7 +51,11 @@ func (t *outer) sum() {
 		reach(t.b, t.b0, roundUp(t.cols, lanes()), (t.images-1)*t.bImage, (t.rows-1)*t.bRow, (t.run-1)*t.bStep)
 	}
 	reach(t.c, t.c0, t.cols, (t.m-1)*t.cs, 0, 0)
-	t.sumLevel()
+	if t.pairs {
+		t.sumPairsLevel()
+	} else {
+		t.sumLevel()
+	}
 }
 
 // sumGeneric is sum in Go.

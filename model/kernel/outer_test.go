@@ -249,7 +249,7 @@ func TestDenseBatch(t *testing.T) {
 			before := slices.Clone(c.ddst)
 			ActGrad(before, y, ReLU)
 			ref := convReference(c.src, c.w, c.bias, before, tt.rows, s, false, Linear)
-			d := NewDenseBatch(tt.most, tt.out, tt.in, ReLU)
+			d := NewDenseBatch(tt.most, tt.out, tt.in, ReLU, false)
 			for range 2 {
 				db := d.Begin(c.ddst, y, tt.rows)
 				near(t, "db", db, ref.db)

@@ -10,9 +10,13 @@ type Packed struct {
 	w     []float32 // dense: as given
 	in    int
 	out   int
+	// bfloat16 says that dense weights become pairs when they are multiplied.
+	bfloat16 bool
 	// Of PackConvGrad: the convolution, and its weights turned for backwards, if that is how it is done.
 	grad   *Shape
 	turned []float32
+	// Of shapes that are paired: memory for the weights as pairs.
+	paired []float32
 }
 
 // panels are a matrix of k rows cut into strips of columns: [n/width][k][width], each strip padded with zeros to whole
@@ -22,6 +26,7 @@ type panels struct {
 	k, n     int
 	width    int
 	register int
+	pairs    bool // rows are pairs of bfloat16
 }
 
 func panelsSize(k, n int) int { return k * roundUp(n, lanes()) }
@@ -29,7 +34,7 @@ func panelsSize(k, n int) int { return k * roundUp(n, lanes()) }
 func newPanels(data []float32, k, n int) panels {
 	vectors := (n + lanes() - 1) / lanes()
 	strips := (vectors + widest() - 1) / widest()
-	return panels{data[:panelsSize(k, n)], k, n, (vectors + strips - 1) / strips * lanes(), lanes()}
+	return panels{data[:panelsSize(k, n)], k, n, (vectors + strips - 1) / strips * lanes(), lanes(), false}
 }
 
 // forRows chooses the width of the strips for products of m rows, where that makes a difference.
@@ -83,19 +88,29 @@ const lineValues = 16
 func PackConv(w []float32, s Shape) *Packed {
 	p := &Packed{shape: s, in: s.Kernel * s.run(), out: s.OutC}
 	if s.winograd() {
-		p.place = panelsSize(s.winogradRun(), s.OutC)
+		k := s.winogradRun()
+		if s.paired() {
+			k = paired(k)
+		}
+		p.place = panelsSize(k, s.OutC)
 		n := places * p.place
 		data := aligned(make([]float32, n+lineValues), n)
-		p.conv = newPanels(data, s.winogradRun(), s.OutC).forRows(s.winogradTiles())
+		p.conv = newPanels(data, k, s.OutC).forRows(s.winogradTiles())
 		p.conv.data = data
 	} else {
 		rows := s.OutW
 		if s.flat() {
 			rows *= s.OutH
 		}
-		n := panelsSize(p.in, s.OutC)
-		p.conv = newPanels(aligned(make([]float32, n+lineValues), n), p.in, s.OutC).forRows(rows)
+		k := p.in
+		if s.paired() {
+			k = s.Kernel * s.pairedRun()
+			p.paired = make([]float32, s.OutC*k)
+		}
+		n := panelsSize(k, s.OutC)
+		p.conv = newPanels(aligned(make([]float32, n+lineValues), n), k, s.OutC).forRows(rows)
 	}
+	p.conv.pairs = s.paired()
 	p.Repack(w)
 	return p
 }
@@ -104,6 +119,13 @@ func PackConv(w []float32, s Shape) *Packed {
 // used.
 func PackDense(w []float32, out, in int) *Packed {
 	return &Packed{w: w[:out*in], in: in, out: out}
+}
+
+// PackDenseBFloat16 is PackDense for products of values rounded to bfloat16, of rows that PackRowsBFloat16 packs.
+func PackDenseBFloat16(w []float32, out, in int) *Packed {
+	p := PackDense(w, out, in)
+	p.bfloat16 = true
+	return p
 }
 
 // Repack replaces the weights by others of the same shape, without allocating. Nobody may be using p meanwhile.
@@ -121,6 +143,12 @@ func (p *Packed) repack(w []float32) {
 		p.w = w[:p.out*p.in]
 	case p.place > 0:
 		p.packWinograd(w[:p.out*p.in])
+	case p.paired != nil:
+		run, pairs := p.shape.run(), p.shape.pairedRun()
+		for r := range p.out * p.shape.Kernel {
+			pairNeighbours(p.paired[r*pairs:][:pairs], w[r*run:][:run])
+		}
+		p.conv.transpose(p.paired)
 	default:
 		p.conv.transpose(w[:p.out*p.in])
 	}
@@ -140,6 +168,27 @@ func (p panels) transposePart(w []float32, from, to int) {
 			for c := range cols {
 				i := k0*stride + c
 				for _, v := range w[(j+c)*p.k+k0 : (j+c)*p.k+k1] {
+					strip[i] = v
+					i += stride
+				}
+			}
+		}
+	}
+}
+
+// transposePairs fills the panels of pairs with those of neighbours from..to-1 in the rows of w, [n][in].
+func (p panels) transposePairs(w []float32, in, from, to int) {
+	const block = 64
+	var pairs [block / 2]float32
+	for j := 0; j < p.n; j += p.width {
+		at, cols, stride := p.strip(j)
+		strip := p.data[at:]
+		for k := from; k < to; k += block {
+			values := min(block, to-k)
+			for c := range cols {
+				pairNeighbours(pairs[:], w[(j+c)*in+k:][:values])
+				i := k/2*stride + c
+				for _, v := range pairs[:paired(values)] {
 					strip[i] = v
 					i += stride
 				}

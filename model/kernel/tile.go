@@ -9,7 +9,7 @@ import "fmt"
 //	c[c0+i*cs+j] = act(start + sum over r < runs, k < run of a[a0+i*as+r*ar+k*ak] * b[b0+r*br+k*bk+j])
 //
 // and channels the same with j added to the index of a as well. start is the old value of c if add is set, else
-// bias[j], or 0 without bias. maxima is the largest a that channels would read; b, add, bias and the activation are
+// bias[j], or 0 without bias. With pairs, product adds two products for each k: see bfloat16.go. maxima is the largest a that channels would read; b, add, bias and the activation are
 // nothing to it. All strides are in values; those of a and b may be negative.
 //
 // The assembly reads the fields by their offsets, taken from this struct by the generator's copy: keep both alike.
@@ -21,9 +21,10 @@ type tile struct {
 	cs             int
 	m, cols        int
 	runs, run      int
-	rows           int // height of the pieces the assembly cuts m into, so that none is much smaller than the others
-	add, low, high int // 1: start from c; replace values below 0; replace values above 6
-	padded         int // 1: product may read b up to the next whole vector
+	rows           int  // height of the pieces the assembly cuts m into, so that none is much smaller than the others
+	add, low, high int  // 1: start from c; replace values below 0; replace values above 6
+	padded         int  // 1: product may read b up to the next whole vector
+	pairs          bool // product multiplies pairs of bfloat16
 }
 
 // Flags of tile.
@@ -59,7 +60,11 @@ func (t *tile) product() {
 		width = roundUp(width, lanes())
 	}
 	t.check(1, width)
-	t.productLevel()
+	if t.pairs {
+		t.productPairsLevel()
+	} else {
+		t.productLevel()
+	}
 }
 
 func (t *tile) channels() {

@@ -45,6 +45,10 @@ func winogradScratch(s Shape) int {
 func (p *Packed) packWinograd(w []float32) {
 	size := p.shape.Kernel
 	thirds, c := p.shape.thirds(), p.shape.C
+	step := 1
+	if p.conv.pairs {
+		step = 2
+	}
 	for o := range p.out {
 		g := w[o*p.in:][:p.in]
 		j := o / p.conv.width * p.conv.width
@@ -52,27 +56,39 @@ func (p *Packed) packWinograd(w []float32) {
 		for part := range thirds * thirds {
 			top, left := part/thirds*3, part%thirds*3
 			rows, columns := min(3, size-top), min(3, size-left)
-			for k := range c {
-				var t [4][3]float32
-				for x := range columns {
-					i := (top*size+left+x)*c + k
-					a, b, d := g[i], g[i+size*c], float32(0)
-					if rows == 3 {
-						d = g[i+2*size*c]
+			window := func(k int) [places]float32 { return gridOf(g[(top*size+left)*c+k:], rows, columns, size*c, c) }
+			for k := 0; k < c; k += step {
+				u := window(k)
+				if step == 2 {
+					for i, v := range window(k + 1) {
+						u[i] = pair(u[i], v)
 					}
-					t[0][x], t[1][x], t[2][x], t[3][x] = a, (a+b+d)/2, (a-b+d)/2, d
 				}
-				to := p.conv.data[at+(part*c+k)*stride+o-j:]
-				for y := range t {
-					a, b, d := t[y][0], t[y][1], t[y][2]
-					to[4*y*p.place] = a
-					to[(4*y+1)*p.place] = (a + b + d) / 2
-					to[(4*y+2)*p.place] = (a - b + d) / 2
-					to[(4*y+3)*p.place] = d
+				to := p.conv.data[at+(part*c+k)/step*stride+o-j:]
+				for i, v := range u {
+					to[i*p.place] = v
 				}
 			}
 		}
 	}
+}
+
+// gridOf computes G g Gt of a window of which rows x columns are there: two of them at least.
+func gridOf(g []float32, rows, columns, row, pixel int) (u [places]float32) {
+	var t [4][3]float32
+	for x := range columns {
+		i := x * pixel
+		a, b, d := g[i], g[i+row], float32(0)
+		if rows == 3 {
+			d = g[i+2*row]
+		}
+		t[0][x], t[1][x], t[2][x], t[3][x] = a, (a+b+d)/2, (a-b+d)/2, d
+	}
+	for y := range t {
+		a, b, d := t[y][0], t[y][1], t[y][2]
+		u[4*y], u[4*y+1], u[4*y+2], u[4*y+3] = a, (a+b+d)/2, (a-b+d)/2, d
+	}
+	return u
 }
 
 // convWinograd is Conv for shapes of winograd.
@@ -99,10 +115,15 @@ func convWinograd(dst, src []float32, n int, p *Packed, bias []float32, s Shape,
 					tilesIn(v[at*run+part*s.C:], b.data[((i*h+top)*w+left)*s.C:], count, s.C, w*s.C, run, tiles*run)
 				}
 			})
+			k := run
+			if p.conv.pairs {
+				k = run / 2
+				pairNeighbours(v, v[:places*tiles*run])
+			}
 			for i := range places {
 				q := p.conv
 				q.data = q.data[i*p.place:][:p.place]
-				multiply(m[i*tiles*s.OutC:][:tiles*s.OutC], v[i*tiles*run:][:tiles*run], tiles, s.OutC, q, nil, Linear)
+				multiply(m[i*tiles*s.OutC:][:tiles*s.OutC], v[i*tiles*k:][:tiles*k], tiles, s.OutC, q, nil, Linear)
 			}
 			runs(t0, tiles, across, func(at, row, x, count int) {
 				i, y := row/down, row%down

@@ -11,20 +11,21 @@ package kernel
 const winogradGradTiles = 160
 
 // winogradGrad reports whether the gradient of the weights is worked out in this way: where the two transformations are few
-// beside the products.
-func (s Shape) winogradGrad() bool { return s.winograd() && s.C >= 32 }
+// beside the products. In bfloat16 the products take so much less time that four windows of 3x3 are not worth it for one of 5x5.
+func (s Shape) winogradGrad() bool {
+	return s.winograd() && s.C >= 32 && !(s.BFloat16 && s.Kernel == 5)
+}
 
-// planWinograd sets the blocks, and tells the memory for sums, strips (of inputs and of gradients) and tiles
+// planWinograd is planWeights for shapes of winogradGrad: it sets the blocks, and tells the memory for sums, strips (of inputs and of gradients) and tiles
 // (transformations of both).
-func (g *gradWeights) planWinograd() (sum, strips, tiles int) {
-	s := g.s
-	g.places = true
+func (s Shape) planWinograd() (g gradWeights, sum, strips, tiles int) {
+	g = gradWeights{s: s, places: true, pairs: s.BFloat16}
 	var down, across int
 	down, across, g.h, g.w = s.tiled()
 	g.images, g.rows, g.step = together(g.h, g.w, s.C), s.OutH, 1
 	c, o := roundUp(s.C, lanes()), roundUp(s.OutC, lanes())
 	parts := s.thirds() * s.thirds()
-	return places*parts*s.C*s.OutC + lineValues, g.images*(g.h*g.w*c+4*down*across*o) + lineValues,
+	return g, places*parts*s.C*s.OutC + lineValues, g.images*(g.h*g.w*c+4*down*across*o) + lineValues,
 		winogradGradTiles*places*(parts*c+o) + lineValues
 }
 
@@ -76,7 +77,12 @@ func (g *gradWeights) addPlaces(ddst, src []float32, images int) {
 			}
 			at += count
 		}
-		t := outer{a: m, b: v, c: g.sum, cs: s.C, images: 1, rows: 1, run: tiles, add: 1}
+		t := outer{a: m, b: v, c: g.sum, cs: s.C, images: 1, rows: 1, run: tiles, add: 1, pairs: g.pairs}
+		if g.pairs {
+			t.run = paired(tiles)
+			g.pairTiles(v, parts*cs, s.C, parts, tiles)
+			g.pairTiles(m, os, s.OutC, 1, tiles)
+		}
 		if !g.more {
 			t.add = 0
 		}

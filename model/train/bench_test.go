@@ -13,46 +13,48 @@ func BenchmarkStep(b *testing.B) {
 		arch   string
 		freeze bool
 	}{{"mlp", false}, {"article-cnn", false}, {"squeezenet", false}, {"resnet18", false}, {"efficientnet-lite0", false}, {"efficientnet-lite0", true}} {
-		name := c.arch
-		if c.freeze {
-			name += "-frozen"
-		}
-		b.Run(name, func(b *testing.B) {
-			net, err := model.New(c.arch, 28)
-			if err != nil {
-				b.Fatal(err)
+		for _, precision := range []string{FP32, BF16} {
+			name := c.arch + "-" + precision
+			if c.freeze {
+				name += "-frozen"
 			}
-			params, err := model.Init(net, 1)
-			if err != nil {
-				b.Fatal(err)
-			}
-			cfg := DefaultConfig()
-			cfg.Freeze, cfg.Momentum = c.freeze, 0
-			t, err := newTrainer(net, params, cfg)
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer t.close()
-			in := &batch{count: cfg.Batch, images: make([]float32, cfg.Batch*net.Input.Size()), labels: make([]int, cfg.Batch)}
-			for i := range in.images {
-				in.images[i] = float32(i*i%255)/128 - 1
-			}
-			for i := range in.labels {
-				in.labels[i] = i % 28
-			}
-			if _, err := t.step(context.Background(), in, 1e-4); err != nil {
-				b.Fatal(err)
-			}
-			b.ReportAllocs()
-			b.ResetTimer()
-			for b.Loop() {
+			b.Run(name, func(b *testing.B) {
+				net, err := model.New(c.arch, 28)
+				if err != nil {
+					b.Fatal(err)
+				}
+				params, err := model.Init(net, 1)
+				if err != nil {
+					b.Fatal(err)
+				}
+				cfg := DefaultConfig()
+				cfg.Freeze, cfg.Momentum, cfg.Precision = c.freeze, 0, precision
+				t, err := newTrainer(net, params, cfg)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer t.close()
+				in := &batch{count: cfg.Batch, images: make([]float32, cfg.Batch*net.Input.Size()), labels: make([]int, cfg.Batch)}
+				for i := range in.images {
+					in.images[i] = float32(i*i%255)/128 - 1
+				}
+				for i := range in.labels {
+					in.labels[i] = i % 28
+				}
 				if _, err := t.step(context.Background(), in, 1e-4); err != nil {
 					b.Fatal(err)
 				}
-			}
-			b.ReportMetric(float64(cfg.Batch*b.N)/b.Elapsed().Seconds(), "images/s")
-			b.ReportMetric(float64(t.slices[0].size)*4/1e6, "MB/program")
-		})
+				b.ReportAllocs()
+				b.ResetTimer()
+				for b.Loop() {
+					if _, err := t.step(context.Background(), in, 1e-4); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(cfg.Batch*b.N)/b.Elapsed().Seconds(), "images/s")
+				b.ReportMetric(float64(t.slices[0].size)*4/1e6, "MB/program")
+			})
+		}
 	}
 }
 

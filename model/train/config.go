@@ -21,6 +21,10 @@ type Config struct {
 	// Seed draws the order of the images. The starting weights and what Dataset.Load draws have seeds of their own.
 	Seed uint64 `json:"seed"`
 
+	// Precision is FP32 or BF16: whether the factors of products, of convolutions and of large dense layers, are rounded to
+	// bfloat16. Sums, weights, gradients and what the solver keeps are float32 in both.
+	Precision string `json:"precision"`
+
 	// Solver is SGD or AdamW.
 	Solver string `json:"solver"`
 	// LearningRate is the rate at its highest, before Schedule.
@@ -71,8 +75,11 @@ type Config struct {
 	Resume bool `json:"-"`
 }
 
-// The values of Config.Solver, Schedule, Balance and Best.
+// The values of Config.Precision, Solver, Schedule, Balance and Best.
 const (
+	FP32 = "fp32"
+	BF16 = "bf16"
+
 	SGD   = "sgd"   // w -= rate v, where v = momentum v + gradient
 	AdamW = "adamw" // Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019
 
@@ -91,7 +98,7 @@ const (
 // DefaultConfig is how the article trains its networks from nothing, with momentum: SGD at 0.01, batches of 40, 20 epochs.
 func DefaultConfig() Config {
 	return Config{
-		Epochs: 20, Batch: 40, Slices: 8,
+		Epochs: 20, Batch: 40, Slices: 8, Precision: FP32,
 		Solver: SGD, LearningRate: 0.01, HeadRate: 1, Momentum: 0.9, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8,
 		Schedule: Constant, StepEpochs: 10, StepFactor: 0.1,
 		Balance: None, Best: MacroF1, EvaluateTest: true,
@@ -135,6 +142,7 @@ func (c Config) Validate() error {
 		count("batch", c.Batch, 1),
 		count("slices", c.Slices, 1),
 		count("workers", c.Workers, 0),
+		one("precision", c.Precision, FP32, BF16),
 		one("solver", c.Solver, SGD, AdamW),
 		share("learning_rate", c.LearningRate, math.MaxFloat32),
 		share("head_rate", c.HeadRate, math.MaxFloat32),

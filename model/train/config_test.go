@@ -75,6 +75,7 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.Mixup = -0.2 }, "mixup is -0.2"},
 		{func(c *Config) { c.Cutmix = 33 }, "cutmix is 33: want 0 to 32"},
 		{func(c *Config) { c.Cutmix = math.NaN() }, "cutmix is NaN"},
+		{func(c *Config) { c.Precision = "fp16" }, "precision is \"fp16\": want one of fp32, bf16"},
 		{func(c *Config) { c.Balance = "half" }, "one of none, sqrt, full"},
 		{func(c *Config) { c.Best = "loss" }, "one of macro-f1, accuracy"},
 		{func(c *Config) { c.Resume = true }, "no state file"},

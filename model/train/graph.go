@@ -17,6 +17,8 @@ type plan struct {
 	shapes []model.Shape
 	params model.Params
 	layers []layer
+	// bfloat16 says that kernels round the factors of their products.
+	bfloat16 bool
 }
 
 // layer is what a plan knows about one layer.
@@ -37,8 +39,8 @@ type layer struct {
 }
 
 // newPlan works the network out. frozen tells the layers whose parameters stay as they are.
-func newPlan(net model.Network, params model.Params, frozen func(layer int, name string) bool) (*plan, error) {
-	p := &plan{net: net, params: params}
+func newPlan(net model.Network, params model.Params, precision string, frozen func(layer int, name string) bool) (*plan, error) {
+	p := &plan{net: net, params: params, bfloat16: precision == BF16}
 	var err error
 	if p.ins, err = net.Inputs(); err != nil {
 		return nil, err
@@ -71,7 +73,7 @@ func newPlan(net model.Network, params model.Params, frozen func(layer int, name
 				return nil, err
 			}
 			y.kernel = kernel.Shape{H: y.in.H, W: y.in.W, C: y.in.C, OutH: w.OutH, OutW: w.OutW, OutC: y.out.C,
-				Kernel: w.Kernel, Stride: w.Stride, PadTop: w.PadTop, PadLeft: w.PadLeft}
+				Kernel: w.Kernel, Stride: w.Stride, PadTop: w.PadTop, PadLeft: w.PadLeft, BFloat16: p.bfloat16}
 		}
 		p.layers = append(p.layers, y)
 		for _, q := range list {

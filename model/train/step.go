@@ -134,7 +134,7 @@ func newTrainer(net model.Network, params model.Params, cfg Config) (*trainer, e
 	for _, name := range cfg.FreezeLayers {
 		named[name] = true
 	}
-	p, err := newPlan(net, params, func(i int, name string) bool { return cfg.Freeze && i != head || named[name] })
+	p, err := newPlan(net, params, cfg.Precision, func(i int, name string) bool { return cfg.Freeze && i != head || named[name] })
 	if err != nil {
 		return nil, err
 	}
@@ -249,15 +249,19 @@ func (s *slice) joinedDense(layer int) func(dst []float32, in [][]float32, rows 
 	outs, size := l.out.C, l.in.Size()
 	w, bias := t.weight(layer), t.bias(layer)
 	packed := make([]float32, kernel.PackedRows(t.rows*t.cfg.Slices, size))
+	pack, packRows := kernel.PackDense, kernel.PackRows
+	if t.bfloat16 {
+		pack, packRows = kernel.PackDenseBFloat16, kernel.PackRowsBFloat16
+	}
 	var parts []*kernel.Packed
 	for o := 0; o < outs; o += joinedOutputs {
 		c := min(joinedOutputs, outs-o)
-		parts = append(parts, kernel.PackDense(w[o*size:(o+c)*size], c, size))
+		parts = append(parts, pack(w[o*size:(o+c)*size], c, size))
 	}
 	var dst, src []float32
 	var rows int
-	pack := func(_, i int) error {
-		kernel.PackRows(packed, src, rows, size, i*joinedInputs, min((i+1)*joinedInputs, size))
+	packPart := func(_, i int) error {
+		packRows(packed, src, rows, size, i*joinedInputs, min((i+1)*joinedInputs, size))
 		return nil
 	}
 	part := func(worker, i int) error {
@@ -266,7 +270,7 @@ func (s *slice) joinedDense(layer int) func(dst []float32, in [][]float32, rows 
 	}
 	return func(d []float32, in [][]float32, n int) error {
 		dst, src, rows = d, in[0], n
-		if err := t.crew.run((size+joinedInputs-1)/joinedInputs, pack); err != nil {
+		if err := t.crew.run((size+joinedInputs-1)/joinedInputs, packPart); err != nil {
 			return err
 		}
 		return t.crew.run(len(parts), part)
@@ -280,7 +284,7 @@ func (s *slice) joinedDenseGrad(layer int) func(dst []float32, in [][]float32, r
 	j := t.ins[layer][0]
 	wanted := j >= 0 && t.layers[j].needs
 	g := t.byLayer[layer]
-	d := kernel.NewDenseBatch(t.rows*t.cfg.Slices, l.out.C, l.in.Size(), l.act)
+	d := kernel.NewDenseBatch(t.rows*t.cfg.Slices, l.out.C, l.in.Size(), l.act, t.bfloat16)
 	var change func(first int, values []float32)
 	if g != nil {
 		change = func(first int, values []float32) { t.update(g.weight, first, values) }

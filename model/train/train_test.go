@@ -127,6 +127,7 @@ func TestLearns(t *testing.T) {
 		{"cnn of mixed images", toyCNN(), func(c *Config) {
 			c.Epochs, c.Solver, c.LearningRate, c.Mixup = 30, AdamW, 0.01, 0.2
 		}, 0.75, 0.9},
+		{"cnn by sgd in bfloat16", toyCNN(), func(c *Config) { c.Epochs, c.Schedule, c.Nesterov, c.Precision = 25, Cosine, true, BF16 }, 0.15, 0.9},
 		{"cnn by adamw", toyCNN(), func(c *Config) {
 			c.Epochs, c.Solver, c.LearningRate, c.WeightDecay = 25, AdamW, 0.01, 0.01
 		}, 0.15, 0.9},
@@ -166,22 +167,24 @@ var times = cmpopts.IgnoreFields(Epoch{}, "Seconds", "ImagesPerSecond")
 func TestWorkersChangeNothing(t *testing.T) {
 	cfg := toyConfig()
 	cfg.Balance, cfg.LabelSmoothing = Sqrt, 0.1
-	cfg.Workers = 1
-	want := mustRun(t, toyCNN(), toyData(), cfg)
-	for _, n := range []int{2, 3, 4, 9} {
-		cfg.Workers = n
-		got := mustRun(t, toyCNN(), toyData(), cfg)
-		sameParams(t, fmt.Sprintf("%d workers", n), want.Params, got.Params)
-		if d := cmp.Diff(want.History, got.History, times); d != "" {
-			t.Errorf("%d workers (-one +got)\n%s", n, d)
+	for _, cfg.Precision = range []string{FP32, BF16} {
+		cfg.Workers = 1
+		want := mustRun(t, toyCNN(), toyData(), cfg)
+		for _, n := range []int{2, 3, 4, 9} {
+			cfg.Workers = n
+			got := mustRun(t, toyCNN(), toyData(), cfg)
+			sameParams(t, fmt.Sprintf("%s, %d workers", cfg.Precision, n), want.Params, got.Params)
+			if d := cmp.Diff(want.History, got.History, times); d != "" {
+				t.Errorf("%s, %d workers (-one +got)\n%s", cfg.Precision, n, d)
+			}
 		}
-	}
-	moved := false
-	for name, w := range start(t, toyCNN()) {
-		moved = moved || !slices.Equal(w, want.Params[name])
-	}
-	if !moved {
-		t.Error("nothing has been learnt, so the comparison says nothing")
+		moved := false
+		for name, w := range start(t, toyCNN()) {
+			moved = moved || !slices.Equal(w, want.Params[name])
+		}
+		if !moved {
+			t.Error("nothing has been learnt, so the comparison says nothing")
+		}
 	}
 }
 
@@ -219,8 +222,9 @@ func stopAt(epoch, step int) (context.Context, Hook) {
 }
 
 func TestResume(t *testing.T) {
-	for _, solver := range []string{SGD, AdamW} {
+	for i, solver := range []string{SGD, AdamW} {
 		cfg := toyConfig()
+		cfg.Precision = []string{FP32, BF16}[i]
 		cfg.Solver, cfg.LearningRate, cfg.Schedule, cfg.Warmup, cfg.Balance = solver, 0.01, Cosine, 0.5, Full
 		want := mustRun(t, toyCNN(), toyData(), cfg)
 		for _, cuts := range [][][2]int{{{1, 1}}, {{1, 4}}, {{2, 1}}, {{3, 3}}, {{4, 4}}, {{1, 2}, {2, 3}, {4, 1}}} {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"github.com/logobeam/logobeam/model/kernel/_gen/bfloat16"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -30,6 +31,7 @@ func main() {
 		s.tilesIn()
 		s.tilesOut()
 	}
+	isa{name: "BF16", lanes: 16, regs: zmm, wide: true, pairs: true}.product()
 	Generate()
 }
 
@@ -46,6 +48,7 @@ type isa struct {
 	lanes int
 	regs  []VecPhysical
 	wide  bool // AVX-512
+	pairs bool // product multiplies pairs of bfloat16
 	masks Mem  // AVX2: 8 words of ones, 8 of zeros
 }
 
@@ -102,6 +105,15 @@ func (s isa) broadcast(bits uint32, r VecPhysical) {
 	MOVL(U32(bits), ECX)
 	VMOVD(ECX, r.AsX())
 	VBROADCASTSS(r.AsX(), r)
+}
+
+// multiplyAdd adds the products of x and y to sum.
+func (s isa) multiplyAdd(y, x, sum VecPhysical) {
+	if s.pairs {
+		bfloat16.VDPBF16PS(y, x, sum)
+	} else {
+		VFMADD231PS(y, x, sum)
+	}
 }
 
 const six = 0x40c00000
@@ -209,65 +221,75 @@ func (s isa) firstEqual() {
 	MOVQ(R10, R12)
 	SHLQ(U8(2), R12)
 
+	// step goes through the windows of one vector of channels. Whole vectors are stored as a whole: the next window, which
+	// overlaps this one, would wait for a store through a mask.
+	step := func(name string, last bool) {
+		s.load(Mem{Base: R9}, max, last)
+		s.load(Mem{Base: R8}, d, last)
+		Comment("Channels that have not found their maximum yet.")
+		switch {
+		case s.wide && last:
+			KMOVW(K1, K2)
+		case s.wide:
+			KXNORW(K2, K2, K2)
+		case last:
+			VMOVAPS(s.mask(), open)
+		default:
+			VPCMPEQD(open, open, open)
+		}
+		XORQ(RBX, RBX)
+		Load(Param("rows"), R13)
+		Label(name + "_rows")
+		MOVQ(RBX, RAX)
+		Load(Param("cols"), RCX)
+		Label(name + "_cols")
+		image, grad := Mem{Base: RSI, Index: RAX, Scale: 1}, Mem{Base: RDI, Index: RAX, Scale: 1}
+		if s.wide {
+			// No branches: nobody can foresee them.
+			VCMPPS(U8(0), image, max, K2, K3)
+			KANDNW(K2, K3, K2)
+			s.load(grad, eq, last)
+			VADDPS(d, eq, K3, eq)
+			s.store(eq, grad, last)
+		} else {
+			sum := s.regs[4]
+			VMASKMOVPS(image, open, eq)
+			VCMPPS(U8(0), eq, max, eq)
+			VANDPS(open, eq, eq)
+			VTESTPS(eq, eq)
+			JEQ(LabelRef(name + "_none"))
+			VMASKMOVPS(grad, eq, sum)
+			VADDPS(d, sum, sum)
+			VMASKMOVPS(sum, eq, grad)
+			VANDNPS(open, eq, open)
+			VTESTPS(open, open)
+			JEQ(LabelRef(name + "_found"))
+		}
+		Label(name + "_none")
+		ADDQ(R12, RAX)
+		DECQ(RCX)
+		JNE(LabelRef(name + "_cols"))
+		ADDQ(R11, RBX)
+		DECQ(R13)
+		JNE(LabelRef(name + "_rows"))
+		Label(name + "_found")
+	}
+	SUBQ(U8(s.lanes), R10)
+	JLT(LabelRef("rest"))
 	Label("channels")
-	MOVQ(R10, RCX)
-	CMPQ(RCX, U8(s.lanes))
-	JLE(LabelRef("masked"))
-	MOVQ(U32(s.lanes), RCX)
-	Label("masked")
-	s.setMask()
-	s.load(Mem{Base: R9}, max, true)
-	s.load(Mem{Base: R8}, d, true)
-	Comment("Channels that have not found their maximum yet.")
-	if s.wide {
-		KMOVW(K1, K2)
-	} else {
-		VMOVAPS(s.mask(), open)
-	}
-	XORQ(RBX, RBX)
-	Load(Param("rows"), R13)
-	Label("rows")
-	MOVQ(RBX, RAX)
-	Load(Param("cols"), RCX)
-	Label("cols")
-	image, grad := Mem{Base: RSI, Index: RAX, Scale: 1}, Mem{Base: RDI, Index: RAX, Scale: 1}
-	if s.wide {
-		VCMPPS(U8(0), image, max, K2, K3)
-		KTESTW(K3, K3)
-		JEQ(LabelRef("none"))
-		VMOVUPS_Z(grad, K3, eq)
-		VADDPS(d, eq, eq)
-		VMOVUPS(eq, K3, grad)
-		KANDNW(K2, K3, K2)
-		KTESTW(K2, K2)
-		JEQ(LabelRef("found"))
-	} else {
-		sum := s.regs[4]
-		VMASKMOVPS(image, open, eq)
-		VCMPPS(U8(0), eq, max, eq)
-		VANDPS(open, eq, eq)
-		VTESTPS(eq, eq)
-		JEQ(LabelRef("none"))
-		VMASKMOVPS(grad, eq, sum)
-		VADDPS(d, sum, sum)
-		VMASKMOVPS(sum, eq, grad)
-		VANDNPS(open, eq, open)
-		VTESTPS(open, open)
-		JEQ(LabelRef("found"))
-	}
-	Label("none")
-	ADDQ(R12, RAX)
-	DECQ(RCX)
-	JNE(LabelRef("cols"))
-	ADDQ(R11, RBX)
-	DECQ(R13)
-	JNE(LabelRef("rows"))
-	Label("found")
+	step("whole", false)
 	for _, r := range []GPPhysical{RDI, RSI, R8, R9} {
 		ADDQ(U8(s.bytes()), r)
 	}
 	SUBQ(U8(s.lanes), R10)
-	JGT(LabelRef("channels"))
+	JGE(LabelRef("channels"))
+	Label("rest")
+	ADDQ(U8(s.lanes), R10)
+	JEQ(LabelRef("end"))
+	MOVQ(R10, RCX)
+	s.setMask()
+	step("tail", true)
+	Label("end")
 	VZEROUPPER()
 	RET()
 }

@@ -325,7 +325,7 @@ func (p piece) product() {
 		for i := range p.m {
 			VBROADCASTSS(p.row(i, 0, disp), p.x())
 			for v := range p.nv {
-				VFMADD231PS(p.b(v), p.x(), p.acc(i, v))
+				p.multiplyAdd(p.b(v), p.x(), p.acc(i, v))
 			}
 		}
 	}

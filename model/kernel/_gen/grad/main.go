@@ -4,6 +4,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/logobeam/logobeam/model/kernel/_gen/bfloat16"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -29,6 +30,9 @@ func main() {
 		s.winograd()
 		s.solvers()
 	}
+	pairs := isa{name: "BF16", lanes: 16, shift: 4, regs: zmm, wide: true, tallest: 12, pairs: true}
+	pairs.outer()
+	pairs.pair()
 	Generate()
 }
 
@@ -47,6 +51,7 @@ type isa struct {
 	wide    bool // AVX-512
 	masks   Mem  // AVX2: 8 words of ones, 8 of zeros
 	tallest int
+	pairs   bool // outer multiplies pairs of bfloat16
 }
 
 func (s isa) bytes() int        { return 4 * s.lanes }
@@ -209,13 +214,17 @@ func (s isa) outerTile(m, nv int, label string, a, b, c, aRow, bRow, aImage, bIm
 		for i := range m {
 			at := sa
 			at.Disp += 4 * i
-			if nv == 1 && s.wide {
+			if nv == 1 && s.wide && !s.pairs {
 				VFMADD231PS_BCST(at, y(0), acc(i, 0))
 				continue
 			}
 			VBROADCASTSS(at, x)
 			for v := range nv {
-				VFMADD231PS(y(v), x, acc(i, v))
+				if s.pairs {
+					bfloat16.VDPBF16PS(y(v), x, acc(i, v))
+				} else {
+					VFMADD231PS(y(v), x, acc(i, v))
+				}
 			}
 		}
 	}
@@ -660,6 +669,99 @@ func (s isa) vector(name, signature string, slices []GPPhysical, before func(), 
 	s.setMask()
 	step(true)
 	Label("end")
+	VZEROUPPER()
+	RET()
+}
+
+// pair writes the loops that make pairs of bfloat16. Registers: DI dst, SI and DX the sources, CX values left.
+func (s isa) pair() {
+	low, high, order := s.regs[0], s.regs[1], s.regs[2]
+	TEXT("pairNeighboursBF16", NOSPLIT, "func(dst, src *float32, n int)")
+	Pragma("noescape")
+	Load(Param("dst"), RDI)
+	Load(Param("src"), RSI)
+	Load(Param("n"), RBX)
+	SUBQ(U8(2*s.lanes), RBX)
+	JLT(LabelRef("tail"))
+	Label("loop")
+	VMOVUPS(Mem{Base: RSI}, low)
+	VMOVUPS(Mem{Base: RSI, Disp: s.bytes()}, high)
+	bfloat16.VCVTNE2PS2BF16(low, high, low)
+	VMOVUPS(low, Mem{Base: RDI})
+	ADDQ(U32(2*s.bytes()), RSI)
+	ADDQ(U8(s.bytes()), RDI)
+	SUBQ(U8(2*s.lanes), RBX)
+	JGE(LabelRef("loop"))
+	Label("tail")
+	ADDQ(U8(2*s.lanes), RBX)
+	JEQ(LabelRef("end"))
+	Comment("The masks of the values left: of the first vector, of the second, and of the pairs.")
+	MOVQ(RBX, RCX)
+	MOVL(U32(1), EAX)
+	SHLQ(CL, RAX)
+	DECQ(RAX)
+	KMOVW(EAX, K1)
+	SHRQ(U8(s.lanes), RAX)
+	KMOVW(EAX, K2)
+	LEAQ(Mem{Base: RBX, Disp: 1}, RCX)
+	SHRQ(U8(1), RCX)
+	MOVL(U32(1), EAX)
+	SHLL(CL, EAX)
+	DECL(EAX)
+	KMOVW(EAX, K3)
+	VMOVUPS_Z(Mem{Base: RSI}, K1, low)
+	s.zero(high)
+	CMPQ(RBX, U8(s.lanes))
+	JLE(LabelRef("one"))
+	VMOVUPS_Z(Mem{Base: RSI, Disp: s.bytes()}, K2, high)
+	Label("one")
+	bfloat16.VCVTNE2PS2BF16(low, high, low)
+	VMOVUPS(low, K3, Mem{Base: RDI})
+	Label("end")
+	VZEROUPPER()
+	RET()
+
+	// Words j of both halves become the pair j.
+	words := GLOBL("pairOrder", RODATA|NOPTR)
+	for i := range s.lanes {
+		DATA(4*i, U32(i|(s.lanes+i)<<16))
+	}
+	TEXT("pairRowsBF16", NOSPLIT, "func(dst, low, high *float32, n int, lows, highs uint16)")
+	Pragma("noescape")
+	VMOVDQU32(words, order)
+	Load(Param("dst"), RDI)
+	Load(Param("low"), RSI)
+	Load(Param("high"), RDX)
+	Load(Param("lows"), R8)
+	Load(Param("highs"), R9)
+	KMOVW(R8L, K2)
+	KMOVW(R9L, K3)
+	Load(Param("n"), RBX)
+	step := func(last bool) {
+		VMOVUPS_Z(Mem{Base: RSI}, K2, low)
+		VMOVUPS_Z(Mem{Base: RDX}, K3, high)
+		bfloat16.VCVTNE2PS2BF16(low, high, low)
+		VPERMW(low, order, low)
+		s.store(low, Mem{Base: RDI}, last)
+	}
+	SUBQ(U8(s.lanes), RBX)
+	JLT(LabelRef("rows_tail"))
+	Label("rows_loop")
+	step(false)
+	for _, r := range []GPPhysical{RDI, RSI, RDX} {
+		ADDQ(U8(s.bytes()), r)
+	}
+	SUBQ(U8(s.lanes), RBX)
+	JGE(LabelRef("rows_loop"))
+	Label("rows_tail")
+	ADDQ(U8(s.lanes), RBX)
+	JEQ(LabelRef("rows_end"))
+	MOVQ(RBX, RCX)
+	s.setMask()
+	KANDW(K1, K2, K2)
+	KANDW(K1, K3, K3)
+	step(true)
+	Label("rows_end")
 	VZEROUPPER()
 	RET()
 }
