@@ -6,7 +6,7 @@ OUT     ?= out
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo test race noasm arm64 lint fuzz bench bench-peers testdata kernels builtin-model clean
+.PHONY: build demo test race noasm arm64 lint fuzz hostile bench bench-peers testdata kernels builtin-model clean
 
 build: ## bin/logobeam, one static binary
 	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/logobeam
@@ -22,8 +22,8 @@ test: ## everything, as CI does
 race: ## the same under the race detector, which needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race ./...
 
-noasm: ## the kernels' specification alone, without assembly
-	$(GO) test -tags noasm ./model/...
+noasm: ## the specification of kernels and transforms alone, without assembly
+	$(GO) test -tags noasm ./model/... ./transforms/...
 
 arm64: ## the kernels of arm64: built, and tested where qemu-aarch64-static is installed
 	GOARCH=arm64 $(GO) vet ./model/...
@@ -47,6 +47,10 @@ fuzz: ## every fuzz target for FUZZTIME
 	  done; \
 	done
 
+FILES ?= 100000
+hostile: ## decode FILES hostile files: no panic, bounded memory, a reason for each; prints the slowest of each kind
+	LOGOBEAM_HOSTILE=$(FILES) $(GO) test -run '^TestHostile$$' -v -timeout 2h ./transforms
+
 bench: ## images a second of every architecture beside the processor's peaks, then the kernels alone
 	$(GO) run ./cmd/bench
 	$(GO) test -run '^$$' -bench . ./model/kernel ./transforms/...
@@ -56,7 +60,7 @@ bench: ## images a second of every architecture beside the processor's peaks, th
 # gets it without. VENV=folder takes an environment that is there already.
 PYTHON ?= python3
 PEERS  := $(abspath $(OUT))/peers
-bench-peers: build $(if $(VENV),,$(PEERS)/venv/installed) ## our speed and memory beside those of ONNX Runtime and PyTorch
+bench-peers: build $(if $(VENV),,$(PEERS)/venv/installed) ## our speed and memory beside those of ONNX Runtime, PyTorch and libjpeg-turbo
 	$(GO) build -trimpath -o bin/bench ./cmd/bench
 	PYTHONPYCACHEPREFIX=$(PEERS)/pycache $(or $(VENV),$(PEERS)/venv)/bin/python testdata/peers/compare.py \
 	  --bench bin/bench --logobeam $(BIN) --out $(PEERS) $(if $(QUICK),--quick) $(if $(PHOTOS),--photos $(PHOTOS)) $(PEERSFLAGS)
@@ -71,7 +75,7 @@ testdata: ## draw the photographs of testdata again, to the same bytes
 	$(GO) run ./testdata/make
 
 kernels: ## write the assembly again from its generator
-	$(GO) generate ./model/kernel
+	$(GO) generate ./model/kernel ./transforms ./transforms/jpeg
 
 # The built-in model, made again: PHOTOS is FlickrLogos-27 laid out as FlickrLogos-32 is, WEIGHTS the ImageNet weights of
 # EfficientNet-Lite0. Neither is in the repository.

@@ -193,7 +193,7 @@ func (m *Model) Save(dir string, half bool) error {
 		}
 		if quantization != nil {
 			rounded := *quantization
-			if rounded.Means, err = halve(rounded.Means); err != nil {
+			if err = rounded.Halve(); err != nil {
 				return err
 			}
 			quantization = &rounded

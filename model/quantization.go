@@ -43,6 +43,12 @@ type Quantization struct {
 // WorthInt8 is how much macro-F1 int8 may cost and still be what a model is run in by default.
 const WorthInt8 = 0.003
 
+// Halve rounds the means to what Save keeps with half, so that what is measured is what the file will give.
+func (q *Quantization) Halve() (err error) {
+	q.Means, err = halve(q.Means)
+	return err
+}
+
 // Cost is how much macro-F1 int8 loses on a split. It is below 0 where int8 does better. Not ok says that nobody
 // measured.
 func (q *Quantization) Cost(split string) (cost float64, ok bool) {

@@ -44,6 +44,11 @@ func TestSaveLoadQuantized(t *testing.T) {
 		if diff := cmp.Diff(m, got); diff != "" || got.Hash() != m.Hash() {
 			t.Errorf("half %v: what is loaded is not what Save left (-saved +loaded):\n%s", half, diff)
 		}
+		if q := (&Quantization{Means: means}); half {
+			if err := q.Halve(); err != nil || !cmp.Equal(q.Means, got.Card.Quantization.Means) {
+				t.Errorf("Halve gives %v (%v); the file holds %v", q.Means, err, got.Card.Quantization.Means)
+			}
+		}
 		if rounded := got.Card.Quantization.Means[Input][0] != before; rounded != half {
 			t.Errorf("half %v: means were rounded: %v", half, rounded)
 		}

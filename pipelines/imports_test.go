@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"model/infer"},
 	{"model/metrics", "model/builtin"},
 	{"model"},
-	{"model/kernel", "model/nearest"},
+	{"model/kernel", "model/nearest", "transforms/jpeg"},
 }
 
 // Who alone may import what is named by a prefix of its path.

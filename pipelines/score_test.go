@@ -435,7 +435,9 @@ func TestRefused(t *testing.T) {
 		{"workers below zero", func(c *ScoreConfig) { c.Workers, c.Out = -1, nowhere }, []string{"worker"}},
 		{"another listing", func(c *ScoreConfig) { c.Listing = posts(t, 61) }, []string{"another run", "listing", "60 rows", "61 rows"}},
 		{"another model", func(c *ScoreConfig) { c.Model = newModel(t, 2) }, []string{"another run", "model"}},
-		{"another limit", func(c *ScoreConfig) { c.Images.MaxPixels = 100 }, []string{"another run", "max-pixels"}},
+		{"another limit", func(c *ScoreConfig) { c.Images.Limits.Pixels = 100 }, []string{"another run", "max-pixels"}},
+		{"another limit of memory", func(c *ScoreConfig) { c.Images.Limits.Memory = 1e6 }, []string{"another run", "max-memory"}},
+		{"files that end too early", func(c *ScoreConfig) { c.Images.Limits.Truncated = true }, []string{"another run", "truncated"}},
 		{"other chunks", func(c *ScoreConfig) { c.Options.ChunkRows = 10 }, []string{"another run, of --chunk-rows 0 (now 10)"}},
 		{"somebody's folder", func(c *ScoreConfig) { c.Out = other }, []string{other, "choose another"}},
 		{"a file", func(c *ScoreConfig) { c.Out = noImage }, []string{noImage}},
@@ -535,4 +537,22 @@ func BenchmarkRow(b *testing.B) {
 		score(b, ScoreConfig{Listing: path, Model: dir, Out: filepath.Join(b.TempDir(), "out")})
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(n*b.N), "µs/row")
+}
+
+// A photograph that is not decoded in time is the one kind of reject of that stage that another try may change.
+func TestDecodeTimeout(t *testing.T) {
+	cfg := ScoreConfig{Listing: posts(t, 40), Model: newModel(t, 1), Out: filepath.Join(t.TempDir(), "out")}
+	cfg.Images.Limits.Time = 1
+	s := score(t, cfg)
+	if s.Scored > 0 {
+		t.Errorf("%d photographs were scored in no time", s.Scored)
+	}
+	for r, err := range scores.Rejects(cfg.Out) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(r.PostID, "post-") && (r.Reason != "decode-timeout" || !r.Retryable) {
+			t.Errorf("%+v: want a timeout that may be tried again", r)
+		}
+	}
 }

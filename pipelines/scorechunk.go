@@ -67,7 +67,7 @@ func (f *ScoreChunkFn) Setup() (err error) {
 	if f.shared.hash != f.ModelHash || string(f.shared.Plan.Precision()) != f.Options["precision"] {
 		return fmt.Errorf("the model in %s is not the one that the run began with: score again", f.Model)
 	}
-	f.fetcher, err = fetch.New(fetch.Config{Root: f.Images.Root, MaxBytes: f.Images.MaxBytes, Timeout: f.Images.Timeout, AllowNet: f.Images.AllowNet})
+	f.fetcher, err = fetch.New(fetch.Config{Root: f.Images.Root, MaxBytes: f.Images.Limits.Bytes, Timeout: f.Images.Timeout, AllowNet: f.Images.AllowNet})
 	f.working, f.decoding = processWide("workers", int64(f.Workers)), processWide("memory", f.Memory)
 	return err
 }
@@ -237,21 +237,20 @@ func (f *ScoreChunkFn) load(ctx context.Context, fetcher *fetch.Fetcher, row lis
 		return nil, err
 	}
 	stage = stageDecode
-	limits := transforms.DefaultLimits()
-	limits.Bytes, limits.Pixels = f.Images.MaxBytes, f.Images.MaxPixels
-	header, err := transforms.Inspect(data, limits)
+	header, err := transforms.Inspect(data, f.Images.Limits)
 	if err == nil {
+		// A picture that takes more than there is for all of them is decoded alone.
 		weight := min(max(header.Memory, 1), f.Memory)
 		if err := f.decoding.Acquire(ctx, weight); err != nil {
 			return nil, err
 		}
 		defer f.decoding.Release(weight)
-		err = f.shared.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: row.Image}, limits, input)
+		err = f.shared.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: row.Image}, f.Images.Limits, input)
 	}
 	if err != nil {
 		var e *transforms.Error
 		if errors.As(err, &e) {
-			return reject(row, stage, string(e.Reason), detail(e), false), nil
+			return reject(row, stage, string(e.Reason), detail(e), e.Temporary()), nil
 		}
 		return nil, fmt.Errorf("post %s: %w", row.PostID, err)
 	}

@@ -39,11 +39,10 @@ type ScoreConfig struct {
 
 // Images says where photographs come from and what one may cost.
 type Images struct {
-	Root      string         // folder of relative paths; empty for the listing's own
-	MaxBytes  int64          // of a file
-	MaxPixels int64          // width times height
-	Timeout   time.Duration  // for getting one
-	AllowNet  []netip.Prefix // addresses that may be fetched from though they are not public
+	Root     string            // folder of relative paths; empty for the listing's own
+	Limits   transforms.Limits // for reading and decoding one
+	Timeout  time.Duration     // for getting one
+	AllowNet []netip.Prefix    // addresses that may be fetched from though they are not public
 }
 
 // Progress is how far a run is.
@@ -53,9 +52,8 @@ type Progress struct {
 
 // DefaultScoreConfig uses all cores, and lets decoding take 512 MB at one time.
 func DefaultScoreConfig() ScoreConfig {
-	f, l := fetch.DefaultConfig(), transforms.DefaultLimits()
 	return ScoreConfig{
-		Images:  Images{MaxBytes: f.MaxBytes, MaxPixels: l.Pixels, Timeout: f.Timeout},
+		Images:  Images{Limits: transforms.DefaultLimits(), Timeout: fetch.DefaultConfig().Timeout},
 		Workers: runtime.GOMAXPROCS(0), Memory: 512 << 20, Runner: "prism",
 	}
 }
@@ -79,14 +77,18 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 	cfg.Workers = cmp.Or(cfg.Workers, d.Workers)
 	cfg.Memory = cmp.Or(cfg.Memory, d.Memory)
 	cfg.Runner = cmp.Or(cfg.Runner, d.Runner)
-	cfg.Images.MaxBytes = cmp.Or(cfg.Images.MaxBytes, d.Images.MaxBytes)
-	cfg.Images.MaxPixels = cmp.Or(cfg.Images.MaxPixels, d.Images.MaxPixels)
+	l := &cfg.Images.Limits
+	l.Bytes = cmp.Or(l.Bytes, d.Images.Limits.Bytes)
+	l.Pixels = cmp.Or(l.Pixels, d.Images.Limits.Pixels)
+	l.Memory = cmp.Or(l.Memory, d.Images.Limits.Memory)
+	l.Time = cmp.Or(l.Time, d.Images.Limits.Time)
 	cfg.Images.Timeout = cmp.Or(cfg.Images.Timeout, d.Images.Timeout)
 	switch {
 	case cfg.Workers < 1 || cfg.Batch < 0 || cfg.Memory < 1:
 		return cfg, fmt.Errorf("score: %d workers, batches of %d, %d bytes for decoding: want at least 1 of each", cfg.Workers, cfg.Batch, cfg.Memory)
-	case cfg.Images.MaxBytes < 1 || cfg.Images.MaxPixels < 1 || cfg.Images.Timeout < 0:
-		return cfg, fmt.Errorf("score: photographs of at most %d bytes and %d pixels, in %v: want more than 0 of each", cfg.Images.MaxBytes, cfg.Images.MaxPixels, cfg.Images.Timeout)
+	case l.Bytes < 1 || l.Pixels < 1 || l.Memory < 1 || l.Time < 0 || cfg.Images.Timeout < 0:
+		return cfg, fmt.Errorf("score: photographs of at most %d bytes, %d pixels and %d bytes of memory, fetched in %v and decoded in %v: want more than 0 of each",
+			l.Bytes, l.Pixels, l.Memory, cfg.Images.Timeout, l.Time)
 	case cfg.Batch > MaxBatch:
 		return cfg, fmt.Errorf("score: batches of %d photographs: want at most %d", cfg.Batch, MaxBatch)
 	case cfg.Options.ChunkRows < 0 || cfg.Options.ChunkRows > listing.MaxChunkRows:
@@ -103,12 +105,18 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 
 // describe is what tells the run from those with other results.
 func (cfg ScoreConfig) describe(chunks []listing.Chunk, modelHash string, precision model.Precision) scores.Run {
+	truncated := "reject"
+	if cfg.Images.Limits.Truncated {
+		truncated = "score"
+	}
 	run := scores.Run{Listing: cfg.Listing, ListingHash: listing.Hash(chunks), Model: cmp.Or(cfg.Model, "built-in"), ModelHash: modelHash, Options: map[string]string{
 		"root":       cfg.Images.Root,
 		"precision":  string(precision),
 		"chunk-rows": strconv.Itoa(cfg.Options.ChunkRows),
-		"max-bytes":  strconv.FormatInt(cfg.Images.MaxBytes, 10),
-		"max-pixels": strconv.FormatInt(cfg.Images.MaxPixels, 10),
+		"max-bytes":  strconv.FormatInt(cfg.Images.Limits.Bytes, 10),
+		"max-pixels": strconv.FormatInt(cfg.Images.Limits.Pixels, 10),
+		"truncated":  truncated,
+		"max-memory": strconv.FormatInt(cfg.Images.Limits.Memory, 10),
 	}}
 	for _, c := range chunks {
 		run.Rows += c.Rows

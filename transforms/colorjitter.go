@@ -49,7 +49,7 @@ func (s ColorJitter) apply(v *view, r *rand.Rand) error {
 	brightness := between(r, 1-s.Brightness, 1+s.Brightness)
 	contrast := between(r, 1-s.Contrast, 1+s.Contrast)
 	saturation := between(r, 1-s.Saturation, 1+s.Saturation)
-	sin, cos := math.Sincos(2 * math.Pi * between(r, -s.Hue, s.Hue))
+	sin, cos := sincos(between(r, -s.Hue, s.Hue))
 
 	// Chroma is what differs from grey. Turning it by an angle is cos times itself plus sin times itself turned by a
 	// quarter, and q is the quarter turn: the matrix of RGB to YIQ, (I, Q) to (-Q, I), and back.

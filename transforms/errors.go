@@ -24,6 +24,7 @@ const (
 	ReasonImplausible        Reason = "implausible-size"
 	ReasonTruncated          Reason = "truncated"
 	ReasonCorrupt            Reason = "corrupt"
+	ReasonDecodeTimeout      Reason = "decode-timeout"
 	ReasonDecoderPanic       Reason = "decoder-panic"
 )
 
@@ -48,6 +49,7 @@ var explanations = []struct {
 	{ReasonImplausible, "the header claims more than so few bytes can hold: cut off early, or made to do harm"},
 	{ReasonTruncated, "the file ends before the picture does"},
 	{ReasonCorrupt, "the file breaks its format's rules"},
+	{ReasonDecodeTimeout, "decoding takes longer than the limit; on a machine with less to do it may not"},
 	{ReasonDecoderPanic, "the decoder failed in a way it should not: please report the file"},
 }
 
@@ -70,6 +72,9 @@ func Explain(r Reason) string {
 	return ""
 }
 
+// Temporary says whether another try may succeed: for time alone, which is not the file's fault for certain.
+func (r Reason) Temporary() bool { return r == ReasonDecodeTimeout }
+
 // Error is why bytes did not become a picture.
 type Error struct {
 	Reason Reason
@@ -91,6 +96,9 @@ func (e *Error) Error() string {
 
 // Unwrap returns the decoder's error.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary is that of the reason.
+func (e *Error) Temporary() bool { return e.Reason.Temporary() }
 
 func reject(r Reason, format string, args ...any) *Error {
 	return &Error{Reason: r, Detail: fmt.Sprintf(format, args...)}

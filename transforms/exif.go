@@ -22,16 +22,14 @@ func orientation(f format, data []byte) int {
 		})
 		return o
 	case formatPNG:
-		for b := data[min(8, len(data)):]; len(b) >= 12; {
-			n := binary.BigEndian.Uint32(b)
-			if uint64(n)+12 > uint64(len(b)) {
-				break
+		o := 1
+		walkPNG(data, func(name string, chunk []byte) bool {
+			if name == "eXIf" {
+				o = orientationTag(chunk)
 			}
-			if string(b[4:8]) == "eXIf" {
-				return orientationTag(b[8 : 8+n])
-			}
-			b = b[12+n:]
-		}
+			return name != "eXIf"
+		})
+		return o
 	case formatWebP:
 		o := 1
 		walkWebP(data, func(name string, chunk []byte) bool {
@@ -50,7 +48,7 @@ func orientation(f format, data []byte) int {
 
 func orientationTag(tiff []byte) int {
 	o := 1
-	walkIFD(tiff, func(tag uint16, value uint32) {
+	walkIFD(tiff, func(tag uint16, value uint32, _ []byte) {
 		if tag == 0x0112 && 1 <= value && value <= 8 {
 			o = int(value)
 		}
@@ -58,9 +56,9 @@ func orientationTag(tiff []byte) int {
 	return o
 }
 
-// walkIFD calls visit with the first value of each tag of the first directory of a TIFF structure (TIFF 6.0, section 2)
-// that holds bytes, shorts or longs, in the order of the file.
-func walkIFD(tiff []byte, visit func(tag uint16, first uint32)) {
+// walkIFD calls visit with each tag of the first directory of a TIFF structure (TIFF 6.0, section 2) that holds bytes, shorts
+// or longs, in the order of the file: with its first value, and with the bytes of all its values, or of as many as the file has.
+func walkIFD(tiff []byte, visit func(tag uint16, first uint32, values []byte)) {
 	if len(tiff) < 8 {
 		return
 	}
@@ -83,7 +81,7 @@ func walkIFD(tiff []byte, visit func(tag uint16, first uint32)) {
 		entries = entries[12:]
 		var size uint64
 		switch order.Uint16(e[2:]) {
-		case 1:
+		case 1, 7:
 			size = 1
 		case 3:
 			size = 2
@@ -102,6 +100,7 @@ func walkIFD(tiff []byte, visit func(tag uint16, first uint32)) {
 			}
 			value = tiff[from:]
 		}
+		value = value[:min(count*size, uint64(len(value)))]
 		var first uint32
 		switch size {
 		case 1:
@@ -111,6 +110,6 @@ func walkIFD(tiff []byte, visit func(tag uint16, first uint32)) {
 		case 4:
 			first = order.Uint32(value)
 		}
-		visit(order.Uint16(e), first)
+		visit(order.Uint16(e), first, value)
 	}
 }

@@ -5,26 +5,33 @@ import (
 	"encoding/binary"
 	"image"
 	"image/gif"
-	"image/jpeg"
 	"image/png"
+	"time"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 	"golang.org/x/image/webp"
+
+	"github.com/logobeam/logobeam/transforms/jpeg"
 )
 
 // Limits bound what one picture may cost. A zero field means no limit of that kind, except that neither side may be
-// longer than 65,535 pixels.
+// longer than 65,535 pixels. All but Time are applied before anything is decoded.
 type Limits struct {
 	Bytes  int64 // of the file
-	Pixels int64 // width times height
+	Pixels int64 // width times height; of an animation one frame alone is decoded
 	Memory int64 // bytes that decoding keeps at one time: Header.Memory
+	// Time is how long decoding may take. Decoders notice as they read on: a picture that is ready by then counts, and of a
+	// lossy WebP, which is read at once, the other limits alone bound the time.
+	Time time.Duration
+	// Truncated lets JPEGs pass that end too early, if half of their rows are there; the others are grey.
+	Truncated bool
 }
 
 // DefaultLimits lets through what people photograph (48-megapixel JPEG, 25-megapixel progressive JPEG, 27-megapixel
-// PNG) and keeps one picture below 200 MB.
+// PNG), keeps one picture below 200 MB, and gives it ten times the time that the slowest of these takes.
 func DefaultLimits() Limits {
-	return Limits{Bytes: 64 << 20, Pixels: 50_000_000, Memory: 190_000_000}
+	return Limits{Bytes: 32 << 20, Pixels: 50_000_000, Memory: 190_000_000, Time: 10 * time.Second}
 }
 
 const maxSide = 65_535 // of JPEG and GIF themselves; the filter's tables grow with a side
@@ -34,9 +41,14 @@ type Header struct {
 	Format      string // jpeg, png, gif, webp, bmp, tiff
 	W, H        int    // in pixels, before Orientation is applied
 	Orientation int    // EXIF orientation, 1 to 8
+	// Frames is the number of pictures of a GIF, APNG or WebP animation that the file holds, 1 for all other files. The
+	// first one counts, of an APNG what programs show that know no APNG; the others cost nothing, as nobody decodes them.
+	Frames int
 	// Memory is an upper estimate of the bytes that the file's decoder and its conversion keep at one time, beside the
 	// file and the result: the weight to acquire before List.Tensor where many pictures are decoded at once.
 	Memory int64
+
+	profile *profile // of its colours; nil for sRGB, and for what Inspect returns
 }
 
 // Inspect reads a file's header and says whether Decode would try the rest: it applies the limits, and it rejects a
@@ -55,7 +67,7 @@ func Inspect(data []byte, lim Limits) (h Header, err error) {
 			h, err = Header{}, reject(ReasonDecoderPanic, "%s header: %v", f, p)
 		}
 	}()
-	h.Orientation = orientation(f, data)
+	h.Orientation, h.Frames = orientation(f, data), frames(f, data)
 	if f == formatWebP {
 		if data, err = stillWebP(data); err != nil {
 			return Header{}, err
@@ -65,7 +77,9 @@ func Inspect(data []byte, lim Limits) (h Header, err error) {
 	r := bytes.NewReader(data)
 	switch f {
 	case formatJPEG:
-		c, err = jpeg.DecodeConfig(r)
+		var j jpeg.Config
+		j, err = jpeg.DecodeConfig(data)
+		c.Width, c.Height = j.Width, j.Height
 	case formatPNG:
 		c, err = png.DecodeConfig(r)
 	case formatGIF:
@@ -113,7 +127,7 @@ func cost(f format, data []byte, w, h int64) (int64, error) {
 	}
 	switch f {
 	case formatJPEG:
-		return costJPEG(data, w, h)
+		return costJPEG(data)
 	case formatPNG:
 		depth, kind := int64(data[24]), data[25]
 		samples := map[byte]int64{2: 3, 4: 2, 6: 4}[kind]
@@ -135,11 +149,19 @@ func cost(f format, data []byte, w, h int64) (int64, error) {
 	case formatGIF:
 		return pixels * (1 + rgb), nil
 	case formatWebP:
-		lossy := true
-		walkWebP(data, func(name string, _ []byte) bool {
+		lossy, coded := true, size
+		walkWebP(data, func(name string, chunk []byte) bool {
 			lossy = lossy && name != "VP8L" && name != "ALPH"
+			if name == "VP8 " {
+				coded = int64(len(chunk))
+			}
 			return true
 		})
+		// How a block of 16 x 16 pixels is predicted takes 3.4 bits at the least, with the fixed probabilities of a key frame
+		// (RFC 6386, 11.2 to 11.5).
+		if least := (w + 15) / 16 * ((h + 15) / 16) * 3 / 8; lossy && coded < least {
+			return 0, implausible(least)
+		}
 		if lossy {
 			return pixels * 2, nil
 		}
@@ -158,55 +180,24 @@ func cost(f format, data []byte, w, h int64) (int64, error) {
 	return 0, nil
 }
 
-// costJPEG reads the frame header (ITU-T T.81, B.2.2).
-func costJPEG(data []byte, w, h int64) (int64, error) {
-	var frame []byte
-	var progressive bool
-	rest := walkJPEG(data, func(marker byte, segment []byte) bool {
-		if marker >= 0xc0 && marker <= 0xc2 {
-			frame, progressive = segment, marker == 0xc2
-		}
-		return frame == nil
-	})
-	if len(frame) < 6 || len(frame) < 6+3*int(frame[5]) || frame[5] == 0 {
-		return 0, reject(ReasonCorrupt, "jpeg without a frame header")
+// costJPEG is what decoding all of a JPEG takes, in full size. Lists that make small pictures take less.
+func costJPEG(data []byte) (int64, error) {
+	c, err := jpeg.DecodeConfig(data)
+	if err != nil {
+		return 0, classify(formatJPEG, err)
 	}
-	components := int64(frame[5])
-	var units, first int64 // blocks a minimum coded unit: of all components, of the first
-	for i := range components {
-		n := int64(frame[7+3*i]>>4) * int64(frame[7+3*i]&15)
-		units += n
-		if i == 0 {
-			first = max(n, 1)
-		}
-	}
-	if components == 1 {
-		units, first = 1, 1
-	}
-	pixels := (w + 31) &^ 31 * ((h + 15) &^ 15)
-	samples := pixels * units / first
-	// A block is a DC and an AC code of a bit each at the least; progressive files may leave the AC codes out.
-	least := w * h * units / first / 64 / 4
-	if progressive {
-		least /= 2
-	}
-	if size := int64(len(data)); size < least {
-		return 0, reject(ReasonImplausible, "jpeg of %d bytes claims %d x %d pixels, which take %d bytes at the least", size, w, h, least)
+	if size, least := int64(len(data)), c.MinSize(); size < least {
+		return 0, reject(ReasonImplausible, "jpeg of %d bytes claims %d x %d pixels, which take %d bytes at the least", size, c.Width, c.Height, least)
 	}
 	// Each scan of a progressive file visits every block, even where it says nothing about them.
 	const maxScans = 64
-	if n := bytes.Count(rest, []byte{0xff, 0xda}); progressive && n > maxScans {
+	rest := walkJPEG(data, func(byte, []byte) bool { return true })
+	if n := bytes.Count(rest, []byte{0xff, 0xda}); c.Progressive && n > maxScans {
 		return 0, reject(ReasonImplausible, "progressive jpeg of %d scans, the limit is %d", n, maxScans)
 	}
-	memory := samples
-	if components == 4 || components == 3 && units == 3 { // CMYK or perhaps RGB: converted by the decoder, then by us
-		memory += 7 * w * h
-	}
-	if progressive { // coefficients of 4 bytes
-		memory = max(memory, 5*samples)
-		if components == 4 {
-			memory = 5*samples + 4*w*h
-		}
+	memory := c.Memory(jpeg.Options{})
+	if c.Color != jpeg.Gray && c.Color != jpeg.YCbCr { // our own copy, which is resized
+		memory += 3 * int64(c.Width) * int64(c.Height)
 	}
 	return memory, nil
 }
@@ -250,7 +241,7 @@ func walkJPEG(data []byte, visit func(marker byte, segment []byte) bool) []byte 
 func costTIFF(data []byte, w, h int64) (int64, error) {
 	const bits, compression, rowsPerStrip, tileWidth, tileLength = 258, 259, 278, 322, 323
 	tags := map[uint16]int64{bits: 1, compression: 1, rowsPerStrip: h}
-	walkIFD(data, func(tag uint16, value uint32) {
+	walkIFD(data, func(tag uint16, value uint32, _ []byte) {
 		switch tag {
 		case bits, compression, rowsPerStrip, tileWidth, tileLength:
 			tags[tag] = int64(value)

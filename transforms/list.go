@@ -10,13 +10,31 @@
 //	input := make([]float32, 224*224*3)
 //	err = list.Tensor(data, transforms.Key{Epoch: -1}, transforms.DefaultLimits(), input)
 //
-// The steps are orient, resize, center-crop, random-crop, random-resized-crop, horizontal-flip, color-jitter and
-// normalise; the types of this package, Orient to Normalise, document their parameters. Random steps depend on a Key
-// alone.
+// The steps are, in the order in which lists usually have them:
+//
+//	orient               turn the picture upright
+//	resize               to a short side, or to a width and height
+//	center-crop          the middle
+//	random-crop          a part of a fixed size
+//	random-resized-crop  a part of random size and shape
+//	random-zoom-out      smaller, on grey
+//	horizontal-flip      left for right
+//	random-rotation      about the centre
+//	random-perspective   as if from aside
+//	color-jitter         brightness, contrast, saturation, hue
+//	random-grayscale     no colours
+//	gaussian-blur        out of focus
+//	jpeg                 saved once more, at a low quality
+//	random-erasing       a part covered with noise
+//	normalise            to the network's range
+//
+// The types of this package, Orient to Normalise, document their parameters. Random steps depend on a Key alone, and
+// integers or single operations of IEEE 754 make their pixels, so that these are the same on every machine.
 //
 // JPEG, PNG, GIF, WebP, BMP and TIFF are decoded, of animations the first frame. What cannot be decoded gives an *Error
-// with one of a closed set of reasons; hostile files cannot take more memory than Limits allow, nor crash the program.
-// Pictures are 8-bit RGB; what is transparent lies on white, colour profiles are ignored.
+// with one of a closed set of reasons, and the name of what it is; hostile files cannot take more memory or time than
+// Limits allow, nor crash the program. Pictures are 8-bit sRGB: 16-bit samples are reduced, what is transparent lies on
+// white, and colour profiles of RGB by a matrix (Display P3, Adobe RGB) are converted; others are ignored.
 package transforms
 
 import (
@@ -43,7 +61,10 @@ type Step interface {
 }
 
 // steps has an entry for each step there is, in the order in which lists usually have them.
-var steps = []Step{Orient{}, Resize{}, CenterCrop{}, RandomCrop{}, RandomResizedCrop{}, HorizontalFlip{}, ColorJitter{}, Normalise{}}
+var steps = []Step{
+	Orient{}, Resize{}, CenterCrop{}, RandomCrop{}, RandomResizedCrop{}, RandomZoomOut{}, HorizontalFlip{}, RandomRotation{}, RandomPerspective{},
+	ColorJitter{}, RandomGrayscale{}, GaussianBlur{}, JPEG{}, RandomErasing{}, Normalise{},
+}
 
 // List is a sequence of steps. As JSON it is an array of objects, each with its step's name and parameters:
 //
@@ -63,6 +84,25 @@ func DefaultTraining(size int, mean, std [3]float64) List {
 		Orient{},
 		RandomResizedCrop{Size: size, Scale: [2]float64{0.3, 1}, Ratio: [2]float64{0.75, 1.333}},
 		ColorJitter{Brightness: 0.3, Contrast: 0.3, Saturation: 0.3, Hue: 0.05},
+		Normalise{Mean: mean, Std: std},
+	}
+}
+
+// StrongTraining makes the most of a few photographs of each logo, by strong augmentation in the sense of FixMatch (Sohn
+// et al., 2020): DefaultTraining in a wider range, logos that are small, tilted and seen from aside, and what happens
+// to photographs: blur, compression, lost colours, something in front. It takes more epochs than DefaultTraining.
+func StrongTraining(size int, mean, std [3]float64) List {
+	return List{
+		Orient{},
+		RandomResizedCrop{Size: size, Scale: [2]float64{0.2, 1}, Ratio: [2]float64{0.75, 1.333}},
+		RandomZoomOut{Side: [2]float64{1, 2}, Probability: 0.25},
+		RandomRotation{Degrees: 15},
+		RandomPerspective{Distortion: 0.3, Probability: 0.5},
+		ColorJitter{Brightness: 0.4, Contrast: 0.4, Saturation: 0.4, Hue: 0.1},
+		RandomGrayscale{Probability: 0.1},
+		GaussianBlur{Sigma: [2]float64{0.1, 2}, Probability: 0.25},
+		JPEG{Quality: [2]int{30, 90}, Probability: 0.25},
+		RandomErasing{Probability: 0.25, Scale: [2]float64{0.02, 0.2}, Ratio: [2]float64{0.3, 3.3}},
 		Normalise{Mean: mean, Std: std},
 	}
 }
@@ -138,6 +178,9 @@ func parseStep(parameters map[string]json.RawMessage) (Step, error) {
 			}
 		}
 		if err := json.Unmarshal(value, field.Addr().Interface()); err != nil || string(value) == "null" {
+			if field.Kind() == reflect.Array { // of numbers, so what is wrong is that they are fractions
+				return nil, fmt.Errorf("%s: %q wants whole numbers, found %.40s", name, key, value)
+			}
 			return nil, fmt.Errorf("%s: %q wants a number, found %.40s", name, key, value)
 		}
 	}
@@ -237,12 +280,15 @@ func (l List) Tensor(data []byte, key Key, lim Limits, dst []float32) error {
 	if w, h := l.Size(); len(dst) != 3*w*h {
 		return fmt.Errorf("transforms: dst has %d numbers, a picture of %d x %d has %d", len(dst), w, h, 3*w*h)
 	}
-	m, err := l.Picture(data, key, lim)
+	v, err := open(data, lim)
 	if err != nil {
 		return err
 	}
-	l[len(l)-1].(Normalise).tensor(dst, m.Pix)
-	return nil
+	defer collect(v.memory)
+	if err := l.run(v, key); err != nil {
+		return err
+	}
+	return v.tensor(dst, l[len(l)-1].(Normalise))
 }
 
 // Picture runs all steps but normalise on a file: what the network sees, for people to look at. The list need not pass
@@ -251,11 +297,15 @@ func (l List) Picture(data []byte, key Key, lim Limits) (*Image, error) {
 	if err := l.check(); err != nil {
 		return nil, err
 	}
-	src, h, err := decode(data, lim)
+	v, err := open(data, lim)
 	if err != nil {
 		return nil, err
 	}
-	return l.run(newView(src, h.Orientation), key)
+	defer collect(v.memory)
+	if err := l.run(v, key); err != nil {
+		return nil, err
+	}
+	return v.pixels()
 }
 
 // Apply runs all steps but normalise on a picture, which it leaves as it is.
@@ -263,16 +313,27 @@ func (l List) Apply(m *Image, key Key) (*Image, error) {
 	if err := l.check(); err != nil {
 		return nil, err
 	}
-	return l.run(newView(m, min(max(m.Orientation, 1), 8)), key)
-}
-
-func (l List) run(v *view, key Key) (*Image, error) {
-	for i, s := range l {
-		if err := s.apply(v, key.random(i)); err != nil {
-			return nil, fmt.Errorf("transform %d: %s: %w", i+1, s.Name(), err)
-		}
+	v := newView(whole{m}, min(max(m.Orientation, 1), 8))
+	if err := l.run(v, key); err != nil {
+		return nil, err
 	}
 	return v.pixels()
+}
+
+func (l List) run(v *view, key Key) error {
+	for i, s := range l {
+		var err error
+		if _, more := s.(projective); !more {
+			err = v.move()
+		}
+		if err == nil {
+			err = s.apply(v, key.random(i))
+		}
+		if err != nil {
+			return fmt.Errorf("transform %d: %s: %w", i+1, s.Name(), err)
+		}
+	}
+	return v.move()
 }
 
 var _ image.Image = (*Image)(nil)

@@ -15,15 +15,24 @@ import (
 
 var everyStep = List{
 	Orient{}, Resize{Short: 256}, Resize{Width: 300, Height: 200}, CenterCrop{Size: 180}, RandomCrop{Size: 170, Padding: 4}, RandomCrop{Size: 160},
-	RandomResizedCrop{Size: 150, Scale: [2]float64{0.3, 1}, Ratio: [2]float64{0.75, 1.333}}, HorizontalFlip{Probability: 0.5},
-	ColorJitter{Brightness: 0.3, Contrast: 0.3, Saturation: 0.3, Hue: 0.05}, Normalise{Mean: [3]float64{123.675, 116.28, 103.53}, Std: [3]float64{58.395, 57.12, 57.375}},
+	RandomResizedCrop{Size: 150, Scale: [2]float64{0.3, 1}, Ratio: [2]float64{0.75, 1.333}},
+	RandomZoomOut{Side: [2]float64{1, 2.5}, Probability: 0.3}, HorizontalFlip{Probability: 0.5}, RandomRotation{Degrees: 15},
+	RandomPerspective{Distortion: 0.3, Probability: 0.5}, ColorJitter{Brightness: 0.3, Contrast: 0.3, Saturation: 0.3, Hue: 0.05},
+	RandomGrayscale{Probability: 0.1},
+	GaussianBlur{Sigma: [2]float64{0.1, 2}, Probability: 0.2}, JPEG{Quality: [2]int{30, 90}, Probability: 0.4},
+	RandomErasing{Probability: 0.25, Scale: [2]float64{0.02, 0.2}, Ratio: [2]float64{0.3, 3.3}},
+	Normalise{Mean: [3]float64{123.675, 116.28, 103.53}, Std: [3]float64{58.395, 57.12, 57.375}},
 }
 
 func TestListJSON(t *testing.T) {
 	const want = `[{"step":"orient"},{"step":"resize","short":256},{"step":"resize","width":300,"height":200},` +
 		`{"step":"center-crop","size":180},{"step":"random-crop","size":170,"padding":4},{"step":"random-crop","size":160},` +
-		`{"step":"random-resized-crop","size":150,"scale":[0.3,1],"ratio":[0.75,1.333]},{"step":"horizontal-flip","probability":0.5},` +
-		`{"step":"color-jitter","brightness":0.3,"contrast":0.3,"saturation":0.3,"hue":0.05},` +
+		`{"step":"random-resized-crop","size":150,"scale":[0.3,1],"ratio":[0.75,1.333]},{"step":"random-zoom-out","side":[1,2.5],"probability":0.3},` +
+		`{"step":"horizontal-flip","probability":0.5},{"step":"random-rotation","degrees":15},` +
+		`{"step":"random-perspective","distortion":0.3,"probability":0.5},` +
+		`{"step":"color-jitter","brightness":0.3,"contrast":0.3,"saturation":0.3,"hue":0.05},{"step":"random-grayscale","probability":0.1},` +
+		`{"step":"gaussian-blur","sigma":[0.1,2],"probability":0.2},{"step":"jpeg","quality":[30,90],"probability":0.4},` +
+		`{"step":"random-erasing","probability":0.25,"scale":[0.02,0.2],"ratio":[0.3,3.3]},` +
 		`{"step":"normalise","mean":[123.675,116.28,103.53],"std":[58.395,57.12,57.375]}]`
 	b, err := json.Marshal(everyStep)
 	if err != nil {
@@ -83,6 +92,22 @@ func TestParseRejects(t *testing.T) {
 		{`[{"step":"horizontal-flip"}]`, `"probability" is 0`, "would never flip"},
 		{`[{"step":"horizontal-flip","probability":1.5}]`, `"probability" is 1.5`, "above 1"},
 		{`[{"step":"color-jitter","hue":0.6}]`, `"hue" is 0.6, want 0 to 0.5`, "more than half a circle"},
+		{`[{"step":"random-zoom-out","probability":1}]`, `"side" is [0 0], want two numbers in [1, 16]`, "side left out"},
+		{`[{"step":"random-zoom-out","side":[0.5,2],"probability":1}]`, `"side" is [0.5 2]`, "would enlarge"},
+		{`[{"step":"random-zoom-out","side":[1,2]}]`, `"probability" is 0`, "would never act"},
+		{`[{"step":"random-rotation"}]`, `"degrees" is 0`, "would not turn"},
+		{`[{"step":"random-rotation","degrees":181}]`, `"degrees" is 181, want more than 0 and at most 180`, "more than half a circle either way"},
+		{`[{"step":"random-rotation","degrees":[-5,5]}]`, `"degrees" wants a number`, "a range"},
+		{`[{"step":"random-perspective","probability":1}]`, `"distortion" is 0`, "would not distort"},
+		{`[{"step":"random-perspective","distortion":0.7,"probability":1}]`, `"distortion" is 0.7`, "might fold over"},
+		{`[{"step":"random-grayscale","probability":-1}]`, `"probability" is -1`, "negative"},
+		{`[{"step":"gaussian-blur","sigma":[0,1],"probability":1}]`, `"sigma" is [0 1]`, "a Gaussian of no width"},
+		{`[{"step":"gaussian-blur","sigma":[1,11],"probability":1}]`, `"sigma" is [1 11]`, "nothing left to see"},
+		{`[{"step":"jpeg","quality":[0,50],"probability":1}]`, `"quality" is [0 50]`, "there is no quality 0"},
+		{`[{"step":"jpeg","quality":[90,50],"probability":1}]`, `the lower first`, "upside down"},
+		{`[{"step":"jpeg","quality":[50.5,90],"probability":1}]`, `"quality" wants whole numbers`, "half a quality"},
+		{`[{"step":"random-erasing","probability":1,"scale":[0.1,2],"ratio":[1,1]}]`, `"scale" is [0.1 2]`, "more than all"},
+		{`[{"step":"random-erasing","probability":1,"scale":[0.1,0.2]}]`, `"ratio" is [0 0]`, "ratio left out"},
 		{`[{"step":"normalise","mean":[0,0,0],"std":[1,1,0]}]`, `"std" is [1 1 0]`, "division by zero"},
 		{`[{"step":"normalise","mean":[0,0,1e300],"std":[1,1,1]}]`, `"mean" is`, "beyond a colour"},
 		{`[{"step":"center-crop","size":9},{"step":"orient"}]`, "transform 2: orient has to be the first step", "turned too late"},
@@ -106,6 +131,7 @@ func TestValidateAndSize(t *testing.T) {
 	}{
 		{DefaultScoring(224, n.Mean, n.Std), 224, 224, ""},
 		{DefaultTraining(224, n.Mean, n.Std), 224, 224, ""},
+		{StrongTraining(224, n.Mean, n.Std), 224, 224, ""},
 		{List{Resize{Width: 30, Height: 20}, n}, 30, 20, ""},
 		{List{Resize{Width: 30, Height: 20}, Resize{Short: 10}, HorizontalFlip{1}, n}, 15, 10, ""},
 		{List{Orient{}, Resize{Short: 10}, n}, 0, 0, "different sizes"},

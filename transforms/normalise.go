@@ -30,18 +30,26 @@ func (s Normalise) Validate() error {
 
 func (Normalise) size(w, h int) (int, int) { return w, h }
 
-func (Normalise) apply(*view, *rand.Rand) error { return nil } // List.Tensor calls tensor instead
+func (Normalise) apply(*view, *rand.Rand) error { return nil } // List.Tensor calls normalise instead
 
-// tensor writes the picture as [y][x][channel].
-func (s Normalise) tensor(dst []float32, pix []uint8) {
-	var table [3][256]float32
-	for c := range table {
-		for v := range table[c] {
-			table[c][v] = float32((float64(v) - s.Mean[c]) / s.Std[c])
-		}
+// normal is a Normalise as normalise takes it, for 48 samples in turn.
+type normal struct{ mean, factor [48]float32 }
+
+func (s Normalise) normal() *normal {
+	var t normal
+	for i := range t.mean {
+		t.mean[i], t.factor[i] = float32(s.Mean[i%3]), float32(1/s.Std[i%3])
 	}
-	for i := 0; i+2 < len(pix); i += 3 {
-		d, p := dst[i:i+3:i+3], pix[i:i+3:i+3]
-		d[0], d[1], d[2] = table[0][p[0]], table[1][p[1]], table[2][p[2]]
+	return &t
+}
+
+// normaliseGeneric writes samples of whole pixels as numbers. A difference and a product are rounded each by itself on every
+// machine: there is no sum that could be fused with a product.
+func normaliseGeneric(dst []float32, src []uint8, s *normal) {
+	for i := 0; i+2 < len(src); i += 3 {
+		d, p := dst[i:i+3:i+3], src[i:i+3:i+3]
+		d[0] = (float32(p[0]) - s.mean[0]) * s.factor[0]
+		d[1] = (float32(p[1]) - s.mean[1]) * s.factor[1]
+		d[2] = (float32(p[2]) - s.mean[2]) * s.factor[2]
 	}
 }

@@ -18,13 +18,15 @@ func (Orient) Validate() error { return nil }
 func (Orient) size(w, h int) (int, int) { return 0, 0 } // depends on the file
 
 func (Orient) apply(v *view, _ *rand.Rand) error {
-	v.turn()
+	v.upright()
 	return nil
 }
 
-// turns says for each EXIF orientation where a pixel of the upright picture is stored: its coordinates are swapped, then
-// counted from the other side (EXIF 2.3, tag 274; JEITA CP-3451).
-var turns = [9]struct{ swap, mirrorX, mirrorY bool }{
+// turn says where a pixel of the turned picture is stored: its coordinates are swapped, then counted from the other side.
+type turn struct{ swap, mirrorX, mirrorY bool }
+
+// turns are those that make a picture of each EXIF orientation upright (EXIF 2.3, tag 274; JEITA CP-3451).
+var turns = [9]turn{
 	1: {},
 	2: {mirrorX: true},
 	3: {mirrorX: true, mirrorY: true},
@@ -35,9 +37,8 @@ var turns = [9]struct{ swap, mirrorX, mirrorY bool }{
 	8: {swap: true, mirrorX: true},
 }
 
-// unturn finds where a rectangle of the upright picture lies in the stored one, of the given size.
-func unturn(r image.Rectangle, orientation int, stored image.Point) image.Rectangle {
-	t := turns[orientation]
+// undo finds where a rectangle of the turned picture lies in the stored one, of the given size.
+func (t turn) undo(r image.Rectangle, stored image.Point) image.Rectangle {
 	if t.swap {
 		r.Min.X, r.Min.Y, r.Max.X, r.Max.Y = r.Min.Y, r.Min.X, r.Max.Y, r.Max.X
 	}
@@ -50,10 +51,9 @@ func unturn(r image.Rectangle, orientation int, stored image.Point) image.Rectan
 	return r
 }
 
-// turnImage makes the upright picture of a stored one.
-func turnImage(m *Image, orientation int) *Image {
-	t := turns[orientation]
-	if !t.swap && !t.mirrorX && !t.mirrorY {
+// apply turns a picture: m itself where there is nothing to turn. The result counts as upright.
+func (t turn) apply(m *Image) *Image {
+	if t == (turn{}) {
 		m.Orientation = 1
 		return m
 	}
@@ -61,21 +61,24 @@ func turnImage(m *Image, orientation int) *Image {
 	if t.swap {
 		w, h = h, w
 	}
+	// Where the first pixel is stored, and how far from it those are that follow it to the right and below.
+	at, right, below := 0, 3, 3*m.W
+	if t.mirrorX {
+		at, right = 3*(m.W-1), -3
+	}
+	if t.mirrorY {
+		at, below = at+3*m.W*(m.H-1), -3*m.W
+	}
+	if t.swap {
+		right, below = below, right
+	}
 	out := NewImage(w, h)
 	for y := range h {
-		for x := range w {
-			sx, sy := x, y
-			if t.swap {
-				sx, sy = sy, sx
-			}
-			if t.mirrorX {
-				sx = m.W - 1 - sx
-			}
-			if t.mirrorY {
-				sy = m.H - 1 - sy
-			}
-			i, j := 3*(y*w+x), 3*(sy*m.W+sx)
-			out.Pix[i], out.Pix[i+1], out.Pix[i+2] = m.Pix[j], m.Pix[j+1], m.Pix[j+2]
+		row, from := out.Pix[3*y*w:3*(y+1)*w], at+y*below
+		for x := 0; x < len(row); x += 3 {
+			p, q := row[x:x+3:x+3], m.Pix[from:from+3:from+3]
+			p[0], p[1], p[2] = q[0], q[1], q[2]
+			from += right
 		}
 	}
 	return out

@@ -1,7 +1,6 @@
 package transforms
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 )
@@ -21,11 +20,8 @@ func (RandomResizedCrop) Name() string { return "random-resized-crop" }
 
 // Validate wants a Size of 1 to 4096 pixels, a Scale within (0, 1] and a Ratio within [0.1, 10], low end first.
 func (s RandomResizedCrop) Validate() error {
-	if !(0 < s.Scale[0] && s.Scale[0] <= s.Scale[1] && s.Scale[1] <= 1) {
-		return fmt.Errorf(`"scale" is %v, want two numbers in (0, 1], the lower first`, s.Scale)
-	}
-	if !(0.1 <= s.Ratio[0] && s.Ratio[0] <= s.Ratio[1] && s.Ratio[1] <= 10) {
-		return fmt.Errorf(`"ratio" is %v, want two numbers in [0.1, 10], the lower first`, s.Ratio)
+	if err := checkRectangle(s.Scale, s.Ratio); err != nil {
+		return err
 	}
 	return checkSide("size", s.Size)
 }
@@ -34,32 +30,18 @@ func (s RandomResizedCrop) size(w, h int) (int, int) { return s.Size, s.Size }
 
 func (s RandomResizedCrop) apply(v *view, r *rand.Rand) error {
 	w, h := v.size()
-	if !s.draw(v, r) {
-		cw, ch := w, h
-		if ratio := float64(w) / float64(h); ratio < s.Ratio[0] {
-			ch = min(h, max(1, int(math.Round(float64(w)/s.Ratio[0]))))
-		} else if ratio > s.Ratio[1] {
-			cw = min(w, max(1, int(math.Round(float64(h)*s.Ratio[1]))))
-		}
-		v.cropAt(cw, ch, nil)
-	}
-	return v.resize(s.Size, s.Size)
-}
-
-func (s RandomResizedCrop) draw(v *view, r *rand.Rand) bool {
-	if r == nil {
-		return false
-	}
-	w, h := v.size()
-	lo, hi := math.Log(s.Ratio[0]), math.Log(s.Ratio[1])
-	for range 10 {
-		area := float64(w) * float64(h) * between(r, s.Scale[0], s.Scale[1])
-		ratio := math.Exp(between(r, lo, hi))
-		cw, ch := int(math.Round(math.Sqrt(area*ratio))), int(math.Round(math.Sqrt(area/ratio)))
-		if 0 < cw && cw <= w && 0 < ch && ch <= h {
+	if r != nil {
+		if cw, ch, ok := rectangle(r, w, h, s.Scale, s.Ratio); ok {
 			v.cropAt(cw, ch, r)
-			return true
+			return v.resize(s.Size, s.Size)
 		}
 	}
-	return false
+	cw, ch := w, h
+	if ratio := float64(w) / float64(h); ratio < s.Ratio[0] {
+		ch = min(h, max(1, int(math.Round(float64(w)/s.Ratio[0]))))
+	} else if ratio > s.Ratio[1] {
+		cw = min(w, max(1, int(math.Round(float64(h)*s.Ratio[1]))))
+	}
+	v.cropAt(cw, ch, nil)
+	return v.resize(s.Size, s.Size)
 }

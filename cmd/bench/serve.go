@@ -13,7 +13,7 @@ import (
 
 // request is a line that --serve reads: one measurement, for a program that compares several systems in turns.
 type request struct {
-	Do        string          `json:"do"` // forward, train, logits, save, quantize, peak or idle
+	Do        string          `json:"do"` // forward, train, logits, save, quantize, decode, pixels, peak or idle
 	Arch      string          `json:"arch"`
 	Precision model.Precision `json:"precision"`
 	Threads   int             `json:"threads"`
@@ -23,7 +23,8 @@ type request struct {
 	Momentum  float64         `json:"momentum"` // of train
 	Model     string          `json:"model"`    // folder, for weights other than random ones
 	Images    string          `json:"images"`   // of logits and quantize: a file of float32 in H, W, C order
-	Out       string          `json:"out"`      // of logits: the file to write; of save: the folder
+	Out       string          `json:"out"`      // of logits and pixels: the file to write; of save: the folder
+	Photos    string          `json:"photos"`   // of decode and pixels: a folder
 }
 
 // answer is the line that it writes for each.
@@ -93,6 +94,11 @@ func (q request) answer(networks map[request]*forward) (a answer, err error) {
 		return a, nil
 	case "logits":
 		return a, q.logits()
+	case "decode":
+		a.Rate, err = decode(q.Photos, q.Seconds)
+		return a, err
+	case "pixels":
+		return a, pixelsOf(q.Photos, q.Out)
 	}
 	return a, fmt.Errorf("no request %q", q.Do)
 }

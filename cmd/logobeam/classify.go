@@ -31,6 +31,7 @@ func newClassify() *cobra.Command {
 	var top int
 	var asJSON bool
 	var allow []string
+	var limits transforms.Limits
 	cmd := &cobra.Command{
 		Use:   "classify IMAGE_OR_URL...",
 		Short: "name the brand in photographs, by path or http(s) URL",
@@ -55,7 +56,7 @@ func newClassify() *cobra.Command {
 				return err
 			}
 			cfg := fetch.DefaultConfig()
-			cfg.AllowNet = nets
+			cfg.AllowNet, cfg.MaxBytes = nets, limits.Bytes
 			fetcher, err := fetch.New(cfg)
 			if err != nil {
 				return err
@@ -64,7 +65,7 @@ func newClassify() *cobra.Command {
 			arena := c.Plan.NewArena(1).Spread(runtime.GOMAXPROCS(0))
 			failed := 0
 			for _, image := range args {
-				probs, err := look(cmd.Context(), c, fetcher, arena, image)
+				probs, err := look(cmd.Context(), c, fetcher, arena, image, limits)
 				if cmd.Context().Err() != nil {
 					return cmd.Context().Err()
 				}
@@ -87,17 +88,18 @@ func newClassify() *cobra.Command {
 	precisionFlag(cmd, &precision)
 	cmd.Flags().IntVar(&top, "top", 1, "how many of the likeliest brands to print")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object an image")
+	limitFlags(cmd, &limits)
 	allowNetFlag(cmd, &allow)
 	return cmd
 }
 
 // look gives the probability of each class for one image.
-func look(ctx context.Context, c *classifier.Classifier, f *fetch.Fetcher, arena *infer.Arena, image string) ([]float32, error) {
+func look(ctx context.Context, c *classifier.Classifier, f *fetch.Fetcher, arena *infer.Arena, image string, limits transforms.Limits) ([]float32, error) {
 	data, err := f.Fetch(ctx, image)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: image}, transforms.DefaultLimits(), arena.Input(0)); err != nil {
+	if err := c.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: image}, limits, arena.Input(0)); err != nil {
 		return nil, fmt.Errorf("%s: %w", fetch.Redact(image), err)
 	}
 	logits := arena.Run(1)

@@ -21,6 +21,7 @@ import (
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/corpus"
 	"github.com/logobeam/logobeam/pipelines/report"
+	"github.com/logobeam/logobeam/transforms"
 )
 
 // evaluation is what a model does on a labelled listing. Figures that do not exist are null.
@@ -39,6 +40,7 @@ func newEvaluate() *cobra.Command {
 	var dir, picture string
 	var precision model.Precision
 	var asJSON bool
+	var limits transforms.Limits
 	cmd := &cobra.Command{
 		Use:   "evaluate LISTING",
 		Short: "measure a model on a labelled listing (image,label)",
@@ -57,7 +59,7 @@ show a logo, and the false alarms on those that show none.`,
 			if err != nil {
 				return err
 			}
-			data, err := corpus.Open(args[0], corpus.Options{Classes: c.Classes(), Scoring: c.Steps})
+			data, err := corpus.Open(args[0], corpus.Options{Classes: c.Classes(), Scoring: c.Steps, Limits: limits})
 			if err != nil {
 				return err
 			}
@@ -85,6 +87,7 @@ show a logo, and the false alarms on those that show none.`,
 	}
 	modelFlag(cmd, &dir)
 	precisionFlag(cmd, &precision)
+	limitFlags(cmd, &limits)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.Flags().StringVar(&picture, "confusion", "", "draw the confusion matrix to this PNG file")
 	return cmd

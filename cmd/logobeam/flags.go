@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -51,6 +52,41 @@ func (p *precisionValue) Set(s string) error {
 	return nil
 }
 
+// truncatedValue is the flag --truncated.
+type truncatedValue bool
+
+func (v *truncatedValue) String() string {
+	if *v {
+		return "score"
+	}
+	return "reject"
+}
+func (v *truncatedValue) Type() string { return "string" }
+func (v *truncatedValue) Set(s string) error {
+	if s != "reject" && s != "score" {
+		return errors.New("want reject or score")
+	}
+	*v = s == "score"
+	return nil
+}
+
+// limitFlags are the flags of the commands that decode photographs: what one of them may cost. A limit below 1 is wrong usage.
+func limitFlags(cmd *cobra.Command, lim *transforms.Limits) {
+	*lim = transforms.DefaultLimits()
+	f := cmd.Flags()
+	f.Int64Var(&lim.Bytes, "max-bytes", lim.Bytes, "largest file to read")
+	f.Int64Var(&lim.Pixels, "max-pixels", lim.Pixels, "largest photograph to decode, width x height")
+	f.Int64Var(&lim.Memory, "max-memory", lim.Memory, "bytes of memory that decoding one photograph may take, beside its file")
+	f.DurationVar(&lim.Time, "decode-timeout", lim.Time, "for decoding one photograph")
+	f.Var((*truncatedValue)(&lim.Truncated), "truncated", "what to do with a JPEG that ends too early though half of its rows are there: reject or score")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if lim.Bytes < 1 || lim.Pixels < 1 || lim.Memory < 1 || lim.Time < 1 {
+			return usagef("--max-bytes %d, --max-pixels %d, --max-memory %d, --decode-timeout %v: want more than 0 of each", lim.Bytes, lim.Pixels, lim.Memory, lim.Time)
+		}
+		return nil
+	}
+}
+
 // checkFolder wants the folder that a flag names to be there, before hours of work turn out to be for nothing. A flag that was
 // not given names none.
 func checkFolder(flag, dir string) error {
@@ -78,6 +114,17 @@ func prefixes(cidrs []string) ([]netip.Prefix, error) {
 		nets = append(nets, p)
 	}
 	return nets, nil
+}
+
+// augmentation is the list for training that a flag names: light, strong, or a JSON file.
+func augmentation(name string, size int, mean, std [3]float64) (transforms.List, error) {
+	switch name {
+	case "light":
+		return transforms.DefaultTraining(size, mean, std), nil
+	case "strong":
+		return transforms.StrongTraining(size, mean, std), nil
+	}
+	return readList(name)
 }
 
 // readList reads the list of transforms in a JSON file.

@@ -48,5 +48,6 @@ FlickrLogos is moved to training, which has none of its own.`,
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of the splits")
 	f.StringVar(&o.Tree, "tree", "", "also write train_data/, val_data/ and test_data/ with a folder a class: link or copy")
 	f.BoolVar(&o.SkipCheck, "no-check", false, "do not open the photographs")
+	limitFlags(cmd, &o.Limits)
 	return cmd
 }

@@ -31,6 +31,7 @@ type quantizeFlags struct {
 	images     int
 	workers    int
 	overwrite  bool
+	limits     transforms.Limits
 }
 
 func newQuantize() *cobra.Command {
@@ -69,6 +70,7 @@ then on, unless --precision says otherwise.`,
 	f.IntVar(&o.images, "images", 256, "photographs to look at, taken from all over the listing")
 	f.IntVar(&o.workers, "workers", runtime.GOMAXPROCS(0), "cores to use")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace a model in --out")
+	limitFlags(cmd, &o.limits)
 	return cmd
 }
 
@@ -85,7 +87,7 @@ func (o *quantizeFlags) run(ctx context.Context, stdout, stderr io.Writer, sourc
 	if err != nil {
 		return fmt.Errorf("the model's transforms: %w", err)
 	}
-	photographs, splits, err := openSplits(source, m.Card.Classes, steps)
+	photographs, splits, err := openSplits(source, m.Card.Classes, steps, o.limits)
 	if err != nil {
 		return err
 	}
@@ -93,11 +95,17 @@ func (o *quantizeFlags) run(ctx context.Context, stdout, stderr io.Writer, sourc
 	if err != nil {
 		return err
 	}
+	half := m.Card.Precision == "float16"
+	if half {
+		if err := q.Halve(); err != nil {
+			return err
+		}
+	}
 	if q.Metrics, err = compare(ctx, stderr, &m, q, splits); err != nil {
 		return err
 	}
 	m.Card.Quantization, m.Card.Program = q, "logobeam "+version()
-	if err := m.Save(o.out, m.Card.Precision == "float16"); err != nil {
+	if err := m.Save(o.out, half); err != nil {
 		return err
 	}
 	if skipped := min(o.images, photographs.Len()) - q.Images; skipped > 0 {
@@ -114,13 +122,13 @@ type split struct {
 }
 
 // openSplits gives the photographs to calibrate with, and those to measure on.
-func openSplits(source string, classes []string, steps transforms.List) (calibration *corpus.Dataset, splits []split, err error) {
-	opts := corpus.Options{Classes: classes, Scoring: steps}
+func openSplits(source string, classes []string, steps transforms.List, limits transforms.Limits) (calibration *corpus.Dataset, splits []split, err error) {
+	opts := corpus.Options{Classes: classes, Scoring: steps, Limits: limits}
 	if info, err := os.Stat(source); err != nil || !info.IsDir() {
 		calibration, err := corpus.Open(source, opts)
 		if missing := new(listing.MissingColumnError); errors.As(err, &missing) && missing.Column == "label" {
 			// A photograph's name does for a label where nobody asks for it.
-			calibration, err = corpus.Open(source, corpus.Options{Scoring: steps, LabelColumn: "image"})
+			calibration, err = corpus.Open(source, corpus.Options{Scoring: steps, Limits: limits, LabelColumn: "image"})
 			return calibration, nil, err
 		}
 		return calibration, []split{{"listing", calibration}}, err

@@ -104,13 +104,12 @@ or a pattern of such files in quotes. Images are paths or http(s) URLs.
 	f.IntVar(&cfg.Options.ChunkRows, "chunk-rows", 0, "rows a chunk (default by the number of rows)")
 	f.IntVar(&cfg.Workers, "workers", cfg.Workers, "photographs worked on at one time")
 	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "photographs a worker classifies at once (default what suits the model)")
-	f.Int64Var(&cfg.Memory, "memory", cfg.Memory, "bytes that decoding may take at one time")
-	f.Int64Var(&cfg.Images.MaxBytes, "max-bytes", cfg.Images.MaxBytes, "largest file to read")
-	f.Int64Var(&cfg.Images.MaxPixels, "max-pixels", cfg.Images.MaxPixels, "largest photograph to decode, width x height")
+	f.Int64Var(&cfg.Memory, "memory", cfg.Memory, "bytes that decoding may take at one time, in all workers together; a photograph that takes more waits until it is alone")
 	f.DurationVar(&cfg.Images.Timeout, "timeout", cfg.Images.Timeout, "for getting one photograph")
 	f.StringVar(&maxRejects, "max-rejects", "100%", "share of rejects, as 5% or 0.05, above which the exit code is 3")
 	f.StringVar(&cfg.Runner, "runner", cfg.Runner, "Beam runner: "+strings.Join(pipelines.Runners(), " or "))
 	f.BoolVar(&asJSON, "json", false, "print the summary as one JSON object")
+	limitFlags(cmd, &cfg.Images.Limits)
 	allowNetFlag(cmd, &allow)
 	return cmd
 }
@@ -138,23 +137,47 @@ func parseShare(s string) (float64, error) {
 	return v / scale, nil
 }
 
+// A rejection is why a row may end among the rejects, and the flag that moves the line, if there is one.
+type rejection struct{ stage, reason, text, flag string }
+
+// rejections lists all there are.
+func rejections() []rejection {
+	flags := map[string]string{
+		string(fetch.TooLarge):                 "--max-bytes",
+		string(fetch.Timeout):                  "--timeout",
+		string(fetch.BlockedAddress):           "--allow-net",
+		string(transforms.ReasonTooManyBytes):  "--max-bytes",
+		string(transforms.ReasonTooManyPixels): "--max-pixels",
+		string(transforms.ReasonTooMuchMemory): "--max-memory",
+		string(transforms.ReasonTruncated):     "--truncated",
+		string(transforms.ReasonDecodeTimeout): "--decode-timeout",
+	}
+	all := []rejection{{"listing", pipelines.ReasonMalformed, "the row breaks the rules of the listing's format", ""}}
+	for _, r := range fetch.Reasons() {
+		all = append(all, rejection{"fetch", string(r), fetch.Explain(r), flags[string(r)]})
+	}
+	for _, r := range transforms.Reasons() {
+		all = append(all, rejection{"decode", string(r), transforms.Explain(r), flags[string(r)]})
+	}
+	return append(all,
+		rejection{"infer", pipelines.ReasonNoNumber, "the network's answer is no probability: the model is broken", ""},
+		rejection{"any", pipelines.ReasonPanic, "a fault of this program: please report the photograph", ""})
+}
+
 // reasons lists every reason for a reject.
 func reasons() string {
 	var b strings.Builder
-	b.WriteString("\nReasons for rejects, by stage:\n\n  listing\n")
-	line := func(reason, text string) { fmt.Fprintf(&b, "    %-20s  %s\n", reason, text) }
-	line(pipelines.ReasonMalformed, "the row breaks the rules of the listing's format")
-	b.WriteString("  fetch\n")
-	for _, r := range fetch.Reasons() {
-		line(string(r), fetch.Explain(r))
+	b.WriteString("\nReasons for rejects, by stage:\n")
+	stage := ""
+	for _, r := range rejections() {
+		if r.stage != stage {
+			stage = r.stage
+			fmt.Fprintf(&b, "\n  %s\n", stage)
+		}
+		if r.flag != "" {
+			r.text += " (" + r.flag + ")"
+		}
+		fmt.Fprintf(&b, "    %-20s  %s\n", r.reason, r.text)
 	}
-	b.WriteString("  decode\n")
-	for _, r := range transforms.Reasons() {
-		line(string(r), transforms.Explain(r))
-	}
-	b.WriteString("  infer\n")
-	line(pipelines.ReasonNoNumber, "the network's answer is no probability: the model is broken")
-	b.WriteString("  any\n")
-	line(pipelines.ReasonPanic, "a fault of this program: please report the photograph")
 	return b.String()
 }

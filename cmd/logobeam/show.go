@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"image"
 	"io"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/model/train"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/corpus"
 	"github.com/logobeam/logobeam/pipelines/fetch"
@@ -23,6 +27,9 @@ type showFlags struct {
 	out, image, label, steps, scored, model, root string
 	rows, columns, size, epoch                    int
 	seed                                          uint64
+	limits                                        transforms.Limits
+	byStep                                        bool
+	mixup, cutmix                                 float64
 }
 
 func newShow() *cobra.Command {
@@ -31,9 +38,14 @@ func newShow() *cobra.Command {
 		Use:   "show LISTING --out sheet.png",
 		Short: "draw photographs of a listing as a contact sheet, as they are or as the network sees them",
 		Long: `show draws photographs spread evenly over the listing, with their labels, as one
-PNG: as they are, or after transforms, so that one sees what the network sees.`,
+PNG: as they are, or after transforms, so that one sees what the network sees.
+
+With --by-step there is a row for each step of --transforms, with what the step
+alone does to the photographs of the first row: where it acts with a probability,
+in the first epoch from --epoch on in which it does.`,
 		Example: `  logobeam show data/train.csv --out sheet.png
   logobeam show data/train.csv --transforms light --epoch 3 --out augmented.png
+  logobeam show data/train.csv --transforms strong --by-step --out steps.png
   logobeam show posts.csv --label-column post_id --scores scored --out found.png`,
 		Args: exactly("LISTING"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,6 +54,12 @@ PNG: as they are, or after transforms, so that one sees what the network sees.`,
 			}
 			if o.rows < 1 || o.columns < 1 {
 				return usagef("--rows %d and --columns %d: want at least 1", o.rows, o.columns)
+			}
+			if o.byStep && (o.scored != "" || o.mixup > 0 || o.cutmix > 0) {
+				return usagef("--by-step shows each step alone: leave out --scores, --mixup and --cutmix")
+			}
+			if cfg := o.mixing(); cfg.Validate() != nil {
+				return usageError{cfg.Validate()}
 			}
 			if err := checkFolder("--out", filepath.Dir(o.out)); err != nil {
 				return err
@@ -60,11 +78,15 @@ PNG: as they are, or after transforms, so that one sees what the network sees.`,
 	f.StringVar(&o.image, "image-column", "image", "column that holds the image")
 	f.StringVar(&o.label, "label-column", "label", "column that is written under the image")
 	f.StringVar(&o.scored, "scores", "", "write the brands that score found under the images: the folder it wrote (post_id is taken from --label-column)")
-	f.StringVar(&o.steps, "transforms", "none", "what to show the photographs after: none, model (the model's own list), light (as train --augment light), or a JSON file")
+	f.StringVar(&o.steps, "transforms", "none", "what to show the photographs after: none, model (the model's own list), light or strong (as train --augment), or a JSON file")
+	f.BoolVar(&o.byStep, "by-step", false, "a row for each step of --transforms instead, and as many photographs as --columns")
+	f.Float64Var(&o.mixup, "mixup", 0, "mix the photographs shown in pairs, as train --mixup mixes a batch")
+	f.Float64Var(&o.cutmix, "cutmix", 0, "exchange rectangles of the photographs shown, as train --cutmix in a batch")
 	f.IntVar(&o.epoch, "epoch", 0, "epoch whose random transforms are shown")
 	f.Uint64Var(&o.seed, "seed", 1, "seed of random transforms, as train's")
 	f.StringVar(&o.root, "root", "", "folder that paths are relative to (default the listing's)")
 	modelFlag(cmd, &o.model)
+	limitFlags(cmd, &o.limits)
 	return cmd
 }
 
@@ -78,6 +100,9 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 		return err
 	}
 	n := min(len(rows), o.rows*o.columns)
+	if o.byStep {
+		n = min(len(rows), o.columns)
+	}
 	shown := make([][]string, n) // spread evenly
 	for i := range shown {
 		shown[i] = rows[i*len(rows)/n]
@@ -92,14 +117,18 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 	if root == "" {
 		root = filepath.Dir(path)
 	}
-	fetcher, err := fetch.New(fetch.Config{Root: root})
+	fetcher, err := fetch.New(fetch.Config{Root: root, MaxBytes: o.limits.Bytes})
 	if err != nil {
 		return err
 	}
 	defer fetcher.Close()
 
-	var cells []report.Cell
-	for _, row := range shown {
+	stages := []stage{{list: list}}
+	if o.byStep {
+		stages = o.stages(list)
+	}
+	cells := make([]report.Cell, len(stages)*n) // a photograph's are n apart
+	for i, row := range shown {
 		image, label := row[0], row[1]
 		if found != nil {
 			if s, ok := found[label]; ok {
@@ -108,19 +137,27 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 				label = "not scored"
 			}
 		}
-		picture, err := o.picture(ctx, fetcher, list, corpus.Row{Image: image, Label: row[1]})
+		pictures, err := o.pictures(ctx, fetcher, stages, corpus.Row{Image: image, Label: row[1]})
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil { // a photograph that cannot be read is an empty frame, with the reason under it
 			fmt.Fprintf(stderr, "logobeam: %s\n", oneLine(err))
 			label += "\n" + reason(err)
-			cells = append(cells, report.Cell{Label: label})
-			continue
 		}
-		cells = append(cells, report.Cell{Picture: picture, Label: label})
+		for k, s := range stages {
+			cells[k*n+i].Label = cmp.Or(s.name, label)
+			if err == nil {
+				cells[k*n+i].Picture = pictures[k]
+			}
+		}
 	}
-	sheet, err := report.ContactSheet(cells, o.columns, o.size)
+	if o.mixup > 0 || o.cutmix > 0 {
+		if err := o.mix(cells); err != nil {
+			return err
+		}
+	}
+	sheet, err := report.ContactSheet(cells, min(n, o.columns), o.size)
 	if err != nil {
 		return err
 	}
@@ -162,17 +199,106 @@ func reason(err error) string {
 	return "unreadable"
 }
 
-// picture is a photograph after the transforms.
-func (o *showFlags) picture(ctx context.Context, f *fetch.Fetcher, list transforms.List, row corpus.Row) (*transforms.Image, error) {
+// stage is what a photograph is shown after: a list, or a step that is done to the first stage.
+type stage struct {
+	name string // stands under it; empty for what the photograph is
+	list transforms.List
+	step transforms.Step
+}
+
+// stages are the photographs as scoring would see them, each step alone, and all of them.
+func (o *showFlags) stages(list transforms.List) []stage {
+	w, h := list.Size()
+	size := max(w, h)
+	if size == 0 {
+		size = 224
+	}
+	scoring := transforms.DefaultScoring(size, [3]float64{}, [3]float64{1, 1, 1})
+	stages := []stage{{list: scoring}}
+	for _, s := range list {
+		switch s.(type) {
+		case transforms.Orient, transforms.Normalise: // which are not to be seen
+		default:
+			stages = append(stages, stage{name: s.Name(), step: s})
+		}
+	}
+	return append(stages, stage{name: "all", list: list})
+}
+
+// pictures is a photograph after each stage.
+func (o *showFlags) pictures(ctx context.Context, f *fetch.Fetcher, stages []stage, row corpus.Row) ([]*transforms.Image, error) {
 	data, err := f.Fetch(ctx, row.Image)
 	if err != nil {
 		return nil, err
 	}
-	m, err := list.Picture(data, transforms.Key{Seed: o.seed, Epoch: o.epoch, Image: row.Key()}, transforms.DefaultLimits())
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", fetch.Redact(row.Image), err)
+	key := transforms.Key{Seed: o.seed, Epoch: o.epoch, Image: row.Key()}
+	var pictures []*transforms.Image
+	for _, s := range stages {
+		var m *transforms.Image
+		if s.step != nil {
+			m, err = acting(s.step, pictures[0], key)
+		} else {
+			m, err = s.list.Picture(data, key, o.limits)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", fetch.Redact(row.Image), err)
+		}
+		pictures = append(pictures, m)
 	}
-	return m, nil
+	return pictures, nil
+}
+
+// acting is a picture after a step, in the first epoch in which the step does anything, of a hundred.
+func acting(s transforms.Step, m *transforms.Image, key transforms.Key) (after *transforms.Image, err error) {
+	for last := key.Epoch + 100; key.Epoch < last; key.Epoch++ {
+		after, err = transforms.List{s}.Apply(m, key)
+		if err != nil || !bytes.Equal(after.Pix, m.Pix) {
+			break
+		}
+	}
+	return after, err
+}
+
+// mixing is train's configuration for mixing.
+func (o *showFlags) mixing() train.Config {
+	cfg := train.DefaultConfig()
+	cfg.Seed, cfg.Mixup, cfg.Cutmix = o.seed, o.mixup, o.cutmix
+	return cfg
+}
+
+// mix mixes the pictures of a sheet as training would if they were a batch.
+func (o *showFlags) mix(cells []report.Cell) error {
+	var batch []*report.Cell
+	var values []float32
+	var size image.Point
+	for i := range cells {
+		m, ok := cells[i].Picture.(*transforms.Image)
+		if !ok {
+			continue
+		}
+		if len(batch) > 0 && m.Bounds().Size() != size {
+			return usagef("--mixup and --cutmix want pictures of one size: name --transforms that make them, as light")
+		}
+		batch, size = append(batch, &cells[i]), m.Bounds().Size()
+		for _, v := range m.Pix {
+			values = append(values, float32(v))
+		}
+	}
+	names, labels, shares := make([]string, len(batch)), make([]int, len(batch)), make([]float64, len(batch))
+	for i, c := range batch {
+		names[i], labels[i] = c.Label, i
+	}
+	o.mixing().Mix(model.Shape{H: size.Y, W: size.X, C: 3}, values, labels, shares, max(o.epoch, 0), 0)
+	for i, c := range batch {
+		pix := c.Picture.(*transforms.Image).Pix
+		for k := range pix {
+			pix[k] = uint8(values[i*len(pix)+k] + 0.5)
+		}
+		if share := shares[i]; share < 1 {
+			c.Label = fmt.Sprintf("%.2f %s\n%.2f %s", share, names[labels[i]], 1-share, names[labels[len(batch)-1-i]])
+		}
+	}
+	return nil
 }
 
 // list is the transforms that --transforms names; a photograph as it is stands upright, too.
@@ -180,16 +306,16 @@ func (o *showFlags) list() (transforms.List, error) {
 	switch o.steps {
 	case "none":
 		return transforms.List{transforms.Orient{}}, nil
-	case "light", "model":
+	case "light", "strong", "model":
 		m, err := classifier.Read(o.model)
 		if err != nil {
 			return nil, err
 		}
-		if o.steps == "light" {
-			mean, std := model.Normalisation(m.Network.Arch)
-			return transforms.DefaultTraining(m.Network.Input.H, mean, std), nil
+		if o.steps == "model" {
+			return transforms.Parse(m.Card.Transforms)
 		}
-		return transforms.Parse(m.Card.Transforms)
+		mean, std := model.Normalisation(m.Network.Arch)
+		return augmentation(o.steps, m.Network.Input.H, mean, std)
 	}
 	return readList(o.steps)
 }

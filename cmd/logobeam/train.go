@@ -32,6 +32,7 @@ type trainFlags struct {
 	asJSON, skipTest bool
 	description      string
 	sources          []string
+	limits           transforms.Limits
 }
 
 const (
@@ -89,7 +90,7 @@ does not change the weights either.`,
 	f.StringVar(&o.out, "out", "", "folder of the model")
 	f.StringVar(&o.arch, "arch", "efficientnet-lite0", "architecture: "+strings.Join(model.Architectures(), ", "))
 	f.StringVar(&o.init, "init", "", "weights to begin with: a safetensors file with PyTorch's names, the folder of a model, builtin, or none (default builtin for efficientnet-lite0, none for the others)")
-	f.StringVar(&o.augment, "augment", "light", "random transforms in training: none, light, or a JSON file with a list")
+	f.StringVar(&o.augment, "augment", "light", "random transforms in training: none, light, strong, or a JSON file with a list (logobeam show --by-step draws them)")
 	f.StringVar(&o.scoring, "transforms", "crop", "transforms in scoring: crop (short side, then the centre), squash (all of the picture), or a JSON file with a list")
 	f.IntVar(&o.size, "size", 0, "height and width of the network's input (default the architecture's)")
 	f.BoolVar(&o.half, "half", false, "keep the weights in float16")
@@ -116,10 +117,13 @@ does not change the weights either.`,
 	f.IntVar(&cfg.StepEpochs, "step-epochs", cfg.StepEpochs, "epochs between two falls of the step schedule")
 	f.Float64Var(&cfg.StepFactor, "step-factor", cfg.StepFactor, "what the step schedule multiplies by")
 	f.Float64Var(&cfg.LabelSmoothing, "label-smoothing", cfg.LabelSmoothing, "share of a label spread over all classes")
+	f.Float64Var(&cfg.Mixup, "mixup", cfg.Mixup, "mix pairs of photographs: alpha of mixup, as 0.2 (default none)")
+	f.Float64Var(&cfg.Cutmix, "cutmix", cfg.Cutmix, "exchange rectangles of pairs of photographs: alpha of CutMix, as 1 (default none)")
 	f.StringVar(&cfg.Balance, "balance", cfg.Balance, "how often a class is drawn: none (as it occurs), sqrt, full (all alike)")
 	f.BoolVar(&cfg.Freeze, "freeze", cfg.Freeze, "train the last layer alone")
 	f.StringVar(&cfg.Best, "best", cfg.Best, "what makes an epoch the best on validation: macro-f1 or accuracy")
 	f.BoolVar(&cfg.Resume, "resume", false, "go on with an interrupted run")
+	limitFlags(cmd, &o.limits)
 	for name, value := range fineTuning() {
 		l := f.Lookup(name)
 		l.DefValue = value + ", or " + l.DefValue + " with --init none"
@@ -284,13 +288,8 @@ func (o *trainFlags) lists(net model.Network) (scoring, training transforms.List
 			return nil, nil, err
 		}
 	}
-	switch o.augment {
-	case "none":
-		training = scoring
-	case "light":
-		training = transforms.DefaultTraining(size, mean, std)
-	default:
-		if training, err = readList(o.augment); err != nil {
+	if training = scoring; o.augment != "none" {
+		if training, err = augmentation(o.augment, size, mean, std); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -320,7 +319,7 @@ func (o *trainFlags) data(dir string, classes []string, scoring, training transf
 				continue
 			}
 		}
-		set, err := corpus.Open(path, corpus.Options{Classes: classes, Training: training, Scoring: scoring, Seed: cfg.Seed})
+		set, err := corpus.Open(path, corpus.Options{Classes: classes, Training: training, Scoring: scoring, Seed: cfg.Seed, Limits: o.limits})
 		if err != nil {
 			return d, nil, err
 		}

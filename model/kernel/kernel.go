@@ -111,6 +111,10 @@ func choose(best int, wish string) (level int, honoured bool) {
 	return best, wish == ""
 }
 
+// Level is the set of instructions in use, as LOGOBEAM_KERNEL names them: generic, avx2, avx512 or neon. Packages with
+// assembly of their own follow it.
+func Level() string { return wishes[level] }
+
 // Features names the assembly in use: "avx512+vnni+bf16", "avx512+vnni", "avx512", "avx2+fma", "neon" or "generic". Without
 // VNNI, int8 runs on AVX2; on arm64 it runs in Go, as bfloat16 does wherever it is not named.
 func Features() string {

@@ -53,6 +53,10 @@ type Config struct {
 
 	// LabelSmoothing is the share of each label that is spread evenly over all classes (Szegedy et al., 2015).
 	LabelSmoothing float64 `json:"label_smoothing"`
+	// Mixup and Cutmix are the alphas of the distributions by which training images are mixed in pairs, with their
+	// labels; 0 mixes none. Config.Mix says how.
+	Mixup  float64 `json:"mixup,omitempty"`
+	Cutmix float64 `json:"cutmix,omitempty"`
 	// Balance is None, Sqrt or Full: whether a class is drawn as often as it has images, as often as the square root of
 	// that, or as often as any other.
 	Balance string `json:"balance"`
@@ -151,6 +155,8 @@ func (c Config) Validate() error {
 		share("warmup", c.Warmup, float64(c.Epochs)),
 		share("floor", c.Floor, 1),
 		share("label_smoothing", c.LabelSmoothing, below1),
+		share("mixup", c.Mixup, 32),
+		share("cutmix", c.Cutmix, 32),
 		one("balance", c.Balance, None, Sqrt, Full),
 		one("best", c.Best, MacroF1, Accuracy),
 	} {

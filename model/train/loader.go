@@ -15,7 +15,11 @@ const ahead = 2
 func (t *trainer) buffers() chan *batch {
 	free := make(chan *batch, ahead)
 	for range ahead {
-		free <- &batch{images: make([]float32, t.rows*t.cfg.Slices*t.net.Input.Size()), labels: make([]int, t.cfg.Batch)}
+		b := &batch{images: make([]float32, t.rows*t.cfg.Slices*t.net.Input.Size()), labels: make([]int, t.cfg.Batch)}
+		if t.cfg.Mixup > 0 || t.cfg.Cutmix > 0 {
+			b.shares = make([]float64, t.cfg.Batch)
+		}
+		free <- b
 	}
 	return free
 }
@@ -28,7 +32,7 @@ func (t *trainer) load(ctx context.Context, data Dataset, draws []draw, epoch in
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(out)
-		for len(draws) > 0 {
+		for step := 0; len(draws) > 0; step++ {
 			n := min(t.cfg.Batch, len(draws))
 			var b *batch
 			select {
@@ -39,6 +43,9 @@ func (t *trainer) load(ctx context.Context, data Dataset, draws []draw, epoch in
 			if err := t.fill(ctx, b, data, draws[:n], epoch); err != nil {
 				free <- b
 				return err
+			}
+			if b.shares != nil {
+				t.cfg.Mix(t.net.Input, b.images, b.labels[:n], b.shares, epoch, step)
 			}
 			draws = draws[n:]
 			select {

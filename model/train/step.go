@@ -334,6 +334,7 @@ type batch struct {
 	count  int
 	images []float32 // [count, filled up to whole slices][H*W*C]
 	labels []int
+	shares []float64 // of its label in each image, as Config.Mix leaves them; nil if none is mixed
 }
 
 // outcome is what a step tells.
@@ -418,8 +419,8 @@ func (t *trainer) meet(s *step) error {
 	return nil
 }
 
-// label writes the targets as crossEntropy takes them: smoothed, and weighing 1/count so that the loss is a mean. Rows past
-// count weigh nothing.
+// label writes the targets as crossEntropy takes them: mixed as the images are, smoothed, and weighing 1/count so that
+// the loss is a mean. Rows past count weigh nothing.
 func (t *trainer) label(b *batch) {
 	clear(t.targets)
 	classes := len(t.targets) / (t.rows * t.cfg.Slices)
@@ -429,7 +430,14 @@ func (t *trainer) label(b *batch) {
 		for c := range row {
 			row[c] = float32(weight * t.cfg.LabelSmoothing / float64(classes))
 		}
-		row[label] = float32(weight * (1 - t.cfg.LabelSmoothing + t.cfg.LabelSmoothing/float64(classes)))
+		share, rest := 1.0, t.cfg.LabelSmoothing/float64(classes)
+		if b.shares != nil {
+			if other := b.labels[b.count-1-i]; other != label {
+				share = b.shares[i]
+				row[other] = float32(weight * ((1-share)*(1-t.cfg.LabelSmoothing) + rest))
+			}
+		}
+		row[label] = float32(weight * (share*(1-t.cfg.LabelSmoothing) + rest))
 	}
 }
 
@@ -476,9 +484,10 @@ type crew struct {
 func newCrew(n int) *crew {
 	c := &crew{errs: make([]error, n)}
 	for k := range n {
-		c.start = append(c.start, make(chan struct{}))
+		start := make(chan struct{})
+		c.start = append(c.start, start)
 		go func() {
-			for range c.start[k] {
+			for range start {
 				c.errs[k] = c.work(k)
 				c.done.Done()
 			}

@@ -57,7 +57,8 @@ type Epoch struct {
 	Loss         float64 `json:"loss"`          // mean of the training images' losses
 	LearningRate float64 `json:"learning_rate"` // of the last step
 	// TrainAccuracy is the share of the training images, as drawn and transformed for training, that the network had right
-	// in the step that then learnt from them: so it trails what the network would reach at the end of the epoch.
+	// in the step that then learnt from them: so it trails what the network would reach at the end of the epoch. Of a
+	// mixed image the class with the greater share is right.
 	TrainAccuracy metrics.Figure   `json:"train_accuracy"`
 	Validation    metrics.Summary  `json:"validation"`
 	Test          *metrics.Summary `json:"test,omitempty"`

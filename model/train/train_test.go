@@ -125,6 +125,9 @@ func TestLearns(t *testing.T) {
 		{"mlp by sgd", toyMLP(), func(c *Config) { c.Epochs = 15 }, 0.25, 0.8},
 		{"cnn by sgd", toyCNN(), func(c *Config) { c.Epochs, c.Schedule, c.Nesterov = 25, Cosine, true }, 0.15, 0.9},
 		{"cnn by sgd in bfloat16", toyCNN(), func(c *Config) { c.Epochs, c.Schedule, c.Nesterov, c.Precision = 25, Cosine, true, BF16 }, 0.15, 0.9},
+		{"cnn of mixed images", toyCNN(), func(c *Config) {
+			c.Epochs, c.Solver, c.LearningRate, c.Mixup = 30, AdamW, 0.01, 0.2
+		}, 0.75, 0.9},
 		{"cnn by adamw", toyCNN(), func(c *Config) {
 			c.Epochs, c.Solver, c.LearningRate, c.WeightDecay = 25, AdamW, 0.01, 0.01
 		}, 0.15, 0.9},
@@ -279,6 +282,7 @@ func TestResumeRefuses(t *testing.T) {
 		{"another rate", func(_ *model.Network, _ *Data, c *Config) { c.LearningRate = 0.5 }, good, "learning_rate (0.05 there, 0.5 now)"},
 		{"another seed and solver", func(_ *model.Network, _ *Data, c *Config) { c.Seed, c.Solver = math.MaxUint64, AdamW }, good, `seed (0 there, 18446744073709551615 now), solver ("sgd" there, "adamw" now)`},
 		{"more epochs", func(_ *model.Network, _ *Data, c *Config) { c.Epochs = 2 }, good, "epochs (1 there, 2 now)"},
+		{"mixing", func(_ *model.Network, _ *Data, c *Config) { c.Mixup = 0.2 }, good, "mixup (nothing there, 0.2 now)"},
 		{"fewer images", func(_ *model.Network, d *Data, _ *Config) { d.Train = newToy(74, 1) }, good, "training images (75 there, 74 now), training labels"},
 		{"other images", func(_ *model.Network, d *Data, _ *Config) { d.ID = "b" }, good, `data ("" there, "b" now)`},
 		{"other classes", func(_ *model.Network, d *Data, _ *Config) { d.Classes = []string{"a", "b", "c"} }, good, "classes"},

@@ -137,11 +137,12 @@ func (d *Dataset) Load(i, epoch int, image []float32) error {
 func (r Row) Key() string { return r.Label + "/" + path.Base(r.Image) }
 
 // ID tells datasets apart that training would see differently: it is a hash of the names and labels of the images in their
-// order, of classes, transforms, limits and seed. What the images hold is not part of it.
+// order, of classes, transforms, limits but that of time, and seed. What the images hold is not part of it.
 func (d *Dataset) ID() string { return d.id }
 
 func (d *Dataset) identify() (string, error) {
 	o := d.opts
+	o.Limits.Time = 0 // it depends on the machine, and an image that takes longer is an error
 	how, err := json.Marshal([]any{o.Training, o.Scoring, o.Limits, o.Seed, o.Classes})
 	if err != nil {
 		return "", err

@@ -4,7 +4,8 @@
 //	go run ./testdata/make
 //
 // writes the same bytes again. The marks are read from testdata/marks, the backgrounds from testdata/backgrounds. What Go's
-// packages cannot encode is made by oddities.py beside this file and only checked for here.
+// packages cannot encode is made by oddities.py beside this file and only checked for here. With -bombs it writes, to a folder
+// outside the repository, what shows that bombs do not slow scoring down.
 package main
 
 import (
@@ -40,7 +41,16 @@ func main() {
 	marks := flag.String("marks", "testdata/marks", "folder of single-path drawings, NAME.svg")
 	backgrounds := flag.String("backgrounds", "testdata/backgrounds", "folder of photographs, NAME.jpg")
 	seed := flag.Uint64("seed", 1, "what everything random is drawn from")
+	bombs := flag.String("bombs", "", "write bombs and listings with and without them to this folder, and nothing else")
+	photographs := flag.String("photographs", "testdata/classes", "folder of the photographs that these listings name")
+	rows := flag.Int("rows", 2000, "rows of these listings")
 	flag.Parse()
+	if *bombs != "" {
+		if err := writeBombs(*bombs, *photographs, *rows); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	if err := run(*out, *marks, *backgrounds, *seed); err != nil {
 		log.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/logobeam/logobeam/transforms"
 )
 
 // What lies in the repository is what this program makes. Files of oddities.py are not made here.
@@ -117,5 +119,31 @@ func TestListsAreDisjoint(t *testing.T) {
 	}
 	if n := bytes.Count(posts, []byte("\n")) - 1; n != len(seen) {
 		t.Errorf("%d posts, %d photographs", n, len(seen))
+	}
+}
+
+// Headers give bombs away, but for the one that decodes like what it pretends to be.
+func TestBombs(t *testing.T) {
+	out := t.TempDir()
+	if err := writeBombs(out, "../classes/jpg/dhl", 20); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range bombs {
+		data, err := os.ReadFile(filepath.Join(out, b.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := transforms.Inspect(data, transforms.DefaultLimits()); (err == nil) != (b.file == "profile.png") {
+			t.Errorf("%s: %v", b.file, err)
+		}
+	}
+	if data, err := os.ReadFile(filepath.Join(out, "limit.png")); err != nil {
+		t.Error(err)
+	} else if _, err := transforms.Inspect(data, transforms.DefaultLimits()); err != nil {
+		t.Error(err)
+	}
+	listing, err := os.ReadFile(filepath.Join(out, "bombs.csv"))
+	if err != nil || !strings.Contains(string(listing), "post-00009,huge.jpg\n") || strings.Count(string(listing), "\n") != 21 {
+		t.Errorf("bombs.csv: %v\n%s", err, listing)
 	}
 }

@@ -1,4 +1,4 @@
-"""usage: compare.py --bench bin/bench --logobeam bin/logobeam --out FOLDER [--photos FOLDER] [--quick] [--only forward,int8,train,memory,score] [--settings FILE]
+"""usage: compare.py --bench bin/bench --logobeam bin/logobeam --out FOLDER [--photos FOLDER] [--quick] [--only forward,int8,train,memory,score,decode] [--settings FILE]
 logobeam beside ONNX Runtime and PyTorch, on the same networks, weights and images, as Markdown tables with the ratios.
 
 Each system runs in processes of its own that measure when they are asked to and are stopped (SIGSTOP) at all other times.
@@ -123,7 +123,8 @@ class System:
     """One child, or as many as there are cores, each with a core of its own, which work side by side."""
 
     def __init__(self, kind, threads, copies=1):
-        command = {"ours": [BENCH, "--serve"], "ort": [sys.executable, "ort_peer.py"], "torch": [sys.executable, "torch_peer.py"]}[kind]
+        command = {"ours": [BENCH, "--serve"], "ort": [sys.executable, "ort_peer.py"], "torch": [sys.executable, "torch_peer.py"],
+                   "decode": [sys.executable, "decode_peer.py"]}[kind]
         env = PYTORCH if kind == "torch" else None
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         pins = [{c} for c in cores[-copies:]] if threads == 1 and cores else [None] * copies
@@ -393,6 +394,72 @@ def memory(settings):
     table(f"Peak memory (RSS) of a process that trains, batch 40, {CORES} threads, MB", ["network", "logobeam", "PyTorch eager", "ratio", "logobeam less idle", "PyTorch less idle", "ratio"], rows)
 
 
+def sets(photos):
+    """Folders of photographs: as they are, and enlarged until the long side has 1100 pixels, baseline and progressive."""
+    import cv2
+
+    names = {"as they are": "photos", "1100 pixels, baseline": "baseline", "1100 pixels, progressive": "progressive"}
+    for name in names:
+        names[name] = f"{OUT}/{names[name]}"
+        shutil.rmtree(names[name], ignore_errors=True)
+        os.makedirs(names[name])
+    for i, photo in enumerate(photos):
+        shutil.copy(photo, f"{names['as they are']}/{i:04d}.jpg")
+        image = cv2.imread(photo)
+        h, w = image.shape[:2]
+        size = round(w * 1100 / max(h, w)), round(h * 1100 / max(h, w))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_LANCZOS4)
+        for name, progressive in (("1100 pixels, baseline", 0), ("1100 pixels, progressive", 1)):
+            cv2.imwrite(f"{names[name]}/{i:04d}.jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_PROGRESSIVE, progressive,
+                                                              cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420])
+    return names
+
+
+def decode(photos, count):
+    """From the bytes of photographs to the pixels that a network sees, on one core."""
+    import glob
+
+    ways = ["simplejpeg", "simplejpeg, fast DCT and upsampling", "OpenCV", "torchvision"]
+    rates, seconds, folders = {}, 0.3 if QUICK else 1.0, sets(photos)
+    ours, peer = System("ours", 1), System("decode", 1)
+    for way in ways[:]:
+        try:
+            peer.rate(do="decode", photos=folders["as they are"], way=way, seconds=0)
+        except RuntimeError as e:
+            print("left out:", str(e)[:300], file=sys.stderr, flush=True)
+            ways.remove(way)
+    for n in range(count + 1):
+        if n == 1:  # the first round warms all up
+            rates.clear()
+        for name, folder in folders.items():
+            for way in ways:
+                rates.setdefault((name, way), []).append(peer.rate(do="decode", photos=folder, way=way, seconds=seconds))
+            rates.setdefault((name, "ours"), []).append(ours.rate(do="decode", photos=folder, seconds=seconds))
+    middle = {k: statistics.median(v) for k, v in rates.items()}
+    rows, off = [], []
+    for name, folder in folders.items():
+        best = max(middle[name, w] for w in ways)
+        spread = rates[name, "ours"]
+        rows.append([name, middle[name, "ours"]] + [middle[name, w] for w in ways] + [f"{middle[name, 'ours'] / best:.2f}x", f"{min(spread):.1f} to {max(spread):.1f}"])
+        want = []
+        for f in sorted(glob.glob(f"{folder}/*.jpg")):
+            with open(f, "rb") as data:
+                want.append(photographs.exact(data.read()))
+        psnr = []
+        for child, q in [(ours.children[0], {})] + [(peer.children[0], dict(way=w)) for w in ways]:
+            child.ask(do="pixels", photos=folder, out=f"{OUT}/pixels.f32", **q)
+            got = np.fromfile(f"{OUT}/pixels.f32", np.float32).reshape(-1, 224, 224, 3)
+            d = [10 * np.log10(255**2 / max(((g - w) ** 2).mean(), 1e-9)) for g, w in zip(got, want)]
+            psnr.append(f"{statistics.median(d):.1f} / {min(d):.1f}")
+        off.append([name] + psnr)
+    ours.close()
+    peer.close()
+    table("Decode: bytes of JPEG files to 224 x 224 pixels, one core, photographs a second (the peers do not normalise)",
+          ["photographs", "logobeam"] + ways + ["ratio to the fastest", "logobeam's rounds"], rows)
+    table("How near that is to decoding all of a photograph and resizing with antialiasing, PSNR in dB, median / worst", ["photographs", "logobeam"] + ways, off)
+    say("\nPeers round the place of the crop in other ways: those by OpenCV's resize lie up to half a pixel elsewhere, torchvision's sometimes a whole one.")
+
+
 def run(command):
     with LOCK:
         start = time.perf_counter()
@@ -460,7 +527,7 @@ def main():
     a.add_argument("--arch", default=",".join(NETWORKS), help="networks, with commas")
     a.add_argument("--rounds", type=int)
     a.add_argument("--quick", action="store_true")
-    a.add_argument("--only", default="forward,int8,train,memory,score")
+    a.add_argument("--only", default="forward,int8,train,memory,score,decode")
     a.add_argument("--settings", help="the peers' best settings: read if it is there, else found and written")
     a.add_argument("--lock", help="a file to lock (flock) during each measurement, where other programs measure too")
     a = a.parse_args()
@@ -478,7 +545,8 @@ def main():
     import onnxruntime
     import torch
     say(f"{processor()}, {CORES} cores; ONNX Runtime {onnxruntime.__version__}, PyTorch {torch.__version__}; medians of {count} interleaved rounds")
-    prepare(photos[::max(len(photos) // 32, 1)][:32])
+    if set(only) - {"decode"}:
+        prepare(photos[::max(len(photos) // 32, 1)][:32])
     if set(only) & {"forward", "int8", "train"}:
         if a.settings and os.path.exists(a.settings):
             with open(a.settings) as f:
@@ -496,6 +564,8 @@ def main():
         speeds(rates)
     else:
         settings = {}
+    if "decode" in only:
+        decode(photos[::max(len(photos) // 64, 1)][:64], count)
     if "memory" in only:
         memory(settings)
     if "score" in only:
