@@ -243,7 +243,7 @@ func TestScore(t *testing.T) {
 					best = i
 				}
 			}
-			wantScores[r.PostID] = scores.Score{PostID: r.PostID, Brand: loaded.Card.Classes[best], Probability: probs[best]}
+			wantScores[r.PostID] = scores.Score{PostID: r.PostID, Brand: loaded.Card.Classes[best], Probability: probs[best], Frames: 1}
 		}
 	}
 	for _, b := range bad {
@@ -516,6 +516,30 @@ func TestHangingServer(t *testing.T) {
 		if err != nil || r.PostID != "1" || r.Reason != "timeout" || !r.Retryable || strings.Contains(r.Detail, "secret") {
 			t.Errorf("reject %+v, error %v", r, err)
 		}
+	}
+}
+
+// Whoever reads the scores can tell an animation, of which the first frame alone was looked at.
+func TestFrames(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "posts.csv")
+	root, err := filepath.Abs("../testdata/oddities")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(list, []byte("post_id,image\n1,animated.gif\n2,animated.webp\n3,plain.jpg\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	score(t, ScoreConfig{Listing: list, Out: out, Model: newModel(t, 1), Images: Images{Root: root}})
+	got := map[string]int32{}
+	for s, err := range scores.Scores(out) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[s.PostID] = s.Frames
+	}
+	if diff := cmp.Diff(map[string]int32{"1": 3, "2": 2, "3": 1}, got); diff != "" {
+		t.Errorf("frames (-want +got):\n%s", diff)
 	}
 }
 

@@ -113,6 +113,7 @@ func partName(c listing.Chunk, modelHash string, options map[string]string) stri
 type outcome struct {
 	brand       int
 	probability float32
+	frames      int
 	reject      *scores.Reject
 }
 
@@ -165,7 +166,7 @@ func (f *ScoreChunkFn) score(ctx context.Context, run *running, c listing.Chunk,
 		if o.reject != nil {
 			err = part.Reject(*o.reject)
 		} else {
-			err = part.Score(scores.Score{PostID: rows[i].PostID, Brand: f.shared.Classes()[o.brand], Probability: o.probability})
+			err = part.Score(scores.Score{PostID: rows[i].PostID, Brand: f.shared.Classes()[o.brand], Probability: o.probability, Frames: int32(o.frames)})
 		}
 		if err != nil {
 			return scores.Done{}, err
@@ -178,8 +179,13 @@ func (f *ScoreChunkFn) score(ctx context.Context, run *running, c listing.Chunk,
 // fault of the model that every other row would meet as well.
 func (f *ScoreChunkFn) batch(ctx context.Context, fetcher *fetch.Fetcher, arena *infer.Arena, rows []listing.Row, outcomes []outcome) (rejected int64, err error) {
 	good := make([]int, 0, len(rows))
+	defer func() { // a goroutine that panics would take the process with it
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the network fails on posts %s to %s: %v", rows[0].PostID, rows[len(rows)-1].PostID, p)
+		}
+	}()
 	for i, row := range rows {
-		r, err := f.load(ctx, fetcher, row, arena.Input(len(good)))
+		frames, r, err := f.load(ctx, fetcher, row, arena.Input(len(good)))
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
@@ -191,16 +197,12 @@ func (f *ScoreChunkFn) batch(ctx context.Context, fetcher *fetch.Fetcher, arena 
 			rejected++
 			continue
 		}
+		outcomes[i].frames = frames
 		good = append(good, i)
 	}
 	if len(good) == 0 {
 		return rejected, nil
 	}
-	defer func() { // a goroutine that panics would take the process with it
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the network fails on posts %s to %s: %v", rows[good[0]].PostID, rows[good[len(good)-1]].PostID, p)
-		}
-	}()
 	probs := arena.Run(len(good))
 	classes := len(f.shared.Classes())
 	infer.Softmax(probs, classes)
@@ -208,7 +210,7 @@ func (f *ScoreChunkFn) batch(ctx context.Context, fetcher *fetch.Fetcher, arena 
 		row := probs[k*classes : (k+1)*classes]
 		best := metrics.Argmax(row)
 		if p := row[best]; p >= 0 && p <= 1 {
-			outcomes[i] = outcome{brand: best, probability: p}
+			outcomes[i].brand, outcomes[i].probability = best, p
 			continue
 		}
 		outcomes[i].reject = reject(rows[i], stageInfer, ReasonNoNumber, "the network's answer is no probability", false)
@@ -217,24 +219,24 @@ func (f *ScoreChunkFn) batch(ctx context.Context, fetcher *fetch.Fetcher, arena 
 	return rejected, nil
 }
 
-// load takes a row as far as the network's input. A row that does not come so far is a reject; the error is as batch's.
-func (f *ScoreChunkFn) load(ctx context.Context, fetcher *fetch.Fetcher, row listing.Row, input []float32) (r *scores.Reject, err error) {
+// load takes a row as far as the network's input, and tells of how many frames the file is. A row that does not come so far is a reject; the error is as batch's.
+func (f *ScoreChunkFn) load(ctx context.Context, fetcher *fetch.Fetcher, row listing.Row, input []float32) (frames int, r *scores.Reject, err error) {
 	stage := stageFetch
 	defer func() { // a fault in one photograph's way must not take the others with it
 		if p := recover(); p != nil {
-			r, err = reject(row, stage, ReasonPanic, fmt.Sprint(p), false), nil
+			frames, r, err = 0, reject(row, stage, ReasonPanic, fmt.Sprint(p), false), nil
 		}
 	}()
 	if row.Malformed != "" {
-		return reject(row, stageListing, ReasonMalformed, fmt.Sprintf("line %d: %s", row.Line, row.Malformed), false), nil
+		return 0, reject(row, stageListing, ReasonMalformed, fmt.Sprintf("line %d: %s", row.Line, row.Malformed), false), nil
 	}
 	data, err := fetcher.Fetch(ctx, row.Image)
 	if err != nil {
 		var e *fetch.Error
 		if errors.As(err, &e) {
-			return reject(row, stage, string(e.Reason), e.Detail, e.Temporary()), nil
+			return 0, reject(row, stage, string(e.Reason), e.Detail, e.Temporary()), nil
 		}
-		return nil, err
+		return 0, nil, err
 	}
 	stage = stageDecode
 	header, err := transforms.Inspect(data, f.Images.Limits)
@@ -242,7 +244,7 @@ func (f *ScoreChunkFn) load(ctx context.Context, fetcher *fetch.Fetcher, row lis
 		// A picture that takes more than there is for all of them is decoded alone.
 		weight := min(max(header.Memory, 1), f.Memory)
 		if err := f.decoding.Acquire(ctx, weight); err != nil {
-			return nil, err
+			return 0, nil, err
 		}
 		defer f.decoding.Release(weight)
 		err = f.shared.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: row.Image}, f.Images.Limits, input)
@@ -250,11 +252,11 @@ func (f *ScoreChunkFn) load(ctx context.Context, fetcher *fetch.Fetcher, row lis
 	if err != nil {
 		var e *transforms.Error
 		if errors.As(err, &e) {
-			return reject(row, stage, string(e.Reason), detail(e), e.Temporary()), nil
+			return 0, reject(row, stage, string(e.Reason), detail(e), e.Temporary()), nil
 		}
-		return nil, fmt.Errorf("post %s: %w", row.PostID, err)
+		return 0, nil, fmt.Errorf("post %s: %w", row.PostID, err)
 	}
-	return nil, nil
+	return header.Frames, nil, nil
 }
 
 // detail is what is known of a picture's fault beside its reason.

@@ -112,6 +112,7 @@ func (cfg ScoreConfig) describe(chunks []listing.Chunk, modelHash string, precis
 	run := scores.Run{Listing: cfg.Listing, ListingHash: listing.Hash(chunks), Model: cmp.Or(cfg.Model, "built-in"), ModelHash: modelHash, Options: map[string]string{
 		"root":       cfg.Images.Root,
 		"precision":  string(precision),
+		"pixels":     transforms.Pixels,
 		"chunk-rows": strconv.Itoa(cfg.Options.ChunkRows),
 		"max-bytes":  strconv.FormatInt(cfg.Images.Limits.Bytes, 10),
 		"max-pixels": strconv.FormatInt(cfg.Images.Limits.Pixels, 10),

@@ -50,6 +50,10 @@ import (
 	"github.com/logobeam/logobeam/model/nearest"
 )
 
+// Pixels is a name for how pixels come about. It changes whenever the same file and list give others than before, so that
+// runs can tell results apart.
+const Pixels = "2"
+
 // Step is one transform with its parameters. The steps are types of this package.
 type Step interface {
 	Name() string    // in a list's JSON

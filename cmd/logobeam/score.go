@@ -28,7 +28,7 @@ func newScore() *cobra.Command {
 		Long: `score reads a listing of posts (post_id,image), classifies each photograph, and
 writes
 
-  OUT/scores/*.parquet    post_id, brand, probability
+  OUT/scores/*.parquet    post_id, brand, probability, frames
   OUT/rejects/*.parquet   post_id, image, stage, reason, detail, retryable
   OUT/manifest.json       what was run on what, and what came out
   OUT/_SUCCESS            last

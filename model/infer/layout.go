@@ -125,7 +125,7 @@ func lay(n model.Network, p model.Params, width int) (*Plan, error) {
 	var single, batched []*buffer
 	for i := range plan.buffers {
 		b := &plan.buffers[i]
-		if b.single = b.last < plan.imagewise && (b.first >= 0 || width == 1 && i == plan.in); b.single {
+		if b.single = b.last < plan.imagewise; b.single {
 			single = append(single, b)
 			continue
 		}

@@ -121,7 +121,8 @@ func (p *Plan) Classes() int { return p.classes }
 type Arena struct {
 	plan          *Plan
 	batch         int
-	input, logits []float32
+	input, logits []float32 // input of one image, or of all where they stay
+	begun         int       // images that are worked on as far as they can be alone
 	floats        memory[float32] // of a plan in fp32
 	bytes         memory[uint8]   // of a plan in int8
 	parts         [][]step        // what Spread cut the steps into
@@ -157,14 +158,14 @@ func (m *memory[T]) values(buffer, first int) []T {
 	return m.buffers[buffer][first*b.size:]
 }
 
-// NewArena makes an arena for up to batch images at a time, at least one. It takes room for the batch's inputs, for one
-// image's large activations and for the batch's small ones.
+// NewArena makes an arena for up to batch images at a time, at least one. It takes room for one image's large activations,
+// its input among them, and for the batch's small ones.
 func (p *Plan) NewArena(batch int) *Arena {
 	batch = max(batch, 1)
 	a := &Arena{plan: p, batch: batch}
 	if p.precision == model.Int8 {
 		a.bytes = newMemory[uint8](p, batch, kernel.Int8Slack)
-		a.input, a.logits = make([]float32, batch*p.input.Size()), make([]float32, batch*p.classes)
+		a.input, a.logits = make([]float32, p.input.Size()), make([]float32, batch*p.classes)
 		return a
 	}
 	a.floats = newMemory[float32](p, batch, 0)
@@ -172,11 +173,32 @@ func (p *Plan) NewArena(batch int) *Arena {
 	return a
 }
 
-// Input is where image i of the next batch is to be written, H x W x C values. Run leaves other things there: write it
-// anew for each run.
+// Input is where image i of the next batch is to be written, H x W x C values. Images come in their order: asking for the
+// next one's place begins to work on the one before, while its values are in the cache, and may give the same memory again.
+// Asking for the same place, or an earlier one, lets what was written from there on be written anew. Run leaves other
+// things there: write all for each run. A gap in the order panics.
 func (a *Arena) Input(i int) []float32 {
+	if i < 0 || i > min(a.begun+1, a.batch-1) {
+		panic(fmt.Sprintf("infer: image %d after %d of at most %d", i, a.begun, a.batch))
+	}
+	if i > a.begun {
+		a.begin()
+	}
+	a.begun = i
 	size := a.plan.input.Size()
+	if len(a.input) == size {
+		return a.input[:size:size]
+	}
 	return a.input[i*size:][:size:size]
+}
+
+// begin works on the image that was written last as far as it can be worked on alone.
+func (a *Arena) begin() {
+	if p := a.plan; p.precision == model.Int8 {
+		kernel.Quantize(a.bytes.values(p.in, a.begun)[:p.input.Size()], a.input, float32(1/p.inputScale.size), p.inputScale.zero)
+	}
+	a.steps(0, a.plan.imagewise, a.begun, 1)
+	a.begun++
 }
 
 // Batch is how many images the arena has room for.
@@ -189,12 +211,10 @@ func (a *Arena) Run(n int) []float32 {
 		panic(fmt.Sprintf("infer: %d images in an arena for %d", n, a.batch))
 	}
 	p := a.plan
-	for i := range n {
-		if p.precision == model.Int8 {
-			kernel.Quantize(a.bytes.values(p.in, i)[:p.input.Size()], a.Input(i), float32(1/p.inputScale.size), p.inputScale.zero)
-		}
-		a.steps(0, p.imagewise, i, 1)
+	for a.begun < n {
+		a.begin()
 	}
+	a.begun = 0
 	a.steps(p.imagewise, len(p.steps), 0, n)
 	return a.logits[:n*p.classes]
 }

@@ -1,7 +1,7 @@
 package kernel
 
-// A depthwise convolution is cut into runs of outputs in a row that use the same taps: one run in the middle of the
-// row, where all of them lie inside the input, and single outputs at its ends.
+// A depthwise convolution is cut into runs of outputs, in a row or in a column, that use the same taps: along one axis one run
+// in the middle, where all of them lie inside the input, and single outputs at its ends.
 
 // clip says which of the kernel rows of output row o lie in the input, for one axis.
 func (s Shape) clip(o, pad, size int) (from, to int) {
@@ -10,10 +10,13 @@ func (s Shape) clip(o, pad, size int) (from, to int) {
 }
 
 // alike is how many outputs from column x on have all their windows inside the input, or else 1.
-func (s Shape) alike(x int) int {
-	first := x*s.Stride - s.PadLeft
-	if free := s.W - s.Kernel - first; first >= 0 && free >= 0 {
-		return min(free/s.Stride+1, s.OutW-x)
+func (s Shape) alike(x int) int { return s.alikeAlong(x, s.PadLeft, s.W, s.OutW) }
+
+// alikeAlong is alike from output o on, for an axis of so many outputs.
+func (s Shape) alikeAlong(o, pad, size, outs int) int {
+	first := o*s.Stride - pad
+	if free := size - s.Kernel - first; first >= 0 && free >= 0 {
+		return min(free/s.Stride+1, outs-o)
 	}
 	return 1
 }
@@ -21,7 +24,7 @@ func (s Shape) alike(x int) int {
 // Depthwise computes n images dst[OutH][OutW][C] from src[H][W][C], each channel by itself: dst = act(bias + src * w)
 // with weights w[Kernel][Kernel][C]. bias may be nil.
 func Depthwise(dst, src []float32, n int, w, bias []float32, s Shape, act Act) {
-	t := tile{a: src, b: w, c: dst, as: s.Stride * s.C, ar: s.W * s.C, ak: s.C, br: s.Kernel * s.C, bk: s.C, cs: s.C}
+	t := tile{a: src, b: w, c: dst, ar: s.W * s.C, ak: s.C, br: s.Kernel * s.C, bk: s.C}
 	t.act(act)
 	strip := max(l1/(s.Kernel*s.W)/(8*lanes()), 1) * 8 * lanes()
 	for j := range n * ((s.C + strip - 1) / strip) {
@@ -30,18 +33,29 @@ func Depthwise(dst, src []float32, n int, w, bias []float32, s Shape, act Act) {
 		if bias != nil {
 			t.bias = bias[c:]
 		}
-		for y := range s.OutH {
+		for y, down := 0, 0; y < s.OutH; y += down {
+			down = s.alikeAlong(y, s.PadTop, s.H, s.OutH)
 			ky, kyEnd := s.clip(y, s.PadTop, s.H)
 			t.runs = max(kyEnd-ky, 0)
-			top := i*s.H + y*s.Stride - s.PadTop + ky
-			for x := 0; x < s.OutW; x += t.m {
-				t.m = s.alike(x)
+			for x, across := 0, 0; x < s.OutW; x += across {
+				across = s.alike(x)
 				kx, kxEnd := s.clip(x, s.PadLeft, s.W)
 				t.run = max(kxEnd-kx, 0)
-				t.a0 = (top*s.W+x*s.Stride-s.PadLeft+kx)*s.C + c
 				t.b0 = (ky*s.Kernel+kx)*s.C + c
-				t.c0 = ((i*s.OutH+y)*s.OutW+x)*s.C + c
-				t.channels()
+				// The longer runs, one beside the other.
+				a0, aStep := (((i*s.H+y*s.Stride-s.PadTop+ky)*s.W)+x*s.Stride-s.PadLeft+kx)*s.C+c, s.Stride*s.W*s.C
+				c0, cStep := ((i*s.OutH+y)*s.OutW+x)*s.C+c, s.OutW*s.C
+				t.m, t.as, t.cs = across, s.Stride*s.C, s.C
+				lines := down
+				if across < down {
+					t.m, lines = down, across
+					t.as, aStep = aStep, t.as
+					t.cs, cStep = cStep, t.cs
+				}
+				for j := range lines {
+					t.a0, t.c0 = a0+j*aStep, c0+j*cStep
+					t.channels()
+				}
 			}
 		}
 	}

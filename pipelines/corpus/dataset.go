@@ -2,6 +2,7 @@ package corpus
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -9,6 +10,8 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/logobeam/logobeam/model/nearest"
 	"github.com/logobeam/logobeam/pipelines/listing"
@@ -124,12 +127,33 @@ func (d *Dataset) Load(i, epoch int, image []float32) error {
 	}
 	data, err := readFile(file, d.opts.Limits.Bytes)
 	if err == nil {
-		err = list.Tensor(data, transforms.Key{Seed: d.opts.Seed, Epoch: epoch, Image: d.rows[i].Key()}, d.opts.Limits, image)
+		err = decode(data, d.opts.Limits, func() error {
+			return list.Tensor(data, transforms.Key{Seed: d.opts.Seed, Epoch: epoch, Image: d.rows[i].Key()}, d.opts.Limits, image)
+		})
 	}
 	if err != nil {
 		return fmt.Errorf("corpus: %s: %w", d.rows[i].Image, err)
 	}
 	return nil
+}
+
+// memory is how many bytes decoding may take at one time, in all datasets of the process, however many cores it has.
+const memory = 512 << 20
+
+var decoding = semaphore.NewWeighted(memory)
+
+// decode does a decoding when there is memory for it. A picture that takes more than there is for all is decoded alone.
+func decode(data []byte, lim transforms.Limits, do func() error) error {
+	h, err := transforms.Inspect(data, lim)
+	if err != nil {
+		return err
+	}
+	weight := min(max(h.Memory, 1), memory)
+	if err := decoding.Acquire(context.Background(), weight); err != nil { // which only ends with the context
+		return err
+	}
+	defer decoding.Release(weight)
+	return do()
 }
 
 // Key is what random transforms and ID know an image by: label and file name, not where it lies, so that moving the

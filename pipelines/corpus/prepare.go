@@ -241,7 +241,10 @@ func check(ctx context.Context, source string, rows []Row, o PrepareOptions) err
 			for i := next.Add(1) - 1; i < int64(len(rows)) && ctx.Err() == nil; i = next.Add(1) - 1 {
 				data, err := readFile(filepath.Join(source, filepath.FromSlash(rows[i].Image)), o.Limits.Bytes)
 				if err == nil {
-					_, err = transforms.Decode(data, o.Limits)
+					err = decode(data, o.Limits, func() error {
+						_, err := transforms.Decode(data, o.Limits)
+						return err
+					})
 				}
 				bad[i] = err
 				if n := int(done.Add(1)); o.Progress != nil {

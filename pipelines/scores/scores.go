@@ -5,14 +5,14 @@
 //	out, err := scores.Open("scored", "logobeam v1", run) // new, resumed or finished; another run's folder is refused
 //	defer out.Close()
 //	part, err := scores.NewPart("scored", "9f86d081884c7d65") // named by what it is made from
-//	err = part.Score(scores.Score{PostID: "17", Brand: "adidas", Probability: 0.98})
+//	err = part.Score(scores.Score{PostID: "17", Brand: "adidas", Probability: 0.98, Frames: 1})
 //	err = part.Reject(scores.Reject{PostID: "18", Image: "b.jpg", Stage: "fetch", Reason: "not-found", Detail: "no such file"})
 //	done, err := part.Commit()
 //	manifest, err := scores.Commit("scored", []scores.Done{done})
 //
 // The folder holds
 //
-//	scores/part-CHUNK.parquet    post_id, brand, probability
+//	scores/part-CHUNK.parquet    post_id, brand, probability, frames
 //	rejects/part-CHUNK.parquet   post_id, image, stage, reason, detail, retryable; perhaps without rows
 //	manifest.json                what was run on what, and what came out
 //	_SUCCESS                     written last
@@ -39,6 +39,7 @@ type Score struct {
 	PostID      string  `parquet:"post_id"`     // as in the listing
 	Brand       string  `parquet:"brand,dict"`  // a class of the model, which may be no-logo
 	Probability float32 `parquet:"probability"` // of that class, 0 to 1
+	Frames      int32   `parquet:"frames"`      // of the file: 1, or those of an animation, whose first one was classified
 }
 
 // Reject is a row of rejects/*.parquet: a row of the listing that could not be scored.

@@ -14,7 +14,7 @@ import (
 var run = Run{Listing: "posts.csv", ListingHash: "aa", Rows: 5, Model: "built-in", ModelHash: "bb", Options: map[string]string{"root": "", "max-bytes": "9"}}
 
 var (
-	found = []Score{{"1", "ford", 0.5}, {"2", "no-logo", 0.25}, {"4", "ford", 1}}
+	found = []Score{{"1", "ford", 0.5, 1}, {"2", "no-logo", 0.25, 24}, {"4", "ford", 1, 1}}
 	lost  = []Reject{{"3", "c.jpg", "fetch", "timeout", "no answer", true}, {"5", "e.jpg", "decode", "truncated", "it ends early", false}}
 )
 
@@ -286,7 +286,7 @@ func BenchmarkPart(b *testing.B) {
 			b.Fatal(err)
 		}
 		for i := range n {
-			if err := p.Score(Score{fmt.Sprint(1000000000000 + i), "ford", float32(i) / n}); err != nil {
+			if err := p.Score(Score{fmt.Sprint(1000000000000 + i), "ford", float32(i) / n, 1}); err != nil {
 				b.Fatal(err)
 			}
 		}
