@@ -121,8 +121,8 @@ func (p *Plan) Classes() int { return p.classes }
 type Arena struct {
 	plan          *Plan
 	batch         int
-	input, logits []float32 // input of one image, or of all where they stay
-	begun         int       // images that are worked on as far as they can be alone
+	input, logits []float32       // input of one image, or of all where they stay
+	begun         int             // images that are worked on as far as they can be alone
 	floats        memory[float32] // of a plan in fp32
 	bytes         memory[uint8]   // of a plan in int8
 	parts         [][]step        // what Spread cut the steps into
