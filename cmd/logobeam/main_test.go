@@ -35,6 +35,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TESTDATA", data)
 			e.Setenv("SERVER", server.URL)
+			e.Setenv("LOGOBEAM_KERNEL", os.Getenv("LOGOBEAM_KERNEL")) // which the command interrupt passes on
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
