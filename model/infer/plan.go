@@ -194,10 +194,11 @@ func (a *Arena) Input(i int) []float32 {
 
 // begin works on the image that was written last as far as it can be worked on alone.
 func (a *Arena) begin() {
-	if p := a.plan; p.precision == model.Int8 {
+	p := a.plan
+	if p.precision == model.Int8 {
 		kernel.Quantize(a.bytes.values(p.in, a.begun)[:p.input.Size()], a.input, float32(1/p.inputScale.size), p.inputScale.zero)
 	}
-	a.steps(0, a.plan.imagewise, a.begun, 1)
+	a.steps(0, p.imagewise, a.begun, 1)
 	a.begun++
 }
 

@@ -27,8 +27,9 @@ func Depthwise(dst, src []float32, n int, w, bias []float32, s Shape, act Act) {
 	t := tile{a: src, b: w, c: dst, ar: s.W * s.C, ak: s.C, br: s.Kernel * s.C, bk: s.C}
 	t.act(act)
 	strip := max(l1/(s.Kernel*s.W)/(8*lanes()), 1) * 8 * lanes()
-	for j := range n * ((s.C + strip - 1) / strip) {
-		i, c := j/((s.C+strip-1)/strip), j%((s.C+strip-1)/strip)*strip
+	each := (s.C + strip - 1) / strip // strips of an image
+	for j := range n * each {
+		i, c := j/each, j%each*strip
 		t.cols = min(strip, s.C-c)
 		if bias != nil {
 			t.bias = bias[c:]
