@@ -1,0 +1,104 @@
+// Package store is where the program's files lie: listings, models, outputs. A Store is a folder of a local disk or a
+// prefix in a bucket of Google Cloud Storage, and both keep the same promises:
+//
+//	out, err := store.At(ctx, "gs://bucket/scored") // or a folder's path
+//	w, err := out.Create(ctx, "scores/part-1.parquet")
+//	defer w.Abort()
+//	_, err = w.Write(data)
+//	err = w.Commit() // errors.Is(err, fs.ErrExist) if somebody was first; what is there stays
+//
+// A file is seen under its name when it is whole, and never before. What Commit or Put has returned nil for stays through
+// a crash and a power cut. Names in a Store are slash-separated and relative to it, as fs.ValidPath has them.
+//
+// Errors answer errors.Is for fs.ErrNotExist, fs.ErrExist, fs.ErrPermission and ErrChanged. They name the location in full.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Info is what a store knows of a file without reading it.
+type Info struct {
+	Name string // in the store
+	Size int64  // bytes
+	// Version changes whenever the content may have: the time of modification on a disk, the generation in a bucket.
+	Version string
+	// Sum is a checksum of the content where the store has one ("crc32c:9ae0daaf"), and otherwise empty.
+	Sum string
+}
+
+// File is a file open for reading, at any place and from many goroutines.
+type File interface {
+	io.ReaderAt
+	io.Closer
+	Info() Info
+	// Range streams n bytes from offset on, fewer where the file ends. The stream is to be closed.
+	Range(ctx context.Context, offset, n int64) (io.ReadCloser, error)
+}
+
+// Writer writes a file that nobody sees before Commit. It is for one goroutine.
+type Writer interface {
+	io.Writer
+	// Commit gives the file its name, durably. If there is a file of that name already, it stays as it is and the error is
+	// fs.ErrExist.
+	Commit() error
+	// Abort removes what was written. After Commit it does nothing.
+	Abort()
+}
+
+// Store is a place for files. It may be used from many goroutines.
+type Store interface {
+	// String is the location that At was given.
+	String() string
+	Stat(ctx context.Context, name string) (Info, error)
+	Open(ctx context.Context, name string) (File, error)
+	// List gives all files under a folder, those in its folders too, sorted by name; "." is the whole store. Files that are
+	// being written are not among them. Where there is no such folder there are no files.
+	List(ctx context.Context, folder string) ([]Info, error)
+	// Create begins a file that must not be there yet when it is committed.
+	Create(ctx context.Context, name string) (Writer, error)
+	// Put writes a file at once, in place of the one that is there.
+	Put(ctx context.Context, name string, data []byte) error
+	// Remove removes a file. It is no error if there is none.
+	Remove(ctx context.Context, name string) error
+	// Lock keeps other processes from locking the store until unlock is called or this process ends, where that can be had:
+	// on a disk. ErrLocked if another has it.
+	Lock(ctx context.Context) (unlock func() error, err error)
+	// Sweep removes what writers that ended without Commit or Abort have left.
+	Sweep(ctx context.Context) error
+}
+
+var (
+	// ErrChanged says that a file was replaced while it was being read.
+	ErrChanged = errors.New("the file has changed while it was read")
+	// ErrLocked says that another process works in the store.
+	ErrLocked = errors.New("another process is writing there")
+)
+
+// At is the store at a location: gs://bucket/prefix or a folder's path, which need not be there yet.
+func At(ctx context.Context, location string) (Store, error) {
+	switch scheme, _, ok := strings.Cut(location, "://"); {
+	case location == "":
+		return nil, errors.New("a location is missing: name a folder or gs://bucket/prefix")
+	case !ok || strings.ContainsAny(scheme, `/\`):
+		return disk{location}, nil
+	default:
+		return nil, fmt.Errorf("%s: files cannot be kept at %s: name a folder or gs://bucket/prefix", location, scheme)
+	}
+}
+
+// Split takes a file's location apart into that of the folder it is in and its name there.
+func Split(location string) (folder, name string) {
+	i := strings.LastIndexByte(location, '/')
+	switch {
+	case i < 0:
+		return ".", location
+	case i == 0:
+		return "/", location[1:]
+	}
+	return location[:i], location[i+1:]
+}
