@@ -109,6 +109,31 @@ func (d disk) List(ctx context.Context, folder string) ([]Info, error) {
 	return all, err
 }
 
+func (d disk) children(ctx context.Context, folder, prefix string) (files, folders []string, err error) {
+	top, err := d.path(folder)
+	if err != nil {
+		return nil, nil, err
+	}
+	entries, err := os.ReadDir(top)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), prefix) || isPending(e.Name()) {
+			continue
+		}
+		i, err := os.Stat(filepath.Join(top, e.Name())) // a link is what it points to
+		switch name := path.Join(folder, e.Name()); {
+		case err != nil:
+		case i.IsDir():
+			folders = append(folders, name)
+		case i.Mode().IsRegular():
+			files = append(files, name)
+		}
+	}
+	return files, folders, cmpErr(err, ctx.Err())
+}
+
 func cmpErr(errs ...error) error {
 	for _, err := range errs {
 		if err != nil {

@@ -79,8 +79,15 @@ var (
 	ErrLocked = errors.New("another process is writing there")
 )
 
+const remote = "gs://" // begins the locations of buckets
+
+// IsRemote says whether a location is in a bucket.
+func IsRemote(location string) bool { return strings.HasPrefix(location, remote) }
+
 // At is the store at a location: gs://bucket/prefix or a folder's path, which need not be there yet.
-func At(ctx context.Context, location string) (Store, error) {
+func At(ctx context.Context, location string) (Store, error) { return at(ctx, location) }
+
+func at(_ context.Context, location string) (place, error) {
 	switch scheme, _, ok := strings.Cut(location, "://"); {
 	case location == "":
 		return nil, errors.New("a location is missing: name a folder or gs://bucket/prefix")
@@ -91,14 +98,41 @@ func At(ctx context.Context, location string) (Store, error) {
 	}
 }
 
+// OpenFile opens the file at a location.
+func OpenFile(ctx context.Context, location string) (File, error) {
+	folder, name := Split(location)
+	s, err := At(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	return s.Open(ctx, name)
+}
+
 // Split takes a file's location apart into that of the folder it is in and its name there.
 func Split(location string) (folder, name string) {
-	i := strings.LastIndexByte(location, '/')
+	begin := 0
+	if IsRemote(location) {
+		begin = len(remote)
+	}
+	i := strings.LastIndexByte(location[begin:], '/')
 	switch {
+	case i < 0 && begin > 0: // a bucket
+		return location, ""
 	case i < 0:
 		return ".", location
-	case i == 0:
+	case begin+i == 0:
 		return "/", location[1:]
 	}
-	return location[:i], location[i+1:]
+	return location[:begin+i], location[begin+i+1:]
+}
+
+// Join is the location of a file by the folder's and its name there.
+func Join(folder, name string) string {
+	switch {
+	case folder == ".":
+		return name
+	case strings.HasSuffix(folder, "/"):
+		return folder + name
+	}
+	return folder + "/" + name
 }
