@@ -89,14 +89,17 @@ func ownTemporaryFolder() (remove func(), err error) {
 }
 
 // running is a run of this process. A DoFn that works in the same process finds it by its name, so that it ends with
-// the run's context, which Beam does not hand on, reports its progress, and has its error returned as it is, not as
-// Beam prints it. A DoFn in another process finds nil, and the methods do nothing.
+// the run's context, which Beam does not hand on, can be watched, and has its error returned as it is, not as Beam
+// prints it. A DoFn in another process finds nil, and the methods do nothing.
 type running struct {
-	ctx  context.Context
-	show func(Progress)
-	rows int64 // of the listing
-
-	done, rejected atomic.Int64
+	id      string
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	monitor *monitor.Monitor
+	logger  *slog.Logger
+	forget  func()        // the scorer
+	beam    chan struct{} // closed when Beam has ended; nil if it was not begun
+	watched sync.WaitGroup
 
 	mutex sync.Mutex
 	err   error // the first of a DoFn
@@ -107,13 +110,73 @@ var (
 	lastRun atomic.Int64
 )
 
-// execute runs a pipeline to its end, or to ctx's.
-func (cfg ScoreConfig) execute(ctx context.Context, rows int64, build func(id string) *beam.Pipeline) error {
+// begin makes a run, which has to be ended.
+func (cfg ScoreConfig) begin(ctx context.Context, rows int64, exact bool, chunks int) *running {
+	r := &running{id: strconv.FormatInt(lastRun.Add(1), 10), monitor: monitor.New(rows, exact, chunks), logger: cfg.Log, forget: func() {}}
+	r.ctx, r.cancel = context.WithCancelCause(ctx)
+	runs.Store(r.id, r)
+	if cfg.Started != nil {
+		cfg.Started(r.monitor)
+	}
+	if cfg.Log != nil {
+		r.watched.Go(func() { r.monitor.Watch(r.ctx, cfg.Log, watchEvery, cfg.stuckAfter()) })
+	}
+	r.watched.Go(func() { r.police(cfg.Deadline, cfg.MaxRejects) })
+	return r
+}
+
+const watchEvery = 5 * time.Second
+
+// stuckAfter is the age at which a photograph under way is worth a word: what one may take by its limits, and a little more.
+func (cfg ScoreConfig) stuckAfter() time.Duration {
+	return cfg.Images.Fetch.Timeout + cfg.Images.Limits.Time + 10*time.Second
+}
+
+// police ends the run at its deadline, and when it has plainly too many rejects.
+func (r *running) police(deadline time.Time, maxRejects float64) {
+	late := make(<-chan time.Time)
+	if !deadline.IsZero() {
+		late = time.After(time.Until(deadline))
+	}
+	for look := time.NewTicker(200 * time.Millisecond); ; {
+		select {
+		case <-r.ctx.Done():
+			look.Stop()
+			return
+		case <-late:
+			r.cancel(ErrDeadline)
+		case <-look.C:
+			if maxRejects < 1 && r.monitor.Tripped(maxRejects) {
+				r.cancel(fmt.Errorf("%w: stopped early", ErrRejects))
+			}
+		}
+	}
+}
+
+// end lets go of the run, once nobody works for it any more.
+func (r *running) end() {
+	r.cancel(nil)
+	r.watched.Wait()
+	done := func() { runs.Delete(r.id); r.forget() }
+	if r.beam == nil {
+		done()
+		return
+	}
+	select {
+	case <-r.beam:
+		done()
+	default: // what Beam still hands out after the end of the run has to find that out
+		go func() { <-r.beam; done() }()
+	}
+}
+
+// execute runs a pipeline to its end, or to that of the run.
+func (r *running) execute(runner string, build func() *beam.Pipeline) error {
 	select {
 	case oneRun <- struct{}{}:
 		defer func() { <-oneRun }()
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-r.ctx.Done():
+		return context.Cause(r.ctx)
 	}
 	startBeam()
 	remove, err := ownTemporaryFolder()
@@ -121,28 +184,28 @@ func (cfg ScoreConfig) execute(ctx context.Context, rows int64, build func(id st
 		return err
 	}
 	defer remove()
-	r := &running{ctx: ctx, show: cfg.Progress, rows: rows}
-	id := strconv.FormatInt(lastRun.Add(1), 10)
-	runs.Store(id, r)
-
 	finished := make(chan error, 1)
+	r.beam = make(chan struct{})
 	go func() {
-		defer runs.Delete(id) // not before: what Beam still hands out after ctx's end has to find that out
-		_, err := beam.Run(context.WithoutCancel(ctx), cfg.Runner, build(id))
+		defer close(r.beam)
+		_, err := beam.Run(context.WithoutCancel(r.ctx), runner, build())
 		finished <- err
 	}()
 	select {
 	case err := <-finished:
-		if err == nil || ctx.Err() == nil {
-			return cmp.Or(r.failure(), err)
+		if err == nil || r.ctx.Err() == nil {
+			if failure := r.failure(); failure != nil {
+				return failure
+			}
+			return err
 		}
-	case <-ctx.Done():
+	case <-r.ctx.Done():
 		select { // the chunks under way end by themselves, and the pipeline with them
 		case <-finished:
 		case <-time.After(time.Second):
 		}
 	}
-	return ctx.Err()
+	return context.Cause(r.ctx)
 }
 
 // enter gives a DoFn the context to work under, and the run it is part of if that is one of this process. It is left
@@ -153,19 +216,18 @@ func enter(ctx context.Context, id string) (context.Context, *running, func()) {
 		return ctx, nil, func() {}
 	}
 	r := found.(*running)
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(r.ctx, cancel)
-	return ctx, r, func() { stop(); cancel() }
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })
+	return ctx, r, func() { stop(); cancel(nil) }
 }
 
-// add counts finished rows.
-func (r *running) add(rows, rejected int64) {
-	if r == nil {
-		return
-	}
-	p := Progress{Rows: r.rows, Done: r.done.Add(rows), Rejected: r.rejected.Add(rejected)}
-	if r.show != nil {
-		r.show(p)
+// log tells what was done: those who watch the run, or the runner's log.
+func (r *running) log(ctx context.Context, message string, args ...any) {
+	switch {
+	case r == nil:
+		log.Info(ctx, append([]any{message}, args...)...)
+	case r.logger != nil:
+		r.logger.InfoContext(ctx, message, args...)
 	}
 }
 
@@ -186,4 +248,14 @@ func (r *running) failure() error {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	return r.err
+}
+
+var counters = map[string]beam.Counter{}
+
+// count adds a part to Beam's counters, which have the names of the monitor's.
+func count(ctx context.Context, d scores.Done) {
+	scored.Inc(ctx, d.Scored)
+	rejectedRows.Inc(ctx, d.Rejected)
+	skipped.Inc(ctx, d.Skipped)
+	chunksDone.Inc(ctx, 1)
 }
