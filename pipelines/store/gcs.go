@@ -68,6 +68,15 @@ func (b bucket) fail(l *limit, name string, err error) error {
 	return explain(l, remote+b.name+"/"+b.prefix+name, err)
 }
 
+// check keeps names from meaning something else than a file. Objects that others have made may have names, as a//b, that
+// this program gives to none.
+func (b bucket) check(name string) error {
+	if name == "" || name == "." || strings.HasSuffix(name, "/") {
+		return fmt.Errorf("%s: %q is no name of a file in it", b.location, name)
+	}
+	return nil
+}
+
 func (b bucket) info(a *storage.ObjectAttrs) Info {
 	return Info{Name: strings.TrimPrefix(a.Name, b.prefix), Size: a.Size, Version: strconv.FormatInt(a.Generation, 10), Sum: fmt.Sprintf("crc32c:%08x", a.CRC32C)}
 }
@@ -81,7 +90,7 @@ func (b bucket) Stat(ctx context.Context, name string) (Info, error) {
 }
 
 func (b bucket) attrs(ctx context.Context, name string) (*storage.ObjectAttrs, error) {
-	if err := checkName(b.location, name); err != nil {
+	if err := b.check(name); err != nil {
 		return nil, err
 	}
 	l := b.limit(ctx)
@@ -336,7 +345,7 @@ func (b bucket) upload(ctx context.Context, name string, data []byte, only *stor
 }
 
 func (b bucket) Remove(ctx context.Context, name string) error {
-	if err := checkName(b.location, name); err != nil {
+	if err := b.check(name); err != nil {
 		return err
 	}
 	l := b.limit(ctx)

@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 			time.Sleep(time.Millisecond)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start")) // of the fake server's packages
 }
 
 // conform is what every store keeps. Each test has a location of its own, where nothing is yet.
@@ -593,7 +593,7 @@ func testLock(t *testing.T, s Store) {
 }
 
 func testFS(t *testing.T, s Store) {
-	all := []string{"f", "a/b/c", "a/b/d", "a/e", "a-f", "empty"}
+	all := []string{"a/b/c", "a/d", "a-f", "empty"}
 	for _, name := range all {
 		put(t, s, name, strings.TrimPrefix(name, "empty"))
 	}
