@@ -201,6 +201,9 @@ func (c Chunk) read(ctx context.Context, in opened) ([]Row, error) {
 		if err == io.EOF {
 			break
 		}
+		if errors.Is(err, store.ErrChanged) {
+			return nil, c.changed()
+		}
 		if err != nil {
 			return nil, in.failed(err)
 		}

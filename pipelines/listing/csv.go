@@ -26,7 +26,7 @@ func newCSV(l *lines, location string, want columns) (reader, error) {
 		return nil, fmt.Errorf("%s is empty: a CSV listing begins with a header", location)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: its header: %w", location, err)
+		return nil, fmt.Errorf("%s, line 1, its header: %w", location, err)
 	}
 	if header.bad != "" {
 		return nil, fmt.Errorf("%s: its header: %s", location, header.bad)

@@ -3,7 +3,9 @@ package listing
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -39,6 +41,9 @@ func (p *planner) ranges(ctx context.Context, c Chunk, in opened) (ok bool, err 
 		places = append(places, begin+(size-begin)*i/n)
 	}
 	starts, err := k.rowStarts(ctx, places)
+	if err == errUnknown {
+		return false, nil
+	}
 	if err != nil {
 		return false, in.failed(err)
 	}
@@ -83,15 +88,22 @@ func newCutter(in opened, l limits) cutter {
 // none is the place of a row's start that was not found.
 const none = -1
 
-// rowStarts gives the first row's start after each of the places, or none.
+const mostUnknown = 64 // places of a file at which it is not known where a row begins, since each costs furthest bytes
+
+var errUnknown = errors.New("it cannot be told where rows begin")
+
+// rowStarts gives the first row's start after each of the places, or none. errUnknown says that too many are none.
 func (k cutter) rowStarts(ctx context.Context, places []int64) ([]int64, error) {
 	starts := make([]int64, len(places))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(atATime)
+	var unknown atomic.Int64
 	for i, at := range places {
 		g.Go(func() error {
 			_, start, err := k.rowStart(ctx, at)
-			starts[i] = start
+			if starts[i] = start; err == nil && start == none && unknown.Add(1) > mostUnknown {
+				err = errUnknown
+			}
 			return err
 		})
 	}

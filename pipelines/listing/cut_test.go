@@ -65,6 +65,7 @@ func anyCSV(t *rapid.T) []byte {
 		}
 		w.Write([]string{fmt.Sprint(i), text.Draw(t, "text"), "i" + text.Draw(t, "image")})
 	}
+	w.Write([]string{"last", "", "i"})
 	w.Flush()
 	return c.Bytes()
 }
@@ -162,7 +163,9 @@ func FuzzCut(f *testing.F) {
 	})
 }
 
-func packingOf4(text []byte) packing { return packingOf([4]byte(append(text[:len(text):len(text)], 0, 0, 0, 0))) }
+func packingOf4(text []byte) packing {
+	return packingOf([4]byte(append(text[:len(text):len(text)], 0, 0, 0, 0)))
+}
 
 // Posts whose text quotes, breaks lines and holds commas are cut without being read, and nothing is guessed wrong.
 func TestPosts(t *testing.T) {
