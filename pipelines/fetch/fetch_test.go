@@ -100,7 +100,6 @@ func TestLocal(t *testing.T) {
 		"pipe":                         NotAFile,
 		"/dev/zero":                    NotAFile,
 		"large":                        TooLarge,
-		"gs://bucket/a.jpg?k=secret":   UnsupportedScheme,
 		"s3://me:secret@bucket/a.jpg":  UnsupportedScheme,
 		"data:image/png;base64,secret": UnsupportedScheme,
 		"file://host/a.jpg":            BadURL,
@@ -114,8 +113,8 @@ func TestLocal(t *testing.T) {
 		_, err := f.Fetch(context.Background(), image)
 		wantReason(t, err, reason)
 	}
-	_, err := f.Fetch(context.Background(), "gs://bucket/a.jpg")
-	if want := "gs://bucket/a.jpg: unsupported-scheme: gs: is not supported: give a path, or a file://, http:// or https:// URL"; err.Error() != want {
+	_, err := f.Fetch(context.Background(), "s3://bucket/a.jpg")
+	if want := "s3://bucket/a.jpg: unsupported-scheme: s3: is not supported: give a path, or a file://, http://, https:// or gs:// URL"; err.Error() != want {
 		t.Errorf("error %q; want %q", err, want)
 	}
 	if os.Geteuid() != 0 {
@@ -216,7 +215,7 @@ func TestHostileServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed.Close()
-	f := fetcher(t, Config{MaxBytes: int64(len(good)), UserAgent: "test", AllowNet: loopback})
+	f := fetcher(t, Config{MaxBytes: int64(len(good)), UserAgent: "test", Retries: -1, AllowNet: loopback})
 	hurried := fetcher(t, Config{Timeout: 300 * time.Millisecond, AllowNet: loopback})
 	for _, path := range []string{"/good?k=secret", "/chunked", "/hops/0", "/hops/4"} {
 		got, err := f.Fetch(context.Background(), server.URL+path)
@@ -245,7 +244,7 @@ func TestHostileServer(t *testing.T) {
 		{to("http://[fd00:ec2::254]/secret"), BlockedAddress, false},
 		{to("http://[::ffff:10.0.0.1]/secret"), BlockedAddress, false},
 		{"http://10.0.0.1/?k=secret", BlockedAddress, false},
-		{"http://0x0a000001/", UnknownHost, false}, // no resolver takes it for an address; if one did, it would be blocked
+		{"http://0x0a000001/", BadURL, false},
 		{server.URL + "/never?k=secret", Timeout, true},
 		{server.URL + "/slow", Timeout, true},
 		{server.URL + "/endless", TooLarge, false},
@@ -265,11 +264,6 @@ func TestHostileServer(t *testing.T) {
 				f = hurried
 			}
 			_, err := f.Fetch(context.Background(), tt.url)
-			if strings.HasPrefix(tt.url, "http://0x") && !errors.As(err, new(*Error)) {
-				t.Fatalf("error %v; want an Error", err)
-			} else if strings.HasPrefix(tt.url, "http://0x") {
-				return
-			}
 			wantReason(t, err, tt.want)
 			if got := err.(*Error).Temporary(); got != tt.temporary {
 				t.Errorf("temporary: %v; want %v", got, tt.temporary)
