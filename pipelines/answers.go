@@ -16,16 +16,16 @@ func askBytes(data []byte) question { return xxh3.Hash128Seed(data, 1) }
 
 // waiter is a row whose outcome somebody else is about to find: by its image's name if it has no photograph yet.
 type waiter struct {
-	job   *job
-	row   int
-	photo *photograph
+	inquiry *inquiry
+	row     int
+	photo   *photograph
 }
 
 func (w waiter) settle(o outcome) {
 	if w.photo != nil {
 		w.photo.settle(o)
 	} else {
-		w.job.settle(w.row, o)
+		w.inquiry.settle(w.row, o)
 	}
 }
 

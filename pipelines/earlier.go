@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -13,7 +14,7 @@ import (
 // earlier is the posts that earlier nights have scored, as sorted hashes of 128 bits: 16 bytes a post.
 type earlier []xxh3.Uint128
 
-func compare(a, b xxh3.Uint128) int { return a.Cmp(b) }
+func compare(a, b xxh3.Uint128) int { return cmp.Or(cmp.Compare(a.Hi, b.Hi), cmp.Compare(a.Lo, b.Lo)) }
 
 func (e earlier) has(post string) bool {
 	if len(e) == 0 {

@@ -11,8 +11,8 @@ import (
 	"github.com/logobeam/logobeam/pipelines/monitor"
 )
 
-// job is the rows that a chunk wants to know about.
-type job struct {
+// inquiry is the rows that a chunk wants to know about.
+type inquiry struct {
 	scorer   *scorer
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
@@ -51,7 +51,7 @@ func (s *scorer) about(ctx context.Context, root string, rows []listing.Row, tod
 func (s *scorer) pass(ctx context.Context, root string, rows []listing.Row, todo []int, outcomes []outcome) (again []int, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	j := &job{scorer: s, ctx: ctx, cancel: cancel, rows: rows, outcomes: outcomes, done: make(chan struct{})}
+	j := &inquiry{scorer: s, ctx: ctx, cancel: cancel, rows: rows, outcomes: outcomes, done: make(chan struct{})}
 	j.left.Store(int64(len(todo)))
 	var mine []photograph
 	for _, i := range todo {
@@ -62,9 +62,9 @@ func (s *scorer) pass(ctx context.Context, root string, rows []listing.Row, todo
 			j.settle(i, outcome{skipped: true})
 		default:
 			q := askName(root, row.Image)
-			o, known, ours := s.answers.ask(q, waiter{job: j, row: i})
+			o, known, ours := s.answers.ask(q, waiter{inquiry: j, row: i})
 			if ours {
-				mine = append(mine, photograph{job: j, row: i, byName: q})
+				mine = append(mine, photograph{inquiry: j, row: i, byName: q})
 				continue
 			}
 			s.monitor.Count(0, 0, 0, 1)
@@ -94,7 +94,7 @@ func (s *scorer) pass(ctx context.Context, root string, rows []listing.Row, todo
 }
 
 // settle says what became of a row. Each row of a pass is settled once.
-func (j *job) settle(row int, o outcome) {
+func (j *inquiry) settle(row int, o outcome) {
 	if o.abandoned {
 		j.mutex.Lock()
 		j.again = append(j.again, row)
@@ -109,7 +109,7 @@ func (j *job) settle(row int, o outcome) {
 }
 
 // count shows a row's outcome to whoever watches.
-func (j *job) count(row int, o outcome) {
+func (j *inquiry) count(row int, o outcome) {
 	m := j.scorer.monitor
 	switch {
 	case o.skipped:

@@ -43,7 +43,7 @@ func rejected(stage monitor.Stage, reason, detail string, retryable bool) outcom
 
 // photograph is a row's image on its way through a process.
 type photograph struct {
-	job     *job
+	inquiry *inquiry
 	row     int
 	came    bool // from the fetcher
 	image   fetch.Image
@@ -68,8 +68,8 @@ func (p *photograph) fetched(image fetch.Image) {
 		return
 	}
 	select {
-	case p.job.scorer.fetched <- p:
-	case <-p.job.ctx.Done():
+	case p.inquiry.scorer.fetched <- p:
+	case <-p.inquiry.ctx.Done():
 		p.abandon()
 	}
 }
@@ -78,10 +78,10 @@ func (p *photograph) fetched(image fetch.Image) {
 func (p *photograph) settle(o outcome) {
 	p.task.End()
 	if p.content {
-		p.job.scorer.answers.tell(p.byBytes, o)
+		p.inquiry.scorer.answers.tell(p.byBytes, o)
 	}
-	p.job.scorer.answers.tell(p.byName, o)
-	p.job.settle(p.row, o)
+	p.inquiry.scorer.answers.tell(p.byName, o)
+	p.inquiry.settle(p.row, o)
 }
 
 // abandon gives a photograph up, as the run has ended or fails.
@@ -92,17 +92,17 @@ func (p *photograph) abandon() {
 
 // fail ends the photograph's job with an error that every other row would meet as well.
 func (p *photograph) fail(err error) {
-	p.job.cancel(err)
+	p.inquiry.cancel(err)
 	p.settle(outcome{abandoned: true})
 }
 
 // post is the photograph's post.
-func (p *photograph) post() string { return p.job.rows[p.row].PostID }
+func (p *photograph) post() string { return p.inquiry.rows[p.row].PostID }
 
 // work takes photographs from the fetcher until ended is closed.
 func (s *scorer) work(ended <-chan struct{}) {
-	arena := s.arenas.Get().(*infer.Arena)
-	defer s.arenas.Put(arena)
+	arena := <-s.arenas
+	defer func() { s.arenas <- arena }()
 	batch := make([]*photograph, 0, s.Batch)
 	for {
 		var p *photograph
@@ -132,7 +132,7 @@ func (s *scorer) work(ended <-chan struct{}) {
 // decode takes a photograph as far as the network's input. If it does not come so far, it is settled.
 func (s *scorer) decode(p *photograph, input []float32) (ok bool) {
 	data := p.image.Data
-	p.task = s.monitor.Begin(monitor.Decode, p.post(), p.job.rows[p.row].Image)
+	p.task = s.monitor.Begin(monitor.Decode, p.post(), p.inquiry.rows[p.row].Image)
 	began := time.Now()
 	defer func() { // a fault in one photograph's way must not take the others with it
 		if fault := recover(); fault != nil {
@@ -143,7 +143,7 @@ func (s *scorer) decode(p *photograph, input []float32) (ok bool) {
 		p.image = fetch.Image{}
 		s.monitor.Spent(monitor.Decode, time.Since(began), 1, int64(len(data)))
 	}()
-	if p.job.ctx.Err() != nil {
+	if p.inquiry.ctx.Err() != nil {
 		p.settle(outcome{abandoned: true})
 		return false
 	}
@@ -160,12 +160,12 @@ func (s *scorer) decode(p *photograph, input []float32) (ok bool) {
 	if err == nil {
 		// A picture that takes more than there is for all of them is decoded alone.
 		weight := min(max(header.Memory, 1), s.most)
-		if err := s.decoding.Acquire(p.job.ctx, weight); err != nil {
+		if err := s.decoding.Acquire(p.inquiry.ctx, weight); err != nil {
 			p.settle(outcome{abandoned: true})
 			return false
 		}
 		defer s.decoding.Release(weight)
-		err = s.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: p.job.rows[p.row].Image}, s.Images.Limits, input)
+		err = s.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: p.inquiry.rows[p.row].Image}, s.Images.Limits, input)
 	}
 	var e *transforms.Error
 	switch {

@@ -1,8 +1,10 @@
 package pipelines
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -64,6 +66,28 @@ func Predict(ctx context.Context, cfg ScoreConfig, sample int, seed uint64) (Pre
 	return s.predict(ctx, chunks, sample, seed)
 }
 
+// A run of so many rows or more begins with a sample of so many, for at most so long, and says at its end how right it was.
+const (
+	predictedFrom = 20_000
+	quickSample   = 256
+	quickTime     = 10 * time.Second
+)
+
+// predictQuickly says what a run will take; 0 if it is short, or its sample takes too long. What the sample finds out is
+// remembered for the run.
+func (s *scorer) predictQuickly(ctx context.Context, chunks []listing.Chunk) time.Duration {
+	if rows, _ := listing.Rows(chunks); rows < predictedFrom {
+		return 0
+	}
+	ctx, stop := context.WithTimeout(ctx, quickTime)
+	defer stop()
+	p, err := s.predict(ctx, chunks, quickSample, 1)
+	if err != nil { // the run itself will meet what is wrong, and say it better
+		return 0
+	}
+	return time.Duration(p.Seconds * float64(time.Second))
+}
+
 // perRow is what a row takes beside its image, in seconds of a core: reading it, Beam, and writing its answer.
 const perRow = 1e-6
 
@@ -110,8 +134,8 @@ func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int
 			p.Fresh += 1 / float64(len(rows)-len(rows)/2)
 		}
 		seen[r.Image] = true
-		if host := fetch.Host(r.Image); host != "" {
-			hosts[host] = true
+		if u, err := url.Parse(r.Image); err == nil && u.Host != "" {
+			hosts[u.Host] = true
 		}
 	}
 	if s.Repeats {
@@ -121,10 +145,10 @@ func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int
 	images := float64(len(seen)) // that were worked on
 	for _, t := range s.monitor.Snapshot().Stages {
 		switch t.Stage {
-		case monitor.Decode.String():
-			p.Decode = t.Seconds / images
-		case monitor.Infer.String():
-			p.Infer = t.Seconds / images
+		case monitor.Decode:
+			p.Decode = float64(t.Busy) / images
+		case monitor.Infer:
+			p.Infer = float64(t.Busy) / images
 		}
 	}
 	fresh := p.Fresh * float64(p.Rows)
@@ -158,8 +182,8 @@ func (s *scorer) networkSeconds(p *Prediction, got fetch.Stats) float64 {
 		return 0
 	}
 	p.Latency = seconds / requests
-	f := s.fetcher.Config()
-	atOnce := min(float64(f.Connections), float64(f.HostConnections*p.Hosts))
+	f, d := s.Images.Fetch, fetch.DefaultConfig()
+	atOnce := float64(min(cmp.Or(f.Connections, d.Connections), cmp.Or(f.HostConnections, d.HostConnections)*p.Hosts))
 	perImage := p.Latency / atOnce
 	if f.HostRate > 0 {
 		perImage = max(perImage, 1/(f.HostRate*float64(p.Hosts)))
@@ -175,9 +199,7 @@ func (s *scorer) outputBytes(ctx context.Context, rows []listing.Row, outcomes [
 			return 0, err
 		}
 		defer os.RemoveAll(dir)
-		to := *s
-		to.Out = dir
-		if _, err := to.write(ctx, scores.Piece{Chunk: strings.Repeat("0", 32), Rows: int64(n)}, rows[:n], outcomes[:n]); err != nil {
+		if _, err := s.write(ctx, dir, scores.Piece{Chunk: strings.Repeat("0", 32)}, rows[:n], outcomes[:n]); err != nil {
 			return 0, fmt.Errorf("trying how large the output will be: %w", err)
 		}
 		at, err := store.At(ctx, dir)

@@ -14,6 +14,7 @@ import (
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/listing"
+	"github.com/logobeam/logobeam/pipelines/monitor"
 	"github.com/logobeam/logobeam/pipelines/scores"
 )
 
@@ -39,7 +40,7 @@ func Retry(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 		return Summary{}, fmt.Errorf("%s was scored by the model %s, hash %.8s, and %s is another, hash %.8s: name the folder of that one with --model",
 			cfg.Out, m.Run.Model, m.Run.ModelHash, cmp.Or(cfg.Model, "the built-in one"), c.Model.Hash())
 	}
-	retry, err := scores.BeginRetry(ctx, cfg.Out, cfg.Program)
+	retry, err := scores.BeginRetry(ctx, cfg.Out)
 	if errors.Is(err, scores.ErrNothingToRetry) {
 		return Summary{Manifest: m, Already: true}, nil
 	}
@@ -54,10 +55,10 @@ func Retry(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	r := cfg.begin(ctx, rows, true, len(chunks))
 	defer r.end()
 	scoring := cfg.scoring(r.id, m.Run)
-	if _, err := r.prepare(cfg, scoring, c, nil); err != nil {
+	if _, err := r.prepare(scoring, c); err != nil {
 		return Summary{}, err
 	}
-	if err := r.execute(cfg, func() *beam.Pipeline { return scoring.retryPipeline(retry.Round(), chunks) }); err != nil {
+	if err := r.execute(cfg.Runner, func() *beam.Pipeline { return scoring.retryPipeline(retry.Round(), chunks) }); err != nil {
 		return Summary{}, err
 	}
 	m, err = cfg.finished(ctx)
@@ -124,7 +125,7 @@ func (f *RetryChunkFn) FinishBundle(ctx context.Context, emit func(int, scores.D
 func (f *RetryChunkFn) retry(ctx context.Context, run *running, d scores.Done) (scores.Done, error) {
 	piece := d.Next(f.Round)
 	return f.scorer.part(ctx, run, piece, func() ([]listing.Row, []outcome, error) {
-		before, err := scores.RetryRows(ctx, f.Out, d)
+		before, err := d.ReadRejects(ctx, f.Out)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -153,6 +154,16 @@ func (f *CommitRetryFn) ProcessElement(ctx context.Context, _ int, next func(*sc
 	defer leave()
 	_, err := scores.CommitRetry(ctx, f.Out, all(next))
 	return run.fail(err)
+}
+
+// carried is the outcome that a reject tells of.
+func carried(r scores.Reject) outcome {
+	for _, stage := range monitor.Stages() {
+		if stage.String() == r.Stage {
+			return rejected(stage, r.Reason, r.Detail, r.Retryable)
+		}
+	}
+	return rejected(monitor.Listing, r.Reason, r.Detail, r.Retryable) // of a version that had other stages
 }
 
 func init() {

@@ -1,7 +1,6 @@
 package pipelines
 
 import (
-	"cmp"
 	"context"
 	stdlog "log"
 	"log/slog"
@@ -20,6 +19,10 @@ import (
 	//lint:ignore SA1019 Beam has deprecated the direct runner, but people may ask for it by name
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
+
+	"github.com/logobeam/logobeam/pipelines/classifier"
+	"github.com/logobeam/logobeam/pipelines/monitor"
+	"github.com/logobeam/logobeam/pipelines/scores"
 )
 
 // Runners are those that ScoreConfig.Runner can name: both work in this process. prism is Beam's own local runner, direct
@@ -98,11 +101,9 @@ type running struct {
 	monitor *monitor.Monitor
 	logger  *slog.Logger
 	forget  func()        // the scorer
-	beam    chan struct{} // closed when Beam has ended; nil if it was not begun
+	beam    chan struct{} // closed when Beam has ended, and the chunks that it began; nil if it was not begun
+	chunks  sync.WaitGroup
 	watched sync.WaitGroup
-
-	mutex sync.Mutex
-	err   error // the first of a DoFn
 }
 
 var (
@@ -132,8 +133,19 @@ func (cfg ScoreConfig) stuckAfter() time.Duration {
 	return cfg.Images.Fetch.Timeout + cfg.Images.Limits.Time + 10*time.Second
 }
 
+// prepare makes the scorer that the chunks of the run find in this process.
+func (r *running) prepare(of Scoring, c *classifier.Classifier) (*scorer, error) {
+	s, err := newScorer(r.ctx, of, c)
+	if err != nil {
+		return nil, err
+	}
+	r.forget = s.keep(of)
+	s.watchedBy(r.monitor)
+	return s, nil
+}
+
 // police ends the run at its deadline, and when it has plainly too many rejects.
-func (r *running) police(deadline time.Time, maxRejects float64) {
+func (r *running) police(deadline time.Time, maxRejects *float64) {
 	late := make(<-chan time.Time)
 	if !deadline.IsZero() {
 		late = time.After(time.Until(deadline))
@@ -146,8 +158,8 @@ func (r *running) police(deadline time.Time, maxRejects float64) {
 		case <-late:
 			r.cancel(ErrDeadline)
 		case <-look.C:
-			if maxRejects < 1 && r.monitor.Tripped(maxRejects) {
-				r.cancel(fmt.Errorf("%w: stopped early", ErrRejects))
+			if maxRejects != nil && r.monitor.Tripped(*maxRejects) {
+				r.cancel(ErrRejects)
 			}
 		}
 	}
@@ -189,14 +201,12 @@ func (r *running) execute(runner string, build func() *beam.Pipeline) error {
 	go func() {
 		defer close(r.beam)
 		_, err := beam.Run(context.WithoutCancel(r.ctx), runner, build())
+		r.chunks.Wait() // a bundle that has failed is not finished, and its other chunks end by themselves
 		finished <- err
 	}()
 	select {
 	case err := <-finished:
 		if err == nil || r.ctx.Err() == nil {
-			if failure := r.failure(); failure != nil {
-				return failure
-			}
 			return err
 		}
 	case <-r.ctx.Done():
@@ -221,6 +231,13 @@ func enter(ctx context.Context, id string) (context.Context, *running, func()) {
 	return ctx, r, func() { stop(); cancel(nil) }
 }
 
+// chunk counts the chunks under way, which begin only while Beam runs.
+func (r *running) chunk(n int) {
+	if r != nil {
+		r.chunks.Add(n)
+	}
+}
+
 // log tells what was done: those who watch the run, or the runner's log.
 func (r *running) log(ctx context.Context, message string, args ...any) {
 	switch {
@@ -231,31 +248,28 @@ func (r *running) log(ctx context.Context, message string, args ...any) {
 	}
 }
 
-// fail keeps the first error, and returns err.
+// fail ends the run with its first error, and returns err.
 func (r *running) fail(err error) error {
-	if r == nil || err == nil {
-		return err
-	}
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
-	if r.err == nil {
-		r.err = err
+	if r != nil && err != nil {
+		r.cancel(err)
 	}
 	return err
 }
 
-func (r *running) failure() error {
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
-	return r.err
-}
+// Beam's counters have the names of the monitor's figures.
+var (
+	scoredRows   = beam.NewCounter(counterSpace, monitor.Counter(monitor.RowsTotal, "scored"))
+	rejectedRows = beam.NewCounter(counterSpace, monitor.Counter(monitor.RowsTotal, "rejected"))
+	skippedRows  = beam.NewCounter(counterSpace, monitor.Counter(monitor.RowsTotal, "skipped"))
+	chunksDone   = beam.NewCounter(counterSpace, monitor.Counter(monitor.ChunksNow, "done"))
+)
 
-var counters = map[string]beam.Counter{}
+const counterSpace = "logobeam"
 
-// count adds a part to Beam's counters, which have the names of the monitor's.
+// count tells Beam what is in a part.
 func count(ctx context.Context, d scores.Done) {
-	scored.Inc(ctx, d.Scored)
+	scoredRows.Inc(ctx, d.Scored)
 	rejectedRows.Inc(ctx, d.Rejected)
-	skipped.Inc(ctx, d.Skipped)
+	skippedRows.Inc(ctx, d.Skipped)
 	chunksDone.Inc(ctx, 1)
 }

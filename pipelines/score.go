@@ -37,6 +37,9 @@ type Summary struct {
 // there.
 var ErrDeadline = errors.New("the deadline has come before the end")
 
+// ErrRejects says that a run was ended since it is plain that more rows are rejected than ScoreConfig.MaxRejects allows.
+var ErrRejects = errors.New("more rejects than allowed")
+
 // Score classifies the photographs of a listing. A second run on a finished output does nothing; one on an unfinished
 // output does what is missing. When ctx ends, Score returns its error within about a second: what is finished stays,
 // nothing half written has a final name, and the same call goes on from there. So it does after ErrDeadline and
@@ -68,13 +71,15 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	if out.Finished() {
 		return Summary{Manifest: out.Manifest(), Already: true}, nil
 	}
-	r := cfg.begin(ctx, chunks)
+	rows, exact := listing.Rows(chunks)
+	r := cfg.begin(ctx, rows, exact, len(chunks))
 	defer r.end()
 	scoring := cfg.scoring(r.id, run)
-	predicted, err := r.prepare(ctx, cfg, scoring, c, chunks)
+	s, err := r.prepare(scoring, c)
 	if err != nil {
 		return Summary{}, err
 	}
+	predicted := s.predictQuickly(ctx, chunks)
 	err = r.execute(cfg.Runner, func() *beam.Pipeline { return scoring.pipeline(chunks) })
 	if err != nil {
 		return Summary{}, err

@@ -70,7 +70,7 @@ func (s *scorer) part(ctx context.Context, run *running, piece scores.Piece, fin
 	s.monitor.ChunkBegan(piece.Chunk, piece.Index)
 	rows, outcomes, err := find()
 	if err == nil {
-		done, err = s.write(ctx, piece, rows, outcomes)
+		done, err = s.write(ctx, s.Out, piece, rows, outcomes)
 	}
 	if err != nil {
 		s.monitor.ChunkFailed(piece.Chunk)
@@ -83,7 +83,7 @@ func (s *scorer) part(ctx context.Context, run *running, piece scores.Piece, fin
 }
 
 // write writes a part: rows in their order, whoever found out about them.
-func (s *scorer) write(ctx context.Context, piece scores.Piece, rows []listing.Row, outcomes []outcome) (scores.Done, error) {
+func (s *scorer) write(ctx context.Context, out string, piece scores.Piece, rows []listing.Row, outcomes []outcome) (scores.Done, error) {
 	began := time.Now()
 	defer func() { s.monitor.Spent(monitor.Write, time.Since(began), int64(len(rows)), 0) }()
 	piece.Rows = int64(len(rows))
@@ -92,11 +92,7 @@ func (s *scorer) write(ctx context.Context, piece scores.Piece, rows []listing.R
 			piece.Skipped++
 		}
 	}
-	part, err := scores.NewPart(ctx, s.Out, piece, s.Keep)
-	if err != nil {
-		return scores.Done{}, err
-	}
-	defer part.Abort()
+	part := scores.NewPart(piece, s.Keep)
 	classes := s.Classes()
 	for i, o := range outcomes {
 		row := &rows[i]
@@ -104,15 +100,12 @@ func (s *scorer) write(ctx context.Context, piece scores.Piece, rows []listing.R
 		case o.skipped:
 		case o.reject != nil:
 			r := o.reject
-			err = part.Reject(scores.Reject{PostID: row.PostID, Image: row.Image, Stage: r.stage.String(), Reason: r.reason, Detail: r.detail, Retryable: r.retryable}, row.Kept)
+			part.Reject(scores.Reject{PostID: row.PostID, Image: row.Image, Stage: r.stage.String(), Reason: r.reason, Detail: r.detail, Retryable: r.retryable}, row.Kept)
 		default:
-			err = part.Score(scores.Score{PostID: row.PostID, Brand: classes[o.brand], Probability: o.probability, Frames: o.frames}, row.Kept)
-		}
-		if err != nil {
-			return scores.Done{}, err
+			part.Score(scores.Score{PostID: row.PostID, Brand: classes[o.brand], Probability: o.probability, Frames: o.frames}, row.Kept)
 		}
 	}
-	return part.Commit(ctx)
+	return part.Commit(ctx, out)
 }
 
 // partName names a chunk's part by everything it is made from, and by its place, since two chunks may hold the same rows.
@@ -150,10 +143,10 @@ func (b *bundle) begin(ctx context.Context, do func(context.Context, *running) (
 		<-b.room
 		return err
 	}
+	ctx, run, leave := enter(ctx, b.run)
+	run.chunk(1)
 	b.chunks.Go(func() {
-		defer func() { <-b.room }()
-		ctx, run, leave := enter(ctx, b.run)
-		defer leave()
+		defer func() { leave(); run.chunk(-1); <-b.room }()
 		err := ctx.Err() // for what Beam still hands out after the end of the run
 		var d scores.Done
 		if err == nil {

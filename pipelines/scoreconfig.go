@@ -37,9 +37,9 @@ type ScoreConfig struct {
 	Runner    string   // one of Runners
 	Program   string   // name and version for the manifest
 
-	// MaxRejects is the share of rejects above which the run ends with ErrRejects, early if it is plain; 0 for 1, which is
-	// never above.
-	MaxRejects float64
+	// MaxRejects is the share of rejects above which the run ends early with ErrRejects, when that is plain
+	// (monitor.Monitor.Tripped); nil for no such share.
+	MaxRejects *float64
 	Deadline   time.Time    // when the run ends with ErrDeadline, finished or not; zero for never
 	Log        *slog.Logger // hears a line a chunk, and what is stuck; nil for nobody
 	// Started, if there is one, is told where the run can be watched, before any row is worked on.
@@ -58,7 +58,7 @@ func DefaultScoreConfig() ScoreConfig {
 	cores := runtime.GOMAXPROCS(0)
 	return ScoreConfig{
 		Images:  Images{Limits: transforms.DefaultLimits(), Fetch: fetch.DefaultConfig()},
-		Workers: cores, Memory: 1<<30 + int64(cores)<<27, Runner: "prism", MaxRejects: 1,
+		Workers: cores, Memory: 1<<30 + int64(cores)<<27, Runner: "prism",
 	}
 }
 
@@ -86,7 +86,6 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 	l.Pixels = cmp.Or(l.Pixels, d.Images.Limits.Pixels)
 	l.Memory = cmp.Or(l.Memory, d.Images.Limits.Memory)
 	l.Time = cmp.Or(l.Time, d.Images.Limits.Time)
-	cfg.MaxRejects = cmp.Or(cfg.MaxRejects, d.MaxRejects)
 	switch {
 	case cfg.Workers < 1 || cfg.Batch < 0 || cfg.Memory < 1:
 		return cfg, fmt.Errorf("score: %d workers, batches of %d, %d bytes of memory: want at least 1 of each", cfg.Workers, cfg.Batch, cfg.Memory)

@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync"
 
 	"golang.org/x/sync/semaphore"
 
 	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/model/infer"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/fetch"
 	"github.com/logobeam/logobeam/pipelines/monitor"
@@ -47,7 +47,7 @@ type scorer struct {
 	earlier  earlier
 	decoding *semaphore.Weighted // bytes
 	most     int64               // of them
-	arenas   sync.Pool
+	arenas   chan *infer.Arena   // one for each worker
 
 	fetched chan *photograph
 	mutex   sync.Mutex
@@ -91,9 +91,9 @@ func newScorer(ctx context.Context, s Scoring, c *classifier.Classifier) (*score
 	}
 	var err error
 	s.Batch = cmp.Or(s.Batch, c.Plan.Batch())
-	r := &scorer{Scoring: s, Classifier: c, fetched: make(chan *photograph)}
+	r := &scorer{Scoring: s, Classifier: c, fetched: make(chan *photograph), arenas: make(chan *infer.Arena, s.Workers)}
 	for range s.Workers {
-		r.arenas.Put(c.Plan.NewArena(s.Batch))
+		r.arenas <- c.Plan.NewArena(s.Batch)
 	}
 	if !s.Repeats {
 		r.answers = newAnswers()
@@ -112,6 +112,21 @@ func newScorer(ctx context.Context, s Scoring, c *classifier.Classifier) (*score
 		return nil, err
 	}
 	return r, nil
+}
+
+// watchedBy says who is told of what goes on.
+func (s *scorer) watchedBy(m *monitor.Monitor) {
+	s.monitor = m
+	m.Workers(s.Workers)
+	m.Fetching(func() monitor.Fetching {
+		now := s.fetcher.Stats()
+		f := monitor.Fetching{Requests: now.Requests, Retries: now.Retries, Bytes: now.Bytes, Open: now.Connections, Waiting: now.Waiting}
+		for _, h := range now.Hosts {
+			f.Hosts = append(f.Hosts, monitor.Host{Name: h.Host, Requests: h.Requests, Failures: h.Failures, Parked: h.Parked, Mean: monitor.Seconds(h.Mean.Seconds())})
+		}
+		f.OldestImage, f.OldestHost, f.OldestSince, _ = s.fetcher.Oldest()
+		return f
+	})
 }
 
 // close lets go of connections.

@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/logobeam/logobeam/model/kernel"
+	"github.com/logobeam/logobeam/pipelines"
 )
 
 func main() { os.Exit(run()) }
@@ -62,9 +63,6 @@ func (e usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// errRejects says that a run was finished, but with more rejects than --max-rejects allows.
-var errRejects = errors.New("more rejects than allowed")
-
 // explain prints err as one line and gives the exit code it stands for.
 func explain(w io.Writer, err error) int {
 	if err == nil {
@@ -74,7 +72,7 @@ func explain(w io.Writer, err error) int {
 	switch {
 	case errors.As(err, new(usageError)):
 		return exitUsage
-	case errors.Is(err, errRejects):
+	case errors.Is(err, pipelines.ErrRejects), errors.Is(err, pipelines.ErrDeadline):
 		return exitRejects
 	}
 	return exitFailed
@@ -116,7 +114,7 @@ classifier, too.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newScore(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newQuantize(), newVersion())
+	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newQuantize(), newVersion())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

@@ -81,6 +81,9 @@ func (r *runFlags) complete(cmd *cobra.Command) (allowed float64, err error) {
 	if cfg.Repeats, err = either("--repeats", r.repeats, "remember", "score"); err != nil {
 		return 0, err
 	}
+	if cfg.Images.Fetch.Retries == 0 {
+		cfg.Images.Fetch.Retries = -1 // none, where 0 would be the default
+	}
 	if r.maxRejects != "" {
 		if allowed, err = parseShare(r.maxRejects); err != nil {
 			return 0, err

@@ -9,6 +9,7 @@ import (
 	"github.com/logobeam/logobeam/pipelines"
 	"github.com/logobeam/logobeam/pipelines/fetch"
 	"github.com/logobeam/logobeam/pipelines/listing"
+	"github.com/logobeam/logobeam/pipelines/monitor"
 	"github.com/logobeam/logobeam/transforms"
 )
 
@@ -66,7 +67,7 @@ gs://bucket/..., images also at http(s) URLs.
 // listingFlags are the flags of the commands that read a listing of posts.
 func listingFlags(cmd *cobra.Command, cfg *pipelines.ScoreConfig) {
 	f, o := cmd.Flags(), &cfg.Options
-	f.StringVar((*string)(&o.Format), "format", "of the listing: csv, jsonl, parquet or text (default by its extension)")
+	f.StringVar((*string)(&o.Format), "format", "", "of the listing: csv, jsonl, parquet or text (default by its extension)")
 	f.StringVar(&o.PostIDColumn, "post-id-column", listing.DefaultPostIDColumn, "column of the listing that identifies the post")
 	f.StringVar(&o.ImageColumn, "image-column", listing.DefaultImageColumn, "column of the listing that holds the image")
 	f.StringSliceVar(&o.Keep, "keep", nil, "further columns of the listing that go into the output, as author,time")
@@ -83,6 +84,9 @@ type rejection struct{ stage, reason, text, flag string }
 func rejections() []rejection {
 	flags := map[string]string{
 		string(fetch.TooLarge):                 "--max-bytes",
+		string(fetch.Robots):                   "--robots",
+		string(fetch.RobotsUnknown):            "--robots",
+		string(fetch.RateLimited):              "--host-rate",
 		string(fetch.Timeout):                  "--timeout",
 		string(fetch.BlockedAddress):           "--allow-net",
 		string(transforms.ReasonTooManyBytes):  "--max-bytes",
@@ -119,4 +123,31 @@ func reasons() string {
 		fmt.Fprintf(&b, "    %-20s  %s\n", r.reason, r.text)
 	}
 	return b.String()
+}
+
+// advice is what to do about rows that are rejected for a reason.
+func advice(stage monitor.Stage, reason string) string {
+	switch fetch.Reason(reason) {
+	case fetch.NotFound:
+		return "paths are relative to --root, or else to the listing's folder; of URLs, see whether the listing is old"
+	case fetch.UnsupportedScheme, fetch.BadURL:
+		return "see whether --image-column names the right column"
+	case fetch.BlockedAddress:
+		return "if these addresses are meant, allow their network with --allow-net"
+	case fetch.Unreachable, fetch.UnknownHost, fetch.BadTLS:
+		return "see whether this machine reaches the network, perhaps by a proxy (HTTPS_PROXY)"
+	case fetch.RateLimited:
+		return "ask less often: --host-rate, --host-connections"
+	case fetch.Permission:
+		return "see whether this user, or these credentials, may read the images"
+	}
+	for _, r := range rejections() {
+		if r.reason == reason && (r.stage == stage.String() || r.stage == "any") && r.flag != "" {
+			return "if this is too strict, " + r.flag + " moves the line"
+		}
+	}
+	if stage == monitor.Listing {
+		return "see whether --format, --post-id-column and --image-column fit the listing"
+	}
+	return ""
 }
