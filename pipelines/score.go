@@ -54,7 +54,7 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	if out.Finished() {
 		return Summary{Manifest: out.Manifest(), Already: true}, nil
 	}
-	err = cfg.execute(ctx, run.Rows, func(id string) *beam.Pipeline { return cfg.pipeline(id, chunks, run) })
+	err = cfg.execute(ctx, run, chunks)
 	if err != nil {
 		return Summary{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/logobeam/logobeam/model"
@@ -29,7 +30,8 @@ type ScoreConfig struct {
 	Workers   int    // goroutines that fetch, decode and classify, in the whole process
 	Batch     int    // photographs that a worker classifies at once; 0 for what suits the model
 	Memory    int64  // bytes that decoding may take at one time, in the whole process
-	Runner    string // prism or direct
+	Runner    string // one of Runners
+	Flink     Flink
 	Program   string // name and version for the manifest
 
 	// Progress, if there is one, is called as rows are finished, by several goroutines. Rows that an earlier,
@@ -99,6 +101,13 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 		return cfg, fmt.Errorf("score: no precision %q: want one of %q", cfg.Precision, model.Precisions())
 	case !slices.Contains(Runners(), cfg.Runner):
 		return cfg, fmt.Errorf("score: no runner %q: want one of %v", cfg.Runner, Runners())
+	}
+	if cfg.Runner == "dataflow" {
+		for _, place := range []string{cfg.Out, cfg.Listing, cfg.Model, cfg.Images.Root} {
+			if place != "" && !strings.HasPrefix(place, "gs://") {
+				return cfg, fmt.Errorf("score: %s is on this machine, where workers of Dataflow do not come: name a place in a bucket, gs://", place)
+			}
+		}
 	}
 	return cfg, nil
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/logobeam/logobeam/model/kernel"
+	"github.com/logobeam/logobeam/pipelines"
 )
 
 func main() { os.Exit(run()) }
@@ -45,10 +46,15 @@ func run() int {
 	if err := kernel.CheckEnvironment(); err != nil {
 		fmt.Fprintf(os.Stderr, "logobeam: warning: %s\n", oneLine(err))
 	}
-	root := newRoot()
-	err := root.ExecuteContext(ctx)
+	if worker, err := pipelines.Worker(ctx, os.Args[1:]); worker {
+		return explain(os.Stderr, err)
+	}
+	err := newRoot().ExecuteContext(ctx)
 	if err != nil && ctx.Err() != nil {
 		fmt.Fprintln(os.Stderr, "logobeam: interrupted")
+		if runsOn := (*pipelines.RunsOnError)(nil); errors.As(err, &runsOn) {
+			fmt.Fprintf(os.Stderr, "logobeam: warning: %s\n", oneLine(err))
+		}
 		return exitInterrupted
 	}
 	return explain(os.Stderr, err)
@@ -116,7 +122,7 @@ classifier, too.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newScore(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newQuantize(), newVersion())
+	root.AddCommand(newScore(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newQuantize(), newVersion(), newWorker(), newRunners())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

@@ -61,6 +61,9 @@ or a pattern of such files in quotes. Images are paths or http(s) URLs.
 			if err := cfg.Validate(); err != nil {
 				return usageError{err}
 			}
+			if err := checkRunner(cmd, cfg.Runner); err != nil {
+				return err
+			}
 			if err := checkFolder("--root", cfg.Images.Root); err != nil {
 				return err
 			}
@@ -107,10 +110,12 @@ or a pattern of such files in quotes. Images are paths or http(s) URLs.
 	f.Int64Var(&cfg.Memory, "memory", cfg.Memory, "bytes that decoding may take at one time, in all workers together; a photograph that takes more waits until it is alone")
 	f.DurationVar(&cfg.Images.Timeout, "timeout", cfg.Images.Timeout, "for getting one photograph")
 	f.StringVar(&maxRejects, "max-rejects", "100%", "share of rejects, as 5% or 0.05, above which the exit code is 3")
-	f.StringVar(&cfg.Runner, "runner", cfg.Runner, "Beam runner: "+strings.Join(pipelines.Runners(), " or "))
+	f.StringVar(&cfg.Runner, "runner", cfg.Runner, "where the work is done: "+strings.Join(pipelines.Runners(), ", ")+" (logobeam help runners)")
+	flinkFlags(cmd, &cfg.Flink)
 	f.BoolVar(&asJSON, "json", false, "print the summary as one JSON object")
 	limitFlags(cmd, &cfg.Images.Limits)
 	allowNetFlag(cmd, &allow)
+	beamFlags(cmd)
 	return cmd
 }
 
