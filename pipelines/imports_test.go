@@ -45,7 +45,7 @@ var reserved = []struct {
 	{"flag", []string{"cmd/logobeam", "cmd/bench"}, "only commands read flags"},
 	{"github.com/vbauerster/mpb", []string{"cmd/logobeam"}, "only commands talk to people"},
 	{"cloud.google.com", []string{"pipelines/store"}, "only the store knows where files lie"},
-	{"net/http", []string{"pipelines/fetch", "pipelines/store", "pipelines/monitor", "pipelines"}, "every connection to a site goes through the guard of fetch"},
+	{"net/http", []string{"pipelines/fetch", "pipelines/store", "pipelines/monitor", "pipelines"}, "every connection for images goes through the guard of fetch"},
 }
 
 // kernelOnly is all that the kernels may import: they know nothing but slices.

@@ -48,17 +48,23 @@ func Retry(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 		return Summary{}, err
 	}
 	defer retry.Close()
-	chunks, rows := retry.Chunks(), int64(0)
+	chunks, rows, parts := retry.Chunks(), int64(0), []string(nil)
 	for _, d := range chunks {
 		rows += d.Rejected
+		parts = append(parts, d.Next(retry.Round()).Chunk)
+	}
+	if cfg, _, err = cfg.absolute(nil); err != nil {
+		return Summary{}, err
 	}
 	r := cfg.begin(ctx, rows, true, len(chunks))
 	defer r.end()
-	scoring := cfg.scoring(r.id, m.Run)
-	if _, err := r.prepare(scoring, c); err != nil {
-		return Summary{}, err
+	scoring := cfg.scoring(r.name(cfg), m.Run)
+	if cfg.local() {
+		if _, err := r.prepare(scoring, c); err != nil {
+			return Summary{}, err
+		}
 	}
-	if err := r.execute(cfg.Runner, func() *beam.Pipeline { return scoring.retryPipeline(retry.Round(), chunks) }); err != nil {
+	if err := r.execute(cfg, parts, func() *beam.Pipeline { return scoring.retryPipeline(retry.Round(), chunks) }); err != nil {
 		return Summary{}, err
 	}
 	m, err = cfg.finished(ctx)

@@ -1,11 +1,17 @@
 package pipelines
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	stdlog "log"
 	"log/slog"
 	"os"
-	"runtime"
+	"path"
+	"path/filepath"
+	runtime "runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,18 +22,27 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/harness"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/util/hooks"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/dataflow"
 	//lint:ignore SA1019 Beam has deprecated the direct runner, but people may ask for it by name
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 
 	"github.com/logobeam/logobeam/pipelines/classifier"
+	"github.com/logobeam/logobeam/pipelines/fetch"
+	"github.com/logobeam/logobeam/pipelines/listing"
 	"github.com/logobeam/logobeam/pipelines/monitor"
 	"github.com/logobeam/logobeam/pipelines/scores"
+	"github.com/logobeam/logobeam/pipelines/store"
 )
 
-// Runners are those that ScoreConfig.Runner can name: both work in this process. prism is Beam's own local runner, direct
-// the older one it replaces.
-func Runners() []string { return []string{"prism", "direct"} }
+// Runners are those that ScoreConfig.Runner can name. Two work in this process: prism is Beam's own local runner, direct
+// the older one it replaces. flink and universal hand the work to a job service of Beam (portable.go), dataflow to Google's
+// Dataflow, and both want settings that Beam has flags for.
+func Runners() []string { return []string{"prism", "direct", "flink", "dataflow", "universal"} }
+
+// LocalRunners are those of Runners that work in this process.
+func LocalRunners() []string { return Runners()[:2] }
 
 // startBeam readies Beam, which can be done once a process, and drops its log lines: Beam logs at length what is
 // returned as an error anyway, and how an interrupted run ends. What others log goes where it went before.
@@ -120,7 +135,7 @@ func (cfg ScoreConfig) begin(ctx context.Context, rows int64, exact bool, chunks
 		cfg.Started(r.monitor)
 	}
 	if cfg.Log != nil {
-		r.watched.Go(func() { r.monitor.Watch(r.ctx, cfg.Log, watchEvery, cfg.stuckAfter()) })
+		r.watched.Go(func() { r.monitor.Watch(r.ctx, cfg.Log, watchEvery, cfg.Images.stuckAfter()) })
 	}
 	r.watched.Go(func() { r.police(cfg.Deadline, cfg.MaxRejects) })
 	return r
@@ -129,8 +144,17 @@ func (cfg ScoreConfig) begin(ctx context.Context, rows int64, exact bool, chunks
 const watchEvery = 5 * time.Second
 
 // stuckAfter is the age at which a photograph under way is worth a word: what one may take by its limits, and a little more.
-func (cfg ScoreConfig) stuckAfter() time.Duration {
-	return cfg.Images.Fetch.Timeout + cfg.Images.Limits.Time + 10*time.Second
+func (i Images) stuckAfter() time.Duration {
+	return cmp.Or(i.Fetch.Timeout, fetch.DefaultConfig().Timeout) + i.Limits.Time + 10*time.Second
+}
+
+// name is what DoFns find the run by. Those of a runner elsewhere are not to find it, even if they happen to work in this
+// process: such a run is watched by what it leaves.
+func (r *running) name(cfg ScoreConfig) string {
+	if cfg.local() {
+		return r.id
+	}
+	return ""
 }
 
 // prepare makes the scorer that the chunks of the run find in this process.
@@ -182,8 +206,8 @@ func (r *running) end() {
 	}
 }
 
-// execute runs a pipeline to its end, or to that of the run.
-func (r *running) execute(runner string, build func() *beam.Pipeline) error {
+// execute runs a pipeline that makes parts to its end, or to that of the run.
+func (r *running) execute(cfg ScoreConfig, parts []string, build func() *beam.Pipeline) error {
 	select {
 	case oneRun <- struct{}{}:
 		defer func() { <-oneRun }()
@@ -196,6 +220,48 @@ func (r *running) execute(runner string, build func() *beam.Pipeline) error {
 		return err
 	}
 	defer remove()
+	defer keepSettings()()
+	if cfg.local() {
+		return r.here(cfg.Runner, build)
+	}
+	if !jobopts.IsLoopback() { // workers tell the runner, whose logs people look at, what Beam logs there
+		if err := hooks.EnableHook(harness.DefaultRemoteLoggingHook); err != nil {
+			return err
+		}
+		defer hooks.DisableHook(harness.DefaultRemoteLoggingHook)
+	}
+	if *jobopts.JobName == "" {
+		*jobopts.JobName = time.Now().UTC().Format("logobeam-20060102-150405")
+	}
+	tick := r.counting(cfg.Out, parts)
+	defer func() { tick(context.WithoutCancel(r.ctx)) }()
+	if cfg.Runner == "dataflow" {
+		return cfg.runDataflow(r.ctx, build(), tick)
+	}
+	return cfg.runPortable(r.ctx, build(), tick)
+}
+
+// keepSettings gives a function that sets Beam's settings, which its runners change, back to what they are now.
+func keepSettings() (restore func()) {
+	var all []func()
+	for _, s := range []*string{jobopts.Endpoint, jobopts.JobName, jobopts.EnvironmentType, jobopts.EnvironmentConfig, jobopts.WorkerBinary} {
+		was := *s
+		all = append(all, func() { *s = was })
+	}
+	return func() {
+		for _, f := range all {
+			f()
+		}
+	}
+}
+
+// prismAt is where Beam's local runner listens, once it has been started, which it is once a process.
+var prismAt string
+
+// here runs a pipeline in this process.
+func (r *running) here(runner string, build func() *beam.Pipeline) error {
+	*jobopts.Endpoint, *jobopts.EnvironmentType, *jobopts.WorkerBinary = prismAt, "loopback", ""
+	defer func() { prismAt = *jobopts.Endpoint }()
 	finished := make(chan error, 1)
 	r.beam = make(chan struct{})
 	go func() {
@@ -216,6 +282,109 @@ func (r *running) execute(runner string, build func() *beam.Pipeline) error {
 		}
 	}
 	return context.Cause(r.ctx)
+}
+
+// runDataflow has Google's Dataflow run the pipeline, to its end or to ctx's.
+func (cfg ScoreConfig) runDataflow(ctx context.Context, p *beam.Pipeline, tick func(context.Context)) error {
+	if *jobopts.WorkerBinary == "" { // Beam would compile one
+		if runtime.GOOS != "linux" {
+			return errors.New("score: Dataflow's workers run on Linux: name this program, built for that, with --worker_binary")
+		}
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		*jobopts.WorkerBinary = self
+	}
+	finished := make(chan error, 1)
+	go func() {
+		_, err := beam.Run(context.WithoutCancel(ctx), cfg.Runner, p)
+		finished <- err
+	}()
+	every := time.NewTicker(lookEvery)
+	defer every.Stop()
+	for {
+		select {
+		case err := <-finished:
+			if err != nil {
+				return fmt.Errorf("score: the job %s on Dataflow: %w", *jobopts.JobName, err)
+			}
+			return nil
+		case <-ctx.Done():
+			return &RunsOnError{*jobopts.JobName, context.Cause(ctx), "`gcloud dataflow jobs cancel` ends it, by the id that `gcloud dataflow jobs list` gives it"}
+		case <-every.C:
+			tick(ctx)
+		}
+	}
+}
+
+// local says that the work is done in this process.
+func (cfg ScoreConfig) local() bool { return slices.Contains(LocalRunners(), cfg.Runner) }
+
+// absolute names what workers elsewhere read and write in a way that does not depend on the folder in which this process
+// runs. For local runners it changes nothing.
+func (cfg ScoreConfig) absolute(chunks []listing.Chunk) (ScoreConfig, []listing.Chunk, error) {
+	if cfg.local() {
+		return cfg, chunks, nil
+	}
+	chunks, cfg.After = slices.Clone(chunks), slices.Clone(cfg.After)
+	places := []*string{&cfg.Out, &cfg.Model, &cfg.Images.Root}
+	for i := range chunks {
+		places = append(places, &chunks[i].Source)
+	}
+	for i := range cfg.After {
+		places = append(places, &cfg.After[i])
+	}
+	for _, p := range places {
+		if *p == "" || strings.Contains(*p, "://") {
+			continue
+		}
+		path, err := filepath.Abs(*p)
+		if err != nil {
+			return cfg, nil, err
+		}
+		*p = path
+	}
+	return cfg, chunks, nil
+}
+
+// counting gives a function that shows how far a run elsewhere is by which of its parts are there. It does not fail: the
+// work does not depend on it.
+func (r *running) counting(location string, parts []string) (tick func(context.Context)) {
+	missing := map[string]bool{}
+	for _, p := range parts {
+		missing[p] = true
+	}
+	first := true // what is there at first was made by an earlier run
+	return func(ctx context.Context) {
+		out, err := store.At(ctx, location)
+		if err != nil {
+			return
+		}
+		files, err := out.List(ctx, "scores")
+		if err != nil {
+			return
+		}
+		for _, f := range files {
+			part := strings.TrimSuffix(strings.TrimPrefix(path.Base(f.Name), "part-"), ".parquet")
+			if !missing[part] {
+				continue
+			}
+			d, ok, err := scores.ReadPart(ctx, location, part)
+			if err != nil || !ok {
+				continue
+			}
+			delete(missing, part)
+			if first {
+				r.monitor.ChunkFound(d.Scored, d.Rejected, d.Skipped)
+				continue
+			}
+			r.monitor.ChunkBegan(part, d.Index)
+			r.monitor.ChunkDone(part)
+			r.monitor.Count(d.Scored, d.Rejected, d.Skipped, 0)
+		}
+		first = false
+	}
 }
 
 // enter gives a DoFn the context to work under, and the run it is part of if that is one of this process. It is left

@@ -71,18 +71,27 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	if out.Finished() {
 		return Summary{Manifest: out.Manifest(), Already: true}, nil
 	}
+	if cfg, chunks, err = cfg.absolute(chunks); err != nil {
+		return Summary{}, err
+	}
 	rows, exact := listing.Rows(chunks)
 	r := cfg.begin(ctx, rows, exact, len(chunks))
 	defer r.end()
-	scoring := cfg.scoring(r.id, run)
-	s, err := r.prepare(scoring, c)
-	if err != nil {
-		return Summary{}, err
+	scoring := cfg.scoring(r.name(cfg), run)
+	predicted := time.Duration(0)
+	if cfg.local() {
+		s, err := r.prepare(scoring, c)
+		if err != nil {
+			return Summary{}, err
+		}
+		predicted = s.predictQuickly(ctx, chunks)
 	}
-	predicted := s.predictQuickly(ctx, chunks)
-	err = r.execute(cfg.Runner, func() *beam.Pipeline { return scoring.pipeline(chunks) })
-	if err != nil {
-		return Summary{}, err
+	var parts []string
+	for _, c := range chunks {
+		parts = append(parts, partName(c, run.ModelHash, run.Options))
+	}
+	if err := r.execute(cfg, parts, func() *beam.Pipeline { return scoring.pipeline(chunks) }); err != nil {
+		return Summary{}, cfg.partial(ctx, out, parts, err)
 	}
 	m, err := cfg.finished(ctx)
 	return Summary{Manifest: m, Elapsed: time.Since(began), Predicted: predicted}, err
@@ -114,6 +123,27 @@ func all(next func(*scores.Done) bool) (records []scores.Done) {
 		records = append(records, d)
 	}
 	return records
+}
+
+// partial notes in the manifest what is done of a run that was ended by its deadline or by its rejects, and returns why.
+func (cfg ScoreConfig) partial(ctx context.Context, out *scores.Output, parts []string, why error) error {
+	if !errors.Is(why, ErrDeadline) && !errors.Is(why, ErrRejects) {
+		return why
+	}
+	var done []scores.Done
+	for _, p := range parts {
+		d, ok, err := scores.ReadPart(ctx, cfg.Out, p)
+		if err != nil {
+			return errors.Join(why, err)
+		}
+		if ok {
+			done = append(done, d)
+		}
+	}
+	if err := out.Partial(ctx, done); err != nil {
+		return errors.Join(why, err)
+	}
+	return fmt.Errorf("%w: %d of %d chunks are done, and the same command goes on with the rest", why, len(done), len(parts))
 }
 
 // finished reads what came out. A runner's word that all went well is not enough: the files decide.

@@ -312,7 +312,7 @@ func TestSameBytes(t *testing.T) {
 // A run that was interrupted goes on where it was, and ends as if nothing had happened.
 func TestResume(t *testing.T) {
 	list, dir := posts(t, 600), newModel(t, 1)
-	for _, runner := range Runners() {
+	for _, runner := range LocalRunners() {
 		t.Run(runner, func(t *testing.T) {
 			noLeaks(t)
 			cfg := ScoreConfig{Listing: list, Options: listing.Options{ChunkRows: 50}, Model: dir, Out: filepath.Join(t.TempDir(), "out"), Runner: runner}
@@ -499,7 +499,7 @@ func TestHangingServer(t *testing.T) {
 	}
 	cfg := ScoreConfig{Listing: path, Model: newModel(t, 1), Out: filepath.Join(t.TempDir(), "out"), Workers: 1,
 		Images: Images{Fetch: fetch.Config{AllowNet: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}}
-	for _, runner := range Runners() {
+	for _, runner := range LocalRunners() {
 		cfg.Runner = runner
 		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 		began := time.Now()

@@ -35,6 +35,7 @@ type ScoreConfig struct {
 	Batch     int      // photographs that a worker classifies at once; 0 for what suits the model
 	Memory    int64    // bytes that a process may take
 	Runner    string   // one of Runners
+	Flink     Flink    // for that runner
 	Program   string   // name and version for the manifest
 
 	// MaxRejects is the share of rejects above which the run ends early with ErrRejects, when that is plain

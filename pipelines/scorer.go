@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	"golang.org/x/sync/semaphore"
@@ -57,7 +58,8 @@ type scorer struct {
 
 var scorers sync.Map // by a Scoring as JSON: func() (*scorer, error)
 
-// scorerOf is this process's one scorer for a run.
+// scorerOf is this process's one scorer for a run. If the run was begun by another process, this one works for it until it
+// ends, within its memory, and says to the runner's log what is stuck.
 func scorerOf(s Scoring) (*scorer, error) {
 	load, _ := scorers.LoadOrStore(s.key(), sync.OnceValues(func() (*scorer, error) {
 		ctx := context.Background()
@@ -65,7 +67,13 @@ func scorerOf(s Scoring) (*scorer, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newScorer(ctx, s, c)
+		bound(s.Memory)
+		r, err := newScorer(ctx, s, c)
+		if err == nil {
+			r.watchedBy(monitor.New(0, false, 0))
+			go r.monitor.Watch(ctx, slog.Default(), watchEvery, s.Images.stuckAfter())
+		}
+		return r, err
 	}))
 	return load.(func() (*scorer, error))()
 }

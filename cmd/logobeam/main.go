@@ -46,10 +46,15 @@ func run() int {
 	if err := kernel.CheckEnvironment(); err != nil {
 		fmt.Fprintf(os.Stderr, "logobeam: warning: %s\n", oneLine(err))
 	}
-	root := newRoot()
-	err := root.ExecuteContext(ctx)
+	if worker, err := pipelines.Worker(ctx, os.Args[1:]); worker {
+		return explain(os.Stderr, err)
+	}
+	err := newRoot().ExecuteContext(ctx)
 	if err != nil && ctx.Err() != nil {
 		fmt.Fprintln(os.Stderr, "logobeam: interrupted")
+		if runsOn := (*pipelines.RunsOnError)(nil); errors.As(err, &runsOn) {
+			fmt.Fprintf(os.Stderr, "logobeam: warning: %s\n", oneLine(err))
+		}
 		return exitInterrupted
 	}
 	return explain(os.Stderr, err)
@@ -114,7 +119,7 @@ classifier, too.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newQuantize(), newVersion())
+	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newQuantize(), newVersion(), newWorker(), newRunners())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

@@ -22,6 +22,9 @@ interrupted goes on where it was. It can be run any number of times.`,
 		Args: exactly("OUT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg.Out = args[0]
+			if err := checkRunner(cmd, cfg.Runner); err != nil {
+				return err
+			}
 			return r.run(cmd, "retrying", pipelines.Retry)
 		},
 	}
@@ -29,5 +32,6 @@ interrupted goes on where it was. It can be run any number of times.`,
 	cmd.Flags().Lookup("model").Usage = "folder or gs:// prefix of the model, if it has moved since"
 	r.resources(cmd)
 	r.watching(cmd)
+	beamFlags(cmd)
 	return cmd
 }

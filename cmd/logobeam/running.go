@@ -51,7 +51,8 @@ func (r *runFlags) watching(cmd *cobra.Command) {
 	f, cfg := cmd.Flags(), r.cfg
 	f.StringVar(&r.maxRejects, "max-rejects", "100%", "share of rejects, as 5% or 0.05, above which the exit code is 3; if it is plain that there are too many, the run stops")
 	f.StringVar(&r.deadline, "deadline", "", "time of day, as 06:00, or RFC 3339 time at which the run stops with what is done and exit code 3; the same command goes on from there")
-	f.StringVar(&cfg.Runner, "runner", cfg.Runner, "where the work is done: "+strings.Join(pipelines.Runners(), ", "))
+	f.StringVar(&cfg.Runner, "runner", cfg.Runner, "where the work is done: "+strings.Join(pipelines.Runners(), ", ")+" (logobeam help runners)")
+	flinkFlags(cmd, &cfg.Flink)
 	f.StringVar(&r.listen, "listen", "", "address, as localhost:8080, of a status page, Prometheus metrics and profiles while it runs")
 	f.StringVar(&r.log, "log", "off", "a line on standard error for each chunk, and for what is stuck: off, text or json")
 }
@@ -149,7 +150,7 @@ func (r *runFlags) run(cmd *cobra.Command, label string, do func(context.Context
 		return listening
 	case errors.Is(err, pipelines.ErrRejects):
 		fmt.Fprint(cmd.ErrOrStderr(), running.Load().Explain(advice))
-		return fmt.Errorf("%w, and --max-rejects is %s: stopped early; what is done stays, and the same command goes on", err, r.maxRejects)
+		return fmt.Errorf("stopped early, as it is plain with --max-rejects %s: %w", r.maxRejects, err)
 	case err != nil:
 		return err
 	}

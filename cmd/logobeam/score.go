@@ -47,6 +47,9 @@ gs://bucket/..., images also at http(s) URLs.
 			if err := cfg.Validate(); err != nil {
 				return usageError{err}
 			}
+			if err := checkRunner(cmd, cfg.Runner); err != nil {
+				return err
+			}
 			if err := checkFolder("--root", cfg.Images.Root); err != nil {
 				return err
 			}
@@ -61,6 +64,7 @@ gs://bucket/..., images also at http(s) URLs.
 	r.resources(cmd)
 	r.watching(cmd)
 	limitFlags(cmd, &cfg.Images.Limits)
+	beamFlags(cmd)
 	return cmd
 }
 
