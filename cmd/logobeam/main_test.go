@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fsouza/fake-gcs-server/fakestorage"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -19,7 +20,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the scripts of testdata, each a session of somebody at a command line. $TESTDATA is the repository's
-// testdata, which they leave as it is, and $SERVER an http server of it. UPDATE_SCRIPTS=1 writes what was printed over what
+// testdata, which they leave as it is, $SERVER an http server of it, and gs://bucket an empty bucket. UPDATE_SCRIPTS=1 writes what was printed over what
 // was expected.
 func TestScripts(t *testing.T) {
 	data, err := filepath.Abs("../../testdata")
@@ -28,6 +29,7 @@ func TestScripts(t *testing.T) {
 	}
 	server := httptest.NewServer(http.FileServer(http.Dir(data)))
 	t.Cleanup(server.Close)
+	bucket := serveBucket(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
@@ -35,6 +37,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TESTDATA", data)
 			e.Setenv("SERVER", server.URL)
+			e.Setenv("STORAGE_EMULATOR_HOST", bucket)
 			e.Setenv("LOGOBEAM_KERNEL", os.Getenv("LOGOBEAM_KERNEL")) // which the command interrupt passes on
 			return nil
 		},
@@ -43,6 +46,21 @@ func TestScripts(t *testing.T) {
 			"interrupt": interrupt,
 		},
 	})
+}
+
+// serveBucket starts a server of Google Cloud Storage with an empty bucket, gs://bucket, and gives its address.
+func serveBucket(t *testing.T) string {
+	server := httptest.NewUnstartedServer(nil)
+	address := server.Listener.Addr().String()
+	fake, err := fakestorage.NewServerWithOptions(fakestorage.Options{NoListener: true, PublicHost: address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake.CreateBucketWithOpts(fakestorage.CreateBucketOpts{Name: "bucket"})
+	server.Config.Handler = fake.HTTPHandler()
+	server.Start()
+	t.Cleanup(server.Close)
+	return address
 }
 
 // exits runs a program and wants an exit code: exits 2 logobeam score
