@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fsouza/fake-gcs-server/fakestorage"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/logobeam/logobeam/pipelines/store/storetest"
 )
 
 func TestMain(m *testing.M) {
@@ -29,7 +30,7 @@ func TestScripts(t *testing.T) {
 	}
 	server := httptest.NewServer(http.FileServer(http.Dir(data)))
 	t.Cleanup(server.Close)
-	bucket := serveBucket(t)
+	_, bucket := storetest.Bucket(t, nil)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
@@ -46,21 +47,6 @@ func TestScripts(t *testing.T) {
 			"interrupt": interrupt,
 		},
 	})
-}
-
-// serveBucket starts a server of Google Cloud Storage with an empty bucket, gs://bucket, and gives its address.
-func serveBucket(t *testing.T) string {
-	server := httptest.NewUnstartedServer(nil)
-	address := server.Listener.Addr().String()
-	fake, err := fakestorage.NewServerWithOptions(fakestorage.Options{NoListener: true, PublicHost: address})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fake.CreateBucketWithOpts(fakestorage.CreateBucketOpts{Name: "bucket"})
-	server.Config.Handler = fake.HTTPHandler()
-	server.Start()
-	t.Cleanup(server.Close)
-	return address
 }
 
 // exits runs a program and wants an exit code: exits 2 logobeam score

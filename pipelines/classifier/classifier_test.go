@@ -4,13 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
-	"github.com/fsouza/fake-gcs-server/fakestorage"
-
 	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/pipelines/store/storetest"
 	"github.com/logobeam/logobeam/transforms"
 )
 
@@ -32,24 +30,8 @@ func small(t *testing.T, seed uint64) *model.Model {
 	return &model.Model{Network: net, Params: params, Card: model.Card{Classes: []string{"adidas", "bmw", model.NoLogo}, Transforms: steps}}
 }
 
-// bucket starts a server with an empty bucket, gs://bucket.
-func bucket(t *testing.T) {
-	t.Helper()
-	web := httptest.NewUnstartedServer(nil)
-	address := web.Listener.Addr().String()
-	fake, err := fakestorage.NewServerWithOptions(fakestorage.Options{NoListener: true, PublicHost: address})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fake.CreateBucketWithOpts(fakestorage.CreateBucketOpts{Name: "bucket"})
-	web.Config.Handler = fake.HTTPHandler()
-	web.Start()
-	t.Cleanup(web.Close)
-	t.Setenv("STORAGE_EMULATOR_HOST", address)
-}
-
 func TestBucket(t *testing.T) {
-	bucket(t)
+	storetest.Bucket(t, nil)
 	m, dir := small(t, 1), t.TempDir()
 	if err := m.Save(dir, false); err != nil {
 		t.Fatal(err)
