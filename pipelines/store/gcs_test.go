@@ -123,7 +123,7 @@ func TestSilentServer(t *testing.T) {
 					} else if name != "Remove" || !halfway { // which waits for no more than the head of the answer
 						all.Go(func() {
 							err := do(t.Context())
-							if err == nil || !strings.HasPrefix(err.Error(), "gs://bucket/") || !strings.Contains(err.Error(), "given up after 400ms") {
+							if err == nil || errors.Is(err, context.Canceled) || !strings.HasPrefix(err.Error(), "gs://bucket/") || !strings.Contains(err.Error(), "given up after 400ms") {
 								t.Errorf("%s: %v", name, err)
 							}
 						})
@@ -221,13 +221,39 @@ func TestNoCredentials(t *testing.T) {
 	}
 }
 
-// A server that is not there.
+// A server that is not there, or fails all the time: the error says so, in all that is asked of it.
 func TestNoServer(t *testing.T) {
+	var down atomic.Bool
+	storetest.Bucket(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !down.Load() {
+				h.ServeHTTP(w, r)
+				return
+			}
+			http.Error(w, "not now", http.StatusServiceUnavailable)
+		})
+	})
+	b := open(t, "", time.Minute, 150*time.Millisecond)
+	put(t, b, "old", strings.Repeat("x", 100))
+	old, err := b.Open(t.Context(), "old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	down.Store(true)
+	for name, do := range operations(t, b, old) {
+		err := do(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "given up after 150ms") || !strings.HasSuffix(err.Error(), "the server answers 503 Service Unavailable") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	web := httptest.NewServer(nil)
 	web.Close()
 	t.Setenv("STORAGE_EMULATOR_HOST", web.Listener.Addr().String())
-	b := open(t, "", time.Minute, 100*time.Millisecond)
+	b = open(t, "", time.Minute, 150*time.Millisecond)
 	if _, err := b.Stat(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "http") {
+		t.Error(err)
+	}
+	if err := b.Put(t.Context(), "x", nil); err == nil || !strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "http") {
 		t.Error(err)
 	}
 }
