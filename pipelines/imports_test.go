@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"cmd/logobeam", "cmd/bench"},
 	{"pipelines"},
 	{"pipelines/corpus"},
-	{"pipelines/report", "pipelines/scores", "pipelines/fetch", "pipelines/listing", "pipelines/classifier"},
+	{"pipelines/report", "pipelines/scores", "pipelines/fetch", "pipelines/fetch/hostile", "pipelines/listing", "pipelines/classifier"},
 	{"transforms"},
 	{"model/train"},
 	{"model/infer"},
@@ -43,7 +43,8 @@ var reserved = []struct {
 	{"github.com/spf13", []string{"cmd/logobeam"}, "only commands read flags"},
 	{"flag", []string{"cmd/logobeam", "cmd/bench"}, "only commands read flags"},
 	{"github.com/vbauerster/mpb", []string{"cmd/logobeam"}, "only commands talk to people"},
-	{"net/http", []string{"pipelines/fetch"}, "every connection goes through the guard of fetch"},
+	{"net/http", []string{"pipelines/fetch", "pipelines/fetch/hostile"}, "every connection goes through the guard of fetch"},
+	{module + "pipelines/fetch/hostile", nil, "the hostile server is for tests and testdata/soak"},
 }
 
 // kernelOnly is all that the kernels may import: they know nothing but slices.
@@ -168,6 +169,7 @@ func TestForbidden(t *testing.T) {
 		{"transforms", module + "pipelines/fetch", false, true},
 		{"pipelines/fetch", module + "pipelines/listing", false, true},
 		{"pipelines/scores", module + "pipelines", false, true},
+		{"cmd/logobeam", module + "pipelines/fetch/hostile", false, true},
 		{"model/infer", module + "somewhere", false, true},
 		{"pipelines", "github.com/apache/beam/sdks/v2/go/pkg/beam", false, false},
 		{"pipelines/corpus", "github.com/apache/beam/sdks/v2/go/pkg/beam", false, true},
