@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"cmd/logobeam", "cmd/bench"},
 	{"pipelines"},
 	{"pipelines/corpus"},
-	{"pipelines/report", "pipelines/scores", "pipelines/fetch", "pipelines/listing", "pipelines/classifier"},
+	{"pipelines/report", "pipelines/scores", "pipelines/fetch", "pipelines/listing", "pipelines/classifier", "pipelines/monitor"},
 	{"transforms"},
 	{"model/train"},
 	{"model/infer"},
@@ -43,7 +43,8 @@ var reserved = []struct {
 	{"github.com/spf13", []string{"cmd/logobeam"}, "only commands read flags"},
 	{"flag", []string{"cmd/logobeam", "cmd/bench"}, "only commands read flags"},
 	{"github.com/vbauerster/mpb", []string{"cmd/logobeam"}, "only commands talk to people"},
-	{"net/http", []string{"pipelines/fetch"}, "every connection goes through the guard of fetch"},
+	{"net/http", []string{"pipelines/fetch", "pipelines/monitor"}, "every connection goes through the guard of fetch; monitor only serves"},
+	{"github.com/prometheus", []string{"pipelines/monitor"}, "what is shown of a run is gathered in monitor"},
 }
 
 // kernelOnly is all that the kernels may import: they know nothing but slices.
