@@ -43,6 +43,7 @@ type scorer struct {
 	Scoring
 	*classifier.Classifier
 	monitor  *monitor.Monitor
+	log      *slog.Logger // hears what is stuck, where the run does not
 	fetcher  *fetch.Fetcher
 	answers  *answers
 	earlier  earlier
@@ -71,7 +72,7 @@ func scorerOf(s Scoring) (*scorer, error) {
 		r, err := newScorer(ctx, s, c)
 		if err == nil {
 			r.watchedBy(monitor.New(0, false, 0))
-			go r.monitor.Watch(ctx, slog.Default(), watchEvery, s.Images.stuckAfter())
+			r.log = slog.Default()
 		}
 		return r, err
 	}))
@@ -145,12 +146,15 @@ func (s *scorer) use() (release func()) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if s.users++; s.users == 1 {
-		ended := make(chan struct{})
+		ctx, end := context.WithCancel(context.Background())
 		var workers sync.WaitGroup
 		for range s.Workers {
-			workers.Go(func() { s.work(ended) })
+			workers.Go(func() { s.work(ctx.Done()) })
 		}
-		s.stop = func() { close(ended); workers.Wait() }
+		if s.log != nil {
+			workers.Go(func() { s.monitor.Watch(ctx, s.log, watchEvery, s.Images.stuckAfter()) })
+		}
+		s.stop = func() { end(); workers.Wait() }
 	}
 	return func() {
 		s.mutex.Lock()

@@ -45,9 +45,10 @@ type cell struct {
 	Bar        float64 // per cent
 }
 
-// add adds a row. A float64 is the length of a bar in per cent, and every other value is text.
+// add adds a row, which is empty where there are fewer values than columns. A float64 is the length of a bar in per cent,
+// and every other value is text.
 func (t *table) add(values ...any) {
-	row := make([]cell, len(values))
+	row := make([]cell, len(t.Columns))
 	for i, v := range values {
 		row[i].Kind = t.Columns[i].Kind
 		if bar, ok := v.(float64); ok {
@@ -70,7 +71,7 @@ func (s *Snapshot) page() page {
 		Binds:     "Not known yet",
 		BindsWhy:  "The run has just begun, or nothing is under way.",
 		Oldest:    "None",
-		Tables:    []table{s.rowsTable(), s.stagesTable(), s.reasonsTable(), s.hostsTable(), s.chunksTable(), s.machineTable()},
+		Tables:    []table{s.rowsTable(), s.stagesTable(), s.reasonsTable(), s.chunksTable(), s.machineTable(), s.hostsTable()},
 	}
 	if s.Rows > 0 {
 		about := ""
@@ -122,7 +123,7 @@ func (s *Snapshot) rowsTable() table {
 
 func (s *Snapshot) stagesTable() table {
 	t := table{ID: "stages", Caption: "Stages, in the last 30 seconds", Columns: []column{
-		{"Stage", ""}, {"Photographs a second", "bar"}, {"", "number"}, {"At once", "number"}, {"Each takes", "number"}}}
+		{"Stage", "brief"}, {"Photographs a second", "bar"}, {"", "number"}, {"At once", "number"}, {"Each takes", "number"}}}
 	highest := 0.0
 	for _, stage := range s.Stages {
 		highest = max(highest, stage.Rate)
@@ -150,7 +151,7 @@ func (s *Snapshot) reasonsTable() table {
 }
 
 func (s *Snapshot) hostsTable() table {
-	t := table{ID: "hosts", Caption: "Slowest hosts", Columns: []column{{"Host", "long"}, {"Requests", "number"}, {"Failed", "number"}, {"Answers in", "number"}, {"", "brief"}}}
+	t := table{ID: "hosts", Caption: "Slowest hosts", Wide: true, Columns: []column{{"Host", "long"}, {"Requests", "number"}, {"Failed", "number"}, {"Answers in", "number"}, {"", "brief"}}}
 	if s.Fetching != nil {
 		for _, h := range s.Fetching.Hosts[:min(len(s.Fetching.Hosts), 10)] {
 			state := ""
@@ -190,7 +191,8 @@ func (s *Snapshot) machineTable() table {
 		t.add("open files and connections", count(s.Memory.Descriptors))
 	}
 	if f := s.Fetching; f != nil {
-		t.add("requests", fmt.Sprintf("%s, %s of them retries", count(f.Requests), count(f.Retries)))
+		t.add("requests", count(f.Requests))
+		t.add("of these: retries", count(f.Retries))
 		t.add("received", humanize.IBytes(uint64(max(f.Bytes, 0))))
 		t.add("connections", count(f.Open))
 		t.add("images that wait for one", count(f.Waiting))

@@ -125,7 +125,7 @@ func (m *Monitor) Tripped(limit float64) bool {
 
 // plainly is Tripped's first rule.
 func plainly(rejected, tried int64, limit float64) bool {
-	return tried >= 200 && wilson(rejected, tried) > limit
+	return tried >= 200 && rejected > 0 && wilson(rejected, tried) > limit // of no rejects rounding may leave a little above 0
 }
 
 // wilson is the lower end of the interval that holds the share of successes in n trials k of which succeeded, at 4.9 standard
