@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
@@ -30,7 +31,7 @@ type wanted struct {
 // model's own for "". The folder is read the first time, and again after forget.
 func share(dir string, precision model.Precision) (*shared, error) {
 	load, _ := loaded.LoadOrStore(wanted{dir, precision}, sync.OnceValues(func() (*shared, error) {
-		c, err := classifier.Load(dir, precision)
+		c, err := classifier.Load(context.Background(), dir, precision) // whoever asks first loads it for all
 		if err != nil {
 			return nil, err
 		}

@@ -51,7 +51,7 @@ func newClassify() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := classifier.Load(dir, precision)
+			c, err := classifier.Load(cmd.Context(), dir, precision)
 			if err != nil {
 				return err
 			}

@@ -78,7 +78,7 @@ func (o *quantizeFlags) run(ctx context.Context, stdout, stderr io.Writer, sourc
 	if _, err := os.Stat(filepath.Join(o.out, "model.json")); err == nil && !o.overwrite {
 		return fmt.Errorf("%s holds a model: replace it with --overwrite, or choose another --out", o.out)
 	}
-	read, err := classifier.Read(o.model)
+	read, err := classifier.Read(ctx, o.model)
 	if err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ in the first epoch from --epoch on in which it does.`,
 }
 
 func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) error {
-	list, err := o.list()
+	list, err := o.list(ctx)
 	if err != nil {
 		return err
 	}
@@ -302,12 +302,12 @@ func (o *showFlags) mix(cells []report.Cell) error {
 }
 
 // list is the transforms that --transforms names; a photograph as it is stands upright, too.
-func (o *showFlags) list() (transforms.List, error) {
+func (o *showFlags) list(ctx context.Context) (transforms.List, error) {
 	switch o.steps {
 	case "none":
 		return transforms.List{transforms.Orient{}}, nil
 	case "light", "strong", "model":
-		m, err := classifier.Read(o.model)
+		m, err := classifier.Read(ctx, o.model)
 		if err != nil {
 			return nil, err
 		}

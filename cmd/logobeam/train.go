@@ -20,6 +20,7 @@ import (
 	"github.com/logobeam/logobeam/model/train"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/corpus"
+	"github.com/logobeam/logobeam/pipelines/store"
 	"github.com/logobeam/logobeam/transforms"
 )
 
@@ -89,7 +90,7 @@ does not change the weights either.`,
 	f := cmd.Flags()
 	f.StringVar(&o.out, "out", "", "folder of the model")
 	f.StringVar(&o.arch, "arch", "efficientnet-lite0", "architecture: "+strings.Join(model.Architectures(), ", "))
-	f.StringVar(&o.init, "init", "", "weights to begin with: a safetensors file with PyTorch's names, the folder of a model, builtin, or none (default builtin for efficientnet-lite0, none for the others)")
+	f.StringVar(&o.init, "init", "", "weights to begin with: a safetensors file with PyTorch's names, the folder of a model (or gs://bucket/prefix), builtin, or none (default builtin for efficientnet-lite0, none for the others)")
 	f.StringVar(&o.augment, "augment", "light", "random transforms in training: none, light, strong, or a JSON file with a list (logobeam show --by-step draws them)")
 	f.StringVar(&o.scoring, "transforms", "crop", "transforms in scoring: crop (short side, then the centre), squash (all of the picture), or a JSON file with a list")
 	f.IntVar(&o.size, "size", 0, "height and width of the network's input (default the architecture's)")
@@ -188,7 +189,7 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 	if err != nil {
 		return err
 	}
-	params, init, err := o.weights(net, classes, cfg.Seed)
+	params, init, err := o.weights(ctx, net, classes, cfg.Seed)
 	if err != nil {
 		return err
 	}
@@ -332,18 +333,18 @@ func (o *trainFlags) data(dir string, classes []string, scoring, training transf
 }
 
 // weights are those to begin with, and what to say of them in the card.
-func (o *trainFlags) weights(net model.Network, classes []string, seed uint64) (model.Params, string, error) {
+func (o *trainFlags) weights(ctx context.Context, net model.Network, classes []string, seed uint64) (model.Params, string, error) {
 	from := o.from()
 	if from == initNone {
 		params, err := model.Init(net, seed)
 		return params, "", err
 	}
-	if info, err := os.Stat(from); from == initBuiltin || err == nil && info.IsDir() {
+	if info, err := os.Stat(from); from == initBuiltin || store.IsRemote(from) || err == nil && info.IsDir() {
 		dir := from
 		if from == initBuiltin {
 			dir = ""
 		}
-		m, err := classifier.Read(dir)
+		m, err := classifier.Read(ctx, dir)
 		if err != nil {
 			return nil, "", err
 		}

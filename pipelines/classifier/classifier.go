@@ -1,7 +1,7 @@
 // Package classifier makes a model ready to look at photographs: its transforms parsed, its network compiled, both
 // checked to fit.
 //
-//	c, err := classifier.Load("my-model", "") // or "" for the built-in one, and model.FP32 or model.Int8
+//	c, err := classifier.Load(ctx, "my-model", "") // or gs://bucket/my-model, or "" for the built-in one; and model.FP32 or model.Int8
 //	arena := c.Plan.NewArena(1)
 //	err = c.Steps.Tensor(bytes, transforms.Key{Epoch: -1}, transforms.DefaultLimits(), arena.Input(0))
 //	logits := arena.Run(1)
@@ -11,12 +11,14 @@ package classifier
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/builtin"
 	"github.com/logobeam/logobeam/model/infer"
+	"github.com/logobeam/logobeam/pipelines/store"
 	"github.com/logobeam/logobeam/transforms"
 )
 
@@ -30,18 +32,29 @@ type Classifier struct {
 // Classes are the names of what the classifier tells apart, in the order of its answers.
 func (c *Classifier) Classes() []string { return c.Model.Card.Classes }
 
-// Read reads the model in dir, or the built-in one for "".
-func Read(dir string) (*model.Model, error) {
-	if dir == "" {
+// Read reads the model in dir, a folder's path or gs://bucket/prefix, or the built-in one for "".
+func Read(ctx context.Context, dir string) (*model.Model, error) {
+	switch {
+	case dir == "":
 		return builtin.Load()
+	case !store.IsRemote(dir):
+		return model.Load(dir)
 	}
-	return model.Load(dir)
+	s, err := store.At(ctx, dir)
+	if err != nil {
+		return nil, fmt.Errorf("model %w", err)
+	}
+	m, err := model.LoadFS(store.FS(ctx, s))
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", dir, err)
+	}
+	return m, nil
 }
 
-// Load reads the model in dir, or the built-in one for "", and makes it ready to run in a precision, or for "" in the one
-// that its card says is best.
-func Load(dir string, precision model.Precision) (*Classifier, error) {
-	m, err := Read(dir)
+// Load reads the model in dir as Read does, and makes it ready to run in a precision, or for "" in the one that its card
+// says is best.
+func Load(ctx context.Context, dir string, precision model.Precision) (*Classifier, error) {
+	m, err := Read(ctx, dir)
 	if err != nil {
 		return nil, err
 	}

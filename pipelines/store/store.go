@@ -18,6 +18,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"path"
 	"strings"
 )
 
@@ -87,10 +89,14 @@ func IsRemote(location string) bool { return strings.HasPrefix(location, remote)
 // At is the store at a location: gs://bucket/prefix or a folder's path, which need not be there yet.
 func At(ctx context.Context, location string) (Store, error) { return at(ctx, location) }
 
-func at(_ context.Context, location string) (place, error) {
+func at(ctx context.Context, location string) (place, error) {
 	switch scheme, _, ok := strings.Cut(location, "://"); {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
 	case location == "":
 		return nil, errors.New("a location is missing: name a folder or gs://bucket/prefix")
+	case IsRemote(location):
+		return bucketAt(location)
 	case !ok || strings.ContainsAny(scheme, `/\`):
 		return disk{location}, nil
 	default:
@@ -98,8 +104,35 @@ func at(_ context.Context, location string) (place, error) {
 	}
 }
 
+// checkName keeps names from meaning something else than a file. Bytes that are no UTF-8 may be in a disk's names.
+func checkName(location, name string) error {
+	if !fs.ValidPath(strings.ToValidUTF8(name, "?")) || name == "." {
+		return fmt.Errorf("%s: %q is no name of a file in it", location, name)
+	}
+	return nil
+}
+
+const pendingMark = ".pending-" // begins the names of files that are being written
+
+func isPending(name string) bool { return strings.HasPrefix(name, pendingMark) }
+
+// checkNew is checkName for a file that is to be written.
+func checkNew(location, name string) error {
+	if isPending(path.Base(name)) {
+		return fmt.Errorf("%s: %q would be taken for a file that is not finished: choose another name", location, name)
+	}
+	return checkName(location, name)
+}
+
 // OpenFile opens the file at a location.
 func OpenFile(ctx context.Context, location string) (File, error) {
+	if IsRemote(location) { // a slash that is doubled, or at the beginning, is a part of an object's name
+		b, name, err := inBucket(location)
+		if err != nil {
+			return nil, err
+		}
+		return b.Open(ctx, name)
+	}
 	folder, name := Split(location)
 	s, err := At(ctx, folder)
 	if err != nil {
