@@ -53,7 +53,7 @@ func (d *dialer) allowed(ctx context.Context, name string) ([]netip.Addr, error)
 	return good[:min(len(good), maxAddrs)], nil
 }
 
-// dial connects to a host's addresses, one after the other with a short wait between them, and takes the first that answers.
+// dial connects to a host, for a transport.
 func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	name, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -65,6 +65,11 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
+	return d.counted(ctx, func() (net.Conn, error) { return d.race(ctx, network, addrs, port) })
+}
+
+// race connects to addresses, one after the other with a short wait between them, and takes the first that answers.
+func (d *dialer) race(ctx context.Context, network string, addrs []netip.Addr, port string) (net.Conn, error) {
 	type result struct {
 		conn net.Conn
 		err  error
@@ -95,7 +100,7 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 			}
 		case r := <-results:
 			if r.err == nil {
-				return d.count(r.conn), nil
+				return r.conn, nil
 			}
 			failed = append(failed, r.err)
 			next.Reset(0)
@@ -111,11 +116,9 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 func (d *dialer) dialProxy(ctx context.Context, network, address string) (net.Conn, error) {
 	ctx, cancel := d.bounded(ctx)
 	defer cancel()
-	conn, err := (&net.Dialer{Resolver: d.names.resolver}).DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	return d.count(conn), nil
+	return d.counted(ctx, func() (net.Conn, error) {
+		return (&net.Dialer{Resolver: d.names.resolver}).DialContext(ctx, network, address)
+	})
 }
 
 // bounded ends with the time for a connection, and with the fetcher, since a connection that a request has begun may go on without it.
@@ -125,17 +128,29 @@ func (d *dialer) bounded(ctx context.Context) (context.Context, context.CancelFu
 	return ctx, func() { stop(); cancel() }
 }
 
-// count makes room for a connection and counts it until it is closed. No more are in use than there may be, so there is
-// room without those that are idle.
-func (d *dialer) count(c net.Conn) net.Conn {
+// counted waits until there is room for a connection, and counts it until it is closed. No more requests are under way than
+// there may be connections. So there is room as soon as those that are idle are closed; one becomes idle a moment after
+// its request has ended.
+func (d *dialer) counted(ctx context.Context, connect func() (net.Conn, error)) (net.Conn, error) {
 	n := d.open.Add(1)
-	if n > d.most {
+	for n > d.most {
+		d.open.Add(-1)
 		d.idle()
-		n = d.open.Load()
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		n = d.open.Add(1)
 	}
 	for p := d.peak.Load(); n > p && !d.peak.CompareAndSwap(p, n); p = d.peak.Load() {
 	}
-	return &counted{Conn: c, open: &d.open}
+	conn, err := connect()
+	if err != nil {
+		d.open.Add(-1)
+		return nil, err
+	}
+	return &counted{Conn: conn, open: &d.open}, nil
 }
 
 type counted struct {

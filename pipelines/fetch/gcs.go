@@ -22,7 +22,7 @@ func (s *scheduler) object(w *watch, h *hold, t target) ([]byte, error) {
 	case w.ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded):
 		return nil, ofHost(Timeout, "no whole object from %s within %v", t.host(), s.cfg.Timeout)
 	}
-	return nil, reject(Unreadable, "the object is not to be had for now")
+	return nil, reject(Unreadable, "%v", err)
 }
 
 func (s *scheduler) readObject(w *watch, h *hold, location string) ([]byte, error) {

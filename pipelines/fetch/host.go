@@ -95,7 +95,7 @@ func (h *host) pick(now time.Time) (j *job, again time.Time) {
 	switch {
 	case asks && h.robots.asked:
 		return nil, h.first.next(time.Time{})
-	case !due && h.queue.len == 0:
+	case !due && (h.queue.len == 0 || h.verdict != nil && len(h.later) > 0): // in the latter case, the one image is to be tried again
 		return nil, h.first.next(h.later.next(time.Time{}))
 	}
 	if h.limiter != nil {
@@ -173,6 +173,9 @@ func (s *scheduler) failure(h *host, why *Error) {
 
 // answered notes that the host is there.
 func (h *host) answered(widest int) {
+	if h.verdict != nil && h.verdict.Reason == RateLimited && h.givenUp(time.Now()) { // it is there, and wants to be left alone
+		return
+	}
 	h.known, h.failures, h.rests, h.verdict = true, 0, 0, nil
 	if h.streak++; h.streak >= h.width && h.width < widest {
 		h.width, h.streak = h.width+1, 0

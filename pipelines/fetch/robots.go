@@ -44,8 +44,8 @@ func (s *scheduler) settleRobots(j *job, data []byte, e *Error) {
 	case e == nil:
 	case slices.Contains([]Reason{NotFound, Permission, HTTP4xx, HTTPOther, TooManyRedirects}, e.Reason):
 		data = nil
-	case j.host == h && e.Reason != HTTP5xx && e.Reason != BadAnswer:
-		s.giveUp(h, e, h.rest()) // the images fare as robots.txt does: they are there as well
+	case j.url == nil && (e.ofHost || e.Reason == BlockedAddress) && e.Reason != HTTP5xx:
+		s.giveUp(h, e, h.rest()) // images would fare the same: they are there as well
 		return
 	default:
 		s.giveUp(h, ofHost(RobotsUnknown, "robots.txt of %s: %s", h.name, e.Detail), h.rest())

@@ -146,7 +146,7 @@ func hostName(s string) (string, *Error) {
 	if name == "" {
 		return "", reject(BadURL, "the URL names no host")
 	}
-	if strings.ContainsFunc(name, func(r rune) bool {
+	if strings.Contains("."+name+".", "..") || strings.ContainsFunc(name, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
 	}) {
 		return "", reject(BadURL, "the URL's host is no name of a host")
