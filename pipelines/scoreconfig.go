@@ -17,6 +17,7 @@ import (
 	"github.com/logobeam/logobeam/pipelines/listing"
 	"github.com/logobeam/logobeam/pipelines/monitor"
 	"github.com/logobeam/logobeam/pipelines/scores"
+	"github.com/logobeam/logobeam/pipelines/store"
 	"github.com/logobeam/logobeam/transforms"
 )
 
@@ -103,6 +104,13 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 		return cfg, fmt.Errorf("score: no precision %q: want one of %q", cfg.Precision, model.Precisions())
 	case !slices.Contains(Runners(), cfg.Runner):
 		return cfg, fmt.Errorf("score: no runner %q: want one of %v", cfg.Runner, Runners())
+	}
+	if cfg.Runner == "dataflow" {
+		for _, place := range append([]string{cfg.Out, cfg.Listing, cfg.Model, cfg.Images.Root}, cfg.After...) {
+			if place != "" && !store.IsRemote(place) {
+				return cfg, fmt.Errorf("score: %s is on this machine, where workers of Dataflow do not come: name a place in a bucket, gs://", place)
+			}
+		}
 	}
 	return cfg, nil
 }
