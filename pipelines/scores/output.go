@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"reflect"
@@ -344,7 +345,17 @@ func ReadManifest(ctx context.Context, location string) (Manifest, error) {
 	return m.Manifest, nil
 }
 
-func readAll(ctx context.Context, out store.Store, name string) ([]byte, error) {
+// readAll reads a small file, anew if it is replaced meanwhile.
+func readAll(ctx context.Context, out store.Store, name string) (data []byte, err error) {
+	for range 5 {
+		if data, err = readOnce(ctx, out, name); !errors.Is(err, store.ErrChanged) {
+			break
+		}
+	}
+	return data, err
+}
+
+func readOnce(ctx context.Context, out store.Store, name string) ([]byte, error) {
 	f, err := out.Open(ctx, name)
 	if err != nil {
 		return nil, err
@@ -355,9 +366,7 @@ func readAll(ctx context.Context, out store.Store, name string) ([]byte, error) 
 		return nil, err
 	}
 	defer r.Close()
-	var b bytes.Buffer
-	_, err = b.ReadFrom(r)
-	return b.Bytes(), err
+	return io.ReadAll(r)
 }
 
 // Finished reads the manifest of an output, and tells whether its run was finished.
