@@ -3,14 +3,10 @@ package pipelines
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	stdlog "log"
 	"log/slog"
 	"os"
-	"path"
-	"path/filepath"
-	runtime "runtime"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,19 +19,17 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/util/hooks"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
-	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/dataflow"
 	//lint:ignore SA1019 Beam has deprecated the direct runner, but people may ask for it by name
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
 
 	"github.com/logobeam/logobeam/pipelines/listing"
 	"github.com/logobeam/logobeam/pipelines/scores"
-	"github.com/logobeam/logobeam/pipelines/store"
 )
 
 // Runners are those that ScoreConfig.Runner can name. Two work in this process: prism is Beam's own local runner, direct
-// the older one it replaces. flink and universal hand the work to a job service of Beam (portable.go), dataflow to Google's
-// Dataflow, and both want settings that Beam has flags for.
+// the older one it replaces. The others work elsewhere (remote.go): flink and universal through a job service of Beam,
+// dataflow on Google's Dataflow. They want settings, for which Beam has flags.
 func Runners() []string { return []string{"prism", "direct", "flink", "dataflow", "universal"} }
 
 // LocalRunners are those of Runners that work in this process.
@@ -140,25 +134,7 @@ func (cfg ScoreConfig) execute(ctx context.Context, run scores.Run, chunks []lis
 	if slices.Contains(LocalRunners(), cfg.Runner) {
 		return cfg.runHere(ctx, run, chunks)
 	}
-	cfg, chunks, err = cfg.absolute(chunks)
-	if err != nil {
-		return err
-	}
-	if !jobopts.IsLoopback() { // workers tell the runner, whose logs people look at, what Beam logs there
-		if err := hooks.EnableHook(harness.DefaultRemoteLoggingHook); err != nil {
-			return err
-		}
-		defer hooks.DisableHook(harness.DefaultRemoteLoggingHook)
-	}
-	if *jobopts.JobName == "" {
-		*jobopts.JobName = time.Now().UTC().Format("logobeam-20060102-150405")
-	}
-	tick := cfg.counting(run, chunks)
-	defer func() { tick(context.WithoutCancel(ctx)) }()
-	if cfg.Runner == "dataflow" {
-		return cfg.runDataflow(ctx, cfg.pipeline("", chunks, run), tick)
-	}
-	return cfg.runPortable(ctx, cfg.pipeline("", chunks, run), tick)
+	return cfg.runElsewhere(ctx, run, chunks)
 }
 
 // keepSettings gives a function that sets Beam's settings, which its runners change, back to what they are now.
@@ -204,96 +180,6 @@ func (cfg ScoreConfig) runHere(ctx context.Context, run scores.Run, chunks []lis
 		}
 	}
 	return ctx.Err()
-}
-
-// runDataflow has Google's Dataflow run the pipeline, to its end or to ctx's.
-func (cfg ScoreConfig) runDataflow(ctx context.Context, p *beam.Pipeline, tick func(context.Context)) error {
-	if *jobopts.WorkerBinary == "" { // Beam would compile one
-		if runtime.GOOS != "linux" {
-			return errors.New("score: Dataflow's workers run on Linux: name this program, built for that, with --worker_binary")
-		}
-		self, err := os.Executable()
-		if err != nil {
-			return err
-		}
-		*jobopts.WorkerBinary = self
-	}
-	finished := make(chan error, 1)
-	go func() {
-		_, err := beam.Run(context.WithoutCancel(ctx), cfg.Runner, p)
-		finished <- err
-	}()
-	every := time.NewTicker(lookEvery)
-	defer every.Stop()
-	for {
-		select {
-		case err := <-finished:
-			if err != nil {
-				return fmt.Errorf("score: the job %s on Dataflow: %w", *jobopts.JobName, err)
-			}
-			return nil
-		case <-ctx.Done():
-			return &RunsOnError{*jobopts.JobName, ctx.Err(), "`gcloud dataflow jobs cancel` ends it, by the id that `gcloud dataflow jobs list` gives it"}
-		case <-every.C:
-			tick(ctx)
-		}
-	}
-}
-
-// absolute names what workers read and write in a way that does not depend on the folder in which this process runs.
-func (cfg ScoreConfig) absolute(chunks []listing.Chunk) (ScoreConfig, []listing.Chunk, error) {
-	chunks = slices.Clone(chunks)
-	places := []*string{&cfg.Out, &cfg.Model, &cfg.Images.Root}
-	for i := range chunks {
-		places = append(places, &chunks[i].Source)
-	}
-	for _, p := range places {
-		if *p == "" || strings.Contains(*p, "://") {
-			continue
-		}
-		path, err := filepath.Abs(*p)
-		if err != nil {
-			return cfg, nil, err
-		}
-		*p = path
-	}
-	return cfg, chunks, nil
-}
-
-// counting gives a function that shows how far a run elsewhere is by the parts that are there. It does not fail: the work
-// does not depend on it.
-func (cfg ScoreConfig) counting(run scores.Run, chunks []listing.Chunk) (tick func(context.Context)) {
-	if cfg.Progress == nil {
-		return func(context.Context) {}
-	}
-	missing := map[string]int64{} // rows of the chunks whose parts have not been seen
-	for _, c := range chunks {
-		missing[partName(c, run.ModelHash, run.Options)] = c.Rows
-	}
-	p := Progress{Rows: run.Rows}
-	return func(ctx context.Context) {
-		out, err := store.At(ctx, cfg.Out)
-		if err != nil {
-			return
-		}
-		files, err := out.List(ctx, "scores")
-		if err != nil {
-			return
-		}
-		for _, f := range files {
-			chunk := strings.TrimSuffix(strings.TrimPrefix(path.Base(f.Name), "part-"), ".parquet")
-			rows, ok := missing[chunk]
-			if !ok {
-				continue
-			}
-			if d, ok, err := scores.ReadPart(cfg.Out, chunk, rows); err == nil && ok {
-				delete(missing, chunk)
-				p.Done += d.Scored + d.Rejected
-				p.Rejected += d.Rejected
-			}
-		}
-		cfg.Progress(p)
-	}
 }
 
 // enter gives a DoFn the context to work under, and the run it is part of if that is one of this process. It is left

@@ -31,7 +31,7 @@ type ScoreConfig struct {
 	Batch     int    // photographs that a worker classifies at once; 0 for what suits the model
 	Memory    int64  // bytes that decoding may take at one time, in the whole process
 	Runner    string // one of Runners
-	Flink     Flink
+	Flink     Flink  // what Beam's flags do not say of it
 	Program   string // name and version for the manifest
 
 	// Progress, if there is one, is called as rows are finished, by several goroutines. Rows that an earlier,
