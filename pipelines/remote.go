@@ -69,17 +69,22 @@ func (cfg ScoreConfig) absolute(chunks []listing.Chunk) (ScoreConfig, []listing.
 	for i := range cfg.After {
 		places = append(places, &cfg.After[i])
 	}
+	return cfg, chunks, absolute(places...)
+}
+
+// absolute makes local paths absolute.
+func absolute(places ...*string) error {
 	for _, p := range places {
 		if *p == "" || store.IsRemote(*p) {
 			continue
 		}
 		path, err := filepath.Abs(*p)
 		if err != nil {
-			return cfg, nil, err
+			return err
 		}
 		*p = path
 	}
-	return cfg, chunks, nil
+	return nil
 }
 
 // runDataflow has Google's Dataflow run the pipeline, to its end or to ctx's.

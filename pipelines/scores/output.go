@@ -21,6 +21,7 @@ import (
 type Run struct {
 	Listing     string `json:"listing"`      // file or pattern, as given
 	ListingHash string `json:"listing_hash"` // of its chunks
+	Files       []File `json:"files"`        // of the listing
 	Rows        int64  `json:"rows"`         // of the listing; 0 if they are not counted before they are read
 	Model       string `json:"model"`        // its folder as given, or built-in
 	ModelHash   string `json:"model_hash"`
@@ -28,6 +29,12 @@ type Run struct {
 	Options map[string]string `json:"options"`
 	Keep    []string          `json:"keep,omitempty"`  // columns of the listing that are carried into the output
 	After   []string          `json:"after,omitempty"` // outputs whose scored posts are skipped
+}
+
+// File is a file of a listing, or a folder.
+type File struct {
+	Location string `json:"location"`
+	Root     string `json:"root"` // that images' relative paths are of
 }
 
 // Manifest is manifest.json.
@@ -259,9 +266,9 @@ func (m *Manifest) check(location string) error {
 		if d.Index != next || d.Round != 0 {
 			return fmt.Errorf("%s: chunk %d of the listing is missing: run score again", location, next)
 		}
-		if next > 0 && d.Source == before.Source && d.Offset != before.End {
-			return fmt.Errorf("%s: chunk %d of %s ends at %d and the next one begins at %d: remove the output and run score again",
-				location, before.Index, d.Source, before.End, d.Offset)
+		if next > 0 && d.File == before.File && d.Offset != before.End {
+			return fmt.Errorf("%s: chunk %d of the listing ends at %d and the next one begins at %d: remove the output and run score again",
+				location, before.Index, before.End, d.Offset)
 		}
 		for i, d := range rounds {
 			want := rounds[0].Rows
