@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"reflect"
+	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -22,7 +23,8 @@ type table[T any] struct {
 	file   bytes.Buffer
 	writer *parquet.GenericWriter[T] // without kept columns, which is faster
 	values *parquet.Writer           // with them
-	schema *parquet.Schema
+	base   *parquet.Schema // of T
+	buffer []parquet.Row
 	rows   []T
 	kept   [][]string
 	err    error
@@ -55,11 +57,11 @@ func options(schema *parquet.Schema) []parquet.WriterOption {
 }
 
 func newTable[T any](keep []string) *table[T] {
-	t := &table[T]{schema: schemaOf[T](keep)}
+	t := &table[T]{base: schemaOf[T](nil)}
 	if len(keep) == 0 {
-		t.writer = parquet.NewGenericWriter[T](&t.file, options(t.schema)...)
+		t.writer = parquet.NewGenericWriter[T](&t.file, options(t.base)...)
 	} else {
-		t.values = parquet.NewWriter(&t.file, options(t.schema)...)
+		t.values = parquet.NewWriter(&t.file, options(schemaOf[T](keep))...)
 	}
 	return t
 }
@@ -92,21 +94,22 @@ func (t *table[T]) flush() {
 }
 
 func (t *table[T]) flushKept() error {
-	base := schemaOf[T](nil)
-	columns := len(base.Columns())
-	rows := make([]parquet.Row, len(t.rows))
+	columns := len(t.base.Columns())
+	if t.buffer == nil {
+		t.buffer = make([]parquet.Row, batchRows)
+	}
 	for i := range t.rows {
-		row := base.Deconstruct(nil, &t.rows[i])
+		row := t.base.Deconstruct(t.buffer[i][:0], &t.rows[i])
 		for k, v := range t.kept[i] {
 			if v == "" {
 				row = append(row, parquet.NullValue().Level(0, 0, columns+k))
-			} else {
-				row = append(row, parquet.ByteArrayValue([]byte(v)).Level(0, 1, columns+k))
+			} else { // which the writer copies
+				row = append(row, parquet.ByteArrayValue(unsafe.Slice(unsafe.StringData(v), len(v))).Level(0, 1, columns+k))
 			}
 		}
-		rows[i] = row
+		t.buffer[i] = row
 	}
-	_, err := t.values.WriteRows(rows)
+	_, err := t.values.WriteRows(t.buffer[:len(t.rows)])
 	return err
 }
 
