@@ -68,7 +68,7 @@ type Config struct {
 
 	IgnoreRobots bool           // do not ask for robots.txt, and overlook X-Robots-Tag
 	AllowNet     []netip.Prefix // addresses that may be connected to though they are not public
-	Resolver     *net.Resolver  // looks names up; nil for the system's
+	Resolver     *net.Resolver  `json:"-"` // looks names up; nil for the system's
 }
 
 // DefaultConfig allows 32 MiB, 30 seconds, 5 redirects and 2 retries, and 128 connections, 8 to a host.
@@ -79,8 +79,7 @@ func DefaultConfig() Config {
 		MaxRedirects: 5, Retries: 2,
 		UserAgent:   "logobeam (image classifier)",
 		Connections: 128, HostConnections: 8,
-		Memory:   64 << 20,
-		Resolver: net.DefaultResolver,
+		Memory: 64 << 20,
 	}
 }
 
@@ -111,7 +110,7 @@ func (c Config) complete() (Config, error) {
 	c.MaxRedirects, c.Retries = cmp.Or(c.MaxRedirects, d.MaxRedirects), cmp.Or(c.Retries, d.Retries)
 	c.Connections = cmp.Or(c.Connections, d.Connections)
 	c.HostConnections = min(cmp.Or(c.HostConnections, d.HostConnections), c.Connections)
-	c.Resolver = cmp.Or(c.Resolver, d.Resolver)
+	c.Resolver = cmp.Or(c.Resolver, net.DefaultResolver)
 	c.AllowNet = slices.Clone(c.AllowNet)
 	for i, p := range c.AllowNet {
 		if !p.IsValid() {
