@@ -57,17 +57,18 @@ type scheduler struct {
 	life context.Context
 	die  context.CancelCauseFunc
 
-	mu     sync.Mutex
-	calls  map[*call]struct{}
-	hosts  *simplelru.LRU[string, *host] // with what is known of hosts of late; those with jobs stay
-	robots int                           // bytes of rules in hosts
-	memory budget
-	disk   lane
-	slow   lane
-	quick  lane
-	begun  map[*job]struct{} // images whose first attempt has begun
-	stats  Stats             // but for what is counted when it is asked for
-	ended  sync.WaitGroup    // goroutines
+	mu       sync.Mutex
+	calls    map[*call]struct{}
+	hosts    *simplelru.LRU[string, *host] // with what is known of hosts of late; those with jobs stay
+	robots   int                           // bytes of rules in hosts
+	memory   budget
+	disk     lane
+	slow     lane
+	quick    lane
+	starting []*job            // by the fill that is under way
+	begun    map[*job]struct{} // images whose first attempt has begun
+	stats    Stats             // but for what is counted when it is asked for
+	ended    sync.WaitGroup    // goroutines
 }
 
 // lane is hosts that share a number of places. They take turns, an image a turn.
@@ -309,17 +310,26 @@ func (s *scheduler) laneOf(h *host) *lane {
 
 // pump starts whatever can start.
 func (s *scheduler) pump() {
+	for _, j := range s.startable() {
+		go s.run(j)
+	}
+}
+
+// startable takes what can start now. The slice is good until the next call.
+func (s *scheduler) startable() []*job {
+	s.starting = s.starting[:0]
 	if s.life.Err() != nil {
-		return
+		return nil
 	}
 	now := time.Now()
 	s.fill(&s.disk, now, func() bool { return s.disk.active < s.disk.places })
 	connections := func() bool { return s.slow.active+s.quick.active < s.cfg.Connections }
 	s.fill(&s.slow, now, func() bool { return s.slow.active < s.slow.places && connections() })
 	s.fill(&s.quick, now, connections)
+	return s.starting
 }
 
-// fill starts jobs of a lane's hosts in turn while there are places and memory.
+// fill takes jobs of a lane's hosts in turn while there are places and memory.
 func (s *scheduler) fill(l *lane, now time.Time, places func() bool) {
 	for len(l.hosts) > 0 && places() && s.memory.room(s.flying()) {
 		h := l.hosts[0]
@@ -366,7 +376,7 @@ func (s *scheduler) start(j *job, h *host, l *lane, now time.Time) {
 		s.pause(h, h.robots.delay)
 	}
 	s.ended.Add(1)
-	go s.run(j)
+	s.starting = append(s.starting, j)
 }
 
 // answer is what came of an attempt.
@@ -380,13 +390,23 @@ type answer struct {
 	took  time.Duration
 }
 
+// run makes attempts: at first j, and then, to keep a goroutine that has grown its stack, what can start at its end.
 func (s *scheduler) run(j *job) {
-	defer s.ended.Done()
-	a := s.attempt(j)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.settle(j, a)
-	s.pump()
+	for j != nil {
+		a := s.attempt(j)
+		s.mu.Lock()
+		s.settle(j, a)
+		s.ended.Done()
+		j = nil
+		for _, next := range s.startable() {
+			if j == nil {
+				j = next
+			} else {
+				go s.run(next)
+			}
+		}
+		s.mu.Unlock()
+	}
 }
 
 // attempt asks for an image once. It counts the time that the image had, without what it waited for memory.

@@ -80,12 +80,11 @@ func DefaultConfig() Config {
 	return Config{
 		MaxBytes: 32 << 20,
 		Timeout:  30 * time.Second, DialTimeout: 5 * time.Second, HeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second,
-		Patience: 2 * time.Minute,
+		Patience:     2 * time.Minute,
 		MaxRedirects: 5, Retries: 2,
 		UserAgent:   "logobeam (image classifier)",
 		Connections: 128, HostConnections: 8,
-		Memory:   64 << 20,
-		resolver: net.DefaultResolver,
+		Memory: 64 << 20,
 	}
 }
 
@@ -117,7 +116,7 @@ func (c Config) complete() (Config, error) {
 	c.MaxRedirects, c.Retries = cmp.Or(c.MaxRedirects, d.MaxRedirects), cmp.Or(c.Retries, d.Retries)
 	c.Connections = cmp.Or(c.Connections, d.Connections)
 	c.HostConnections = min(cmp.Or(c.HostConnections, d.HostConnections), c.Connections)
-	c.resolver = cmp.Or(c.resolver, d.resolver)
+	c.resolver = cmp.Or(c.resolver, net.DefaultResolver)
 	c.AllowNet = slices.Clone(c.AllowNet)
 	for i, p := range c.AllowNet {
 		if !p.IsValid() {

@@ -302,6 +302,17 @@ func TestHostileServer(t *testing.T) {
 	})
 }
 
+func TestSchemes(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "a.jpg": "", "a/b:c://d": "", `C:\a.jpg`: "", "c://a": "", "1a://b": "", "a:b": "", ":": "", "://": "", "ab:": "", "http:/a": "",
+		"http://a": "http", "HTTP://": "http", "DATA:x": "data", "a+b.c-1://": "a+b.c-1", "é://a": "", "@b://": "", "[a://": "",
+	} {
+		if got := schemeOf(in); got != want {
+			t.Errorf("the scheme of %q is %q; want %q", in, got, want)
+		}
+	}
+}
+
 func TestRedact(t *testing.T) {
 	for in, want := range map[string]string{
 		"a/b?c.jpg": "a/b?c.jpg",

@@ -23,7 +23,7 @@ type table[T any] struct {
 	file   bytes.Buffer
 	writer *parquet.GenericWriter[T] // without kept columns, which is faster
 	values *parquet.Writer           // with them
-	base   *parquet.Schema // of T
+	base   *parquet.Schema           // of T
 	buffer []parquet.Row
 	rows   []T
 	kept   [][]string
