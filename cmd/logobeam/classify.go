@@ -57,6 +57,7 @@ func newClassify() *cobra.Command {
 			}
 			cfg := fetch.DefaultConfig()
 			cfg.AllowNet, cfg.MaxBytes = nets, limits.Bytes
+			cfg.IgnoreRobots = true // it is a person who asks for these images, as with a browser
 			fetcher, err := fetch.New(cfg)
 			if err != nil {
 				return err

@@ -109,7 +109,7 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 	}
 	var found map[string]scores.Score
 	if o.scored != "" {
-		if found, err = lookUp(o.scored, shown); err != nil {
+		if found, err = lookUp(ctx, o.scored, shown); err != nil {
 			return err
 		}
 	}
@@ -169,13 +169,13 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 }
 
 // lookUp finds the scores of the rows that are shown, by post_id, in the folder that score wrote.
-func lookUp(out string, shown [][]string) (map[string]scores.Score, error) {
+func lookUp(ctx context.Context, out string, shown [][]string) (map[string]scores.Score, error) {
 	wanted := map[string]bool{}
 	for _, row := range shown {
 		wanted[row[1]] = true
 	}
 	found := map[string]scores.Score{}
-	for s, err := range scores.Scores(out) {
+	for s, err := range scores.Scores(ctx, out) {
 		if err != nil {
 			return nil, err
 		}

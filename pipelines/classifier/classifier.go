@@ -14,6 +14,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/builtin"
@@ -49,6 +51,49 @@ func Read(ctx context.Context, dir string) (*model.Model, error) {
 		return nil, fmt.Errorf("model %s: %w", dir, err)
 	}
 	return m, nil
+}
+
+// Exists says whether there is a model in dir, a folder's path or gs://bucket/prefix.
+func Exists(ctx context.Context, dir string) (bool, error) {
+	s, err := store.At(ctx, dir)
+	if err != nil {
+		return false, err
+	}
+	_, err = s.Stat(ctx, "model.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Publish copies the model in a folder to gs://bucket/prefix, where the former one, if there is one, is replaced at once.
+func Publish(ctx context.Context, folder, to string) error {
+	s, err := store.At(ctx, to)
+	if err != nil {
+		return err
+	}
+	put := func(name string, data []byte) error { return s.Put(ctx, name, data) }
+	remove := func(name string) error { return s.Remove(ctx, name) }
+	if err := model.Publish(folder, put, remove); err != nil {
+		return fmt.Errorf("copying the model: %w", err)
+	}
+	return nil
+}
+
+// Save writes m to dir, a folder's path or gs://bucket/prefix, as Model.Save does.
+func Save(ctx context.Context, m *model.Model, dir string, half bool) error {
+	if !store.IsRemote(dir) {
+		return m.Save(dir, half)
+	}
+	folder, err := os.MkdirTemp("", "logobeam-model-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	if err := m.Save(folder, half); err != nil {
+		return err
+	}
+	return Publish(ctx, folder, dir)
 }
 
 // Load reads the model in dir as Read does, and makes it ready to run in a precision, or for "" in the one that its card

@@ -4,16 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/fsouza/fake-gcs-server/fakestorage"
-
 	"github.com/logobeam/logobeam/model"
-	"github.com/logobeam/logobeam/pipelines/store"
+	"github.com/logobeam/logobeam/pipelines/store/storetest"
 	"github.com/logobeam/logobeam/transforms"
 )
 
@@ -35,40 +30,24 @@ func small(t *testing.T, seed uint64) *model.Model {
 	return &model.Model{Network: net, Params: params, Card: model.Card{Classes: []string{"adidas", "bmw", model.NoLogo}, Transforms: steps}}
 }
 
-// bucket starts a server with an empty bucket, gs://bucket.
-func bucket(t *testing.T) store.Store {
-	t.Helper()
-	web := httptest.NewUnstartedServer(nil)
-	address := web.Listener.Addr().String()
-	fake, err := fakestorage.NewServerWithOptions(fakestorage.Options{NoListener: true, PublicHost: address})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fake.CreateBucketWithOpts(fakestorage.CreateBucketOpts{Name: "bucket"})
-	web.Config.Handler = fake.HTTPHandler()
-	web.Start()
-	t.Cleanup(web.Close)
-	t.Setenv("STORAGE_EMULATOR_HOST", address)
-	s, err := store.At(t.Context(), "gs://bucket")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func TestLoadFromBucket(t *testing.T) {
-	s := bucket(t)
+func TestBucket(t *testing.T) {
+	storetest.Bucket(t, nil)
 	m, dir := small(t, 1), t.TempDir()
 	if err := m.Save(dir, false); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"model.safetensors", "model.json"} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Put(t.Context(), "models/small/"+name, data); err != nil {
-			t.Fatal(err)
+	if there, err := Exists(t.Context(), "gs://bucket/models/small"); there || err != nil {
+		t.Errorf("a model is there: %v, %v", there, err)
+	}
+	if err := Save(t.Context(), small(t, 2), "gs://bucket/models/small", true); err != nil { // which is replaced
+		t.Fatal(err)
+	}
+	if err := Publish(t.Context(), dir, "gs://bucket/models/small"); err != nil {
+		t.Fatal(err)
+	}
+	for _, location := range []string{dir, "gs://bucket/models/small"} {
+		if there, err := Exists(t.Context(), location); !there || err != nil {
+			t.Errorf("%s: a model is there: %v, %v", location, there, err)
 		}
 	}
 	for _, location := range []string{dir, "gs://bucket/models/small", "gs://bucket/models/small/"} {

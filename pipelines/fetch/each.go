@@ -462,9 +462,9 @@ func (s *scheduler) settle(j *job, a answer) {
 	}
 	if a.pause > 0 {
 		h.throttle()
-		s.pause(h, min(a.pause, s.cfg.Timeout))
+		s.pause(h, min(a.pause, s.cfg.Patience))
 	}
-	if a.pause > s.cfg.Timeout {
+	if a.pause > s.cfg.Patience {
 		e = tooLong(h)
 		s.giveUp(h, e, min(a.pause, restLast))
 		j.tries = s.cfg.Retries

@@ -29,7 +29,7 @@ type web struct {
 
 func newWeb(life context.Context, cfg Config) *web {
 	w := &web{cfg: cfg, guard: guard{cfg.AllowNet}, proxy: httpproxy.FromEnvironment().ProxyFunc()}
-	w.dialer = &dialer{guard: w.guard, names: newNames(life, cfg.Resolver, cfg.DialTimeout), timeout: cfg.DialTimeout,
+	w.dialer = &dialer{guard: w.guard, names: newNames(life, cfg.resolver, cfg.DialTimeout), timeout: cfg.DialTimeout,
 		most: int64(cfg.Connections), idle: w.closeIdle}
 	http1 := new(http.Protocols)
 	http1.SetHTTP1(true)

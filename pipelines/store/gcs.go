@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -78,7 +79,12 @@ func (b bucket) check(name string) error {
 }
 
 func (b bucket) info(a *storage.ObjectAttrs) Info {
-	return Info{Name: strings.TrimPrefix(a.Name, b.prefix), Size: a.Size, Version: strconv.FormatInt(a.Generation, 10), Sum: fmt.Sprintf("crc32c:%08x", a.CRC32C)}
+	return Info{
+		Name:    strings.TrimPrefix(a.Name, b.prefix),
+		Size:    a.Size,
+		Version: strconv.FormatInt(a.Generation, 10),
+		Sum:     fmt.Sprintf("crc32c:%08x", a.CRC32C),
+	}
 }
 
 func (b bucket) Stat(ctx context.Context, name string) (Info, error) {
@@ -252,10 +258,10 @@ type bucketWriter struct {
 }
 
 func (b bucket) Create(ctx context.Context, name string) (Writer, error) {
-	if err := checkNew(b.location, name); err != nil {
+	if err := cmp.Or(checkNew(b.location, name), ctx.Err()); err != nil {
 		return nil, err
 	}
-	return &bucketWriter{ctx: ctx, bucket: b, name: name}, ctx.Err()
+	return &bucketWriter{ctx: ctx, bucket: b, name: name}, nil
 }
 
 func (w *bucketWriter) Write(p []byte) (int, error) {
@@ -298,6 +304,7 @@ func (b bucket) upload(ctx context.Context, name string, data []byte, only *stor
 	defer l.end()
 	id := rand.Text()
 	sum := crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli))
+	var last error
 	most := 0 // bytes that went out in one try
 	try := func() (struct{}, error) {
 		o := b.handle(name)
@@ -319,14 +326,17 @@ func (b bucket) upload(ctx context.Context, name string, data []byte, only *stor
 				l.rewind()
 			}
 		}
-		err := w.Close()
-		if err != nil && !storage.ShouldRetry(err) {
-			err = backoff.Permanent(err)
+		last = w.Close()
+		if last != nil && !storage.ShouldRetry(last) {
+			return struct{}{}, backoff.Permanent(last)
 		}
-		return struct{}{}, err
+		return struct{}{}, last
 	}
-	_, err := backoff.Retry(l.ctx, try, backoff.WithBackOff(&backoff.ExponentialBackOff{InitialInterval: firstPause,
-		RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: longestPause}), backoff.WithMaxElapsedTime(0))
+	pauses := &backoff.ExponentialBackOff{InitialInterval: firstPause, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: longestPause}
+	_, err := backoff.Retry(l.ctx, try, backoff.WithBackOff(pauses), backoff.WithMaxElapsedTime(0))
+	if l.ctx.Err() != nil {
+		err = cmp.Or(last, err) // which says more than that it took too long
+	}
 	switch answer, _ := errors.AsType[*googleapi.Error](err); {
 	case answer != nil && answer.Code == http.StatusPreconditionFailed:
 		a, e := b.handle(name).Attrs(l.ctx)

@@ -21,38 +21,12 @@ import (
 	"time"
 
 	"github.com/fsouza/fake-gcs-server/fakestorage"
+
+	"github.com/logobeam/logobeam/pipelines/store/storetest"
 )
 
-// serve starts a server with a bucket, which is what gs:// means until the test ends. Requests go through wrap.
-func serve(t *testing.T, wrap func(http.Handler) http.Handler) *fakestorage.Server {
-	t.Helper()
-	web := httptest.NewUnstartedServer(nil)
-	address := web.Listener.Addr().String()
-	fake, err := fakestorage.NewServerWithOptions(fakestorage.Options{NoListener: true, PublicHost: address, ExternalURL: "http://" + address})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fake.CreateBucketWithOpts(fakestorage.CreateBucketOpts{Name: "bucket"})
-	web.Config.Handler = fake.HTTPHandler()
-	if wrap != nil {
-		web.Config.Handler = wrap(web.Config.Handler)
-	}
-	web.Start()
-	t.Setenv("STORAGE_EMULATOR_HOST", address)
-	t.Cleanup(func() {
-		clients.Lock()
-		defer clients.Unlock()
-		if c := clients.by[address]; c != nil {
-			c.gcs.Close()
-			delete(clients.by, address)
-		}
-		web.Close()
-	})
-	return fake
-}
-
 func TestBucket(t *testing.T) {
-	serve(t, nil)
+	storetest.Bucket(t, nil)
 	conform(t, func(t *testing.T) string { return "gs://bucket/" + t.Name() })
 }
 
@@ -109,7 +83,7 @@ func TestSilentServer(t *testing.T) {
 		for _, always := range []bool{false, true} {
 			t.Run(fmt.Sprintf("halfway %v, always %v", halfway, always), func(t *testing.T) {
 				var silent atomic.Bool
-				serve(t, func(h http.Handler) http.Handler {
+				storetest.Bucket(t, func(h http.Handler) http.Handler {
 					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						if !silent.Load() {
 							h.ServeHTTP(w, r)
@@ -149,7 +123,7 @@ func TestSilentServer(t *testing.T) {
 					} else if name != "Remove" || !halfway { // which waits for no more than the head of the answer
 						all.Go(func() {
 							err := do(t.Context())
-							if err == nil || !strings.HasPrefix(err.Error(), "gs://bucket/") || !strings.Contains(err.Error(), "given up after 400ms") {
+							if err == nil || errors.Is(err, context.Canceled) || !strings.HasPrefix(err.Error(), "gs://bucket/") || !strings.Contains(err.Error(), "given up after 400ms") {
 								t.Errorf("%s: %v", name, err)
 							}
 						})
@@ -164,7 +138,7 @@ func TestSilentServer(t *testing.T) {
 // A deadline of the caller's ends it sooner.
 func TestDeadline(t *testing.T) {
 	var silent atomic.Bool
-	serve(t, func(h http.Handler) http.Handler {
+	storetest.Bucket(t, func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if silent.Load() {
 				http.Error(w, "not now", http.StatusServiceUnavailable)
@@ -205,7 +179,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(tt.code), func(t *testing.T) {
 			var refuse atomic.Bool
-			serve(t, func(h http.Handler) http.Handler {
+			storetest.Bucket(t, func(h http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if !refuse.Load() {
 						h.ServeHTTP(w, r)
@@ -247,14 +221,39 @@ func TestNoCredentials(t *testing.T) {
 	}
 }
 
-// A server that is not there.
+// A server that is not there, or fails all the time: the error says so, in all that is asked of it.
 func TestNoServer(t *testing.T) {
-	serve(t, nil).Stop()
+	var down atomic.Bool
+	storetest.Bucket(t, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !down.Load() {
+				h.ServeHTTP(w, r)
+				return
+			}
+			http.Error(w, "not now", http.StatusServiceUnavailable)
+		})
+	})
+	b := open(t, "", time.Minute, 150*time.Millisecond)
+	put(t, b, "old", strings.Repeat("x", 100))
+	old, err := b.Open(t.Context(), "old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	down.Store(true)
+	for name, do := range operations(t, b, old) {
+		err := do(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "given up after 150ms") || !strings.HasSuffix(err.Error(), "the server answers 503 Service Unavailable") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	web := httptest.NewServer(nil)
 	web.Close()
 	t.Setenv("STORAGE_EMULATOR_HOST", web.Listener.Addr().String())
-	b := open(t, "", time.Minute, 100*time.Millisecond)
+	b = open(t, "", time.Minute, 150*time.Millisecond)
 	if _, err := b.Stat(t.Context(), "x"); err == nil || !strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "http") {
+		t.Error(err)
+	}
+	if err := b.Put(t.Context(), "x", nil); err == nil || !strings.Contains(err.Error(), "connection refused") || strings.Contains(err.Error(), "http") {
 		t.Error(err)
 	}
 }
@@ -262,7 +261,7 @@ func TestNoServer(t *testing.T) {
 // The first answer to a write is lost: what is there then is one's own. What another has put there is not, even if it is the same.
 func TestLostAnswer(t *testing.T) {
 	var lose atomic.Bool
-	serve(t, func(h http.Handler) http.Handler {
+	storetest.Bucket(t, func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if lose.CompareAndSwap(true, false) {
 				h.ServeHTTP(httptest.NewRecorder(), r)
@@ -286,7 +285,7 @@ func TestLostAnswer(t *testing.T) {
 
 // A byte that was changed on its way is noticed where a whole file is read.
 func TestDamagedOnItsWay(t *testing.T) {
-	serve(t, func(h http.Handler) http.Handler {
+	storetest.Bucket(t, func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			answer := httptest.NewRecorder()
 			h.ServeHTTP(answer, r)
@@ -310,7 +309,7 @@ func TestDamagedOnItsWay(t *testing.T) {
 // Objects that others have made: markers of folders, names with empty parts, content that is called packed, more than
 // one page of them.
 func TestObjectsOfOthers(t *testing.T) {
-	fake := serve(t, nil)
+	fake, _ := storetest.Bucket(t, nil)
 	object := func(name, encoding string, data []byte) {
 		fake.CreateObject(fakestorage.Object{ObjectAttrs: fakestorage.ObjectAttrs{BucketName: "bucket", Name: name, ContentEncoding: encoding}, Content: data})
 	}
@@ -351,7 +350,7 @@ func TestObjectsOfOthers(t *testing.T) {
 
 func TestPages(t *testing.T) {
 	var pages atomic.Int64
-	serve(t, func(h http.Handler) http.Handler {
+	storetest.Bucket(t, func(h http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if q := r.URL.Query(); q.Has("prefix") {
 				pages.Add(1)
@@ -374,7 +373,7 @@ func TestPages(t *testing.T) {
 }
 
 func TestWholeBucket(t *testing.T) {
-	serve(t, nil)
+	storetest.Bucket(t, nil)
 	s, err := At(t.Context(), "gs://bucket")
 	if err != nil {
 		t.Fatal(err)
@@ -385,7 +384,7 @@ func TestWholeBucket(t *testing.T) {
 // TestFailingServer is all of it again with a server that fails every second request.
 func TestFailingServer(t *testing.T) {
 	f := &failing{}
-	serve(t, func(h http.Handler) http.Handler { f.Handler = h; return f })
+	storetest.Bucket(t, func(h http.Handler) http.Handler { f.Handler = h; return f })
 	conform(t, func(t *testing.T) string { return "gs://bucket/" + t.Name() })
 	t.Cleanup(func() { t.Logf("%d of %d requests failed", f.failed.Load(), f.all.Load()) })
 }

@@ -194,7 +194,11 @@ func explain(l *limit, where string, err error) error {
 		if cause := context.Cause(l.ctx); cause != errPatience {
 			return fmt.Errorf("%s: %w", where, cause)
 		}
-		return fmt.Errorf("%s: given up after %v without getting any further: %w", where, l.after, plain(err))
+		last := plain(err)
+		if errors.Is(last, context.Canceled) {
+			last = errPatience
+		}
+		return fmt.Errorf("%s: given up after %v without getting any further: %v", where, l.after, last) // nobody has cancelled it
 	}
 	answer, _ := errors.AsType[*googleapi.Error](err)
 	switch {
@@ -203,7 +207,8 @@ func explain(l *limit, where string, err error) error {
 	case errors.Is(err, storage.ErrObjectNotExist):
 		return fmt.Errorf("%s: %w", where, fs.ErrNotExist)
 	case answer != nil && answer.Code == http.StatusForbidden:
-		return fmt.Errorf("%s: %w: give the account the role Storage Object User (roles/storage.objectUser) on the bucket: %w", where, fs.ErrPermission, plain(err))
+		return fmt.Errorf("%s: %w: give the account the role Storage Object User (roles/storage.objectUser) on the bucket: %w",
+			where, fs.ErrPermission, plain(err))
 	case answer != nil && answer.Code == http.StatusUnauthorized:
 		return fmt.Errorf("%s: %w: the credentials are refused: %s: %w", where, fs.ErrPermission, login, plain(err))
 	}
