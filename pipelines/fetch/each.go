@@ -151,6 +151,11 @@ func (s *scheduler) begin(ctx context.Context, images []string, root string) (*c
 	for i := range jobs {
 		jobs[i] = job{call: c, index: i}
 		s.place(&jobs[i], time.Time{})
+		if i%512 == 511 { // let others to the lock, and begin
+			s.pump()
+			s.mu.Unlock()
+			s.mu.Lock()
+		}
 	}
 	s.pump()
 	return c, nil
@@ -213,7 +218,7 @@ func (s *scheduler) forget(c *call) {
 		for _, d := range []*dueJobs{&h.later, &h.first} {
 			for _, j := range *d {
 				if !others(j) {
-					s.drop(j)
+					s.abandon(j)
 				}
 			}
 			*d = slices.DeleteFunc(*d, func(j *job) bool { return !others(j) })
@@ -422,7 +427,7 @@ func (s *scheduler) attempt(j *job) (a answer) {
 		a.data, a.err = s.local(w, j.hold, t.path)
 	case inBucket:
 		a.data, a.err = s.object(w, j.hold, t)
-		a.heard = a.err == nil
+		a.heard = !errors.As(a.err, &e) || !e.ofHost
 	case onWeb:
 		a = s.web.get(w, j, t.url)
 	}
@@ -443,7 +448,7 @@ func (s *scheduler) settle(j *job, a answer) {
 		c.poke()
 	}()
 	if c.ctx.Err() != nil {
-		s.drop(j)
+		s.abandon(j)
 		return
 	}
 	e, _ := a.err.(*Error)
@@ -460,7 +465,7 @@ func (s *scheduler) settle(j *job, a answer) {
 		s.pause(h, min(a.pause, s.cfg.Patience))
 	}
 	if a.pause > s.cfg.Patience {
-		e = ofHost(RateLimited, "%s asks for longer pauses than there is time for", h.name)
+		e = tooLong(h)
 		s.giveUp(h, e, min(a.pause, restLast))
 		j.tries = s.cfg.Retries
 	}
@@ -519,12 +524,15 @@ func (s *scheduler) drop(j *job) {
 		s.memory.resize(j.hold, 0)
 		j.hold = nil
 	}
-	if j.call.ctx.Err() != nil {
-		delete(s.begun, j)
-		if j.robotsOf != nil { // another call may wait for it
-			j.robotsOf.robots.asked = false
-			s.list(j.robotsOf)
-		}
+}
+
+// abandon drops a job whose call has ended.
+func (s *scheduler) abandon(j *job) {
+	s.drop(j)
+	delete(s.begun, j)
+	if j.robotsOf != nil { // another call may wait for it
+		j.robotsOf.robots.asked = false
+		s.list(j.robotsOf)
 	}
 }
 

@@ -18,6 +18,8 @@
 // User-Agent that says who asks, and quiet for as long as Retry-After says (RFC 9110). How images wait for their hosts
 // without holding one another up is each.go and host.go.
 //
+// A redirect may lead from https to http, as some sites' do: what comes is looked at as a picture and believed in nothing else.
+//
 // Only HTTP/1.1 is spoken: each image has a connection to itself while it comes, so that none can disturb another.
 //
 // HTTP_PROXY, HTTPS_PROXY and NO_PROXY are followed. A proxy's own address need not be public. The target's name is looked
@@ -62,7 +64,7 @@ type Config struct {
 	UserAgent string // of http requests
 	Contact   string // a URL or a mail address, said in the User-Agent
 
-	Connections     int     // open at one time
+	Connections     int     // open at one time; what is read from buckets counts as well
 	HostConnections int     // of one host (a scheme, a name and a port)
 	HostRate        float64 // requests a second to one host; 0 for as many as it answers
 
