@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Flink is what Beam has no flags for.
+// Flink is what can be said of a Flink cluster beside Beam's settings (package jobopts), which its flags make.
 type Flink struct {
 	// REST is where Flink's own interface is, host:port. A run that is interrupted cancels its job there, which Beam's job
 	// service cannot do, and one that fails asks for the cause.

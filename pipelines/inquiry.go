@@ -54,12 +54,14 @@ func (s *scorer) pass(ctx context.Context, root string, rows []listing.Row, todo
 	j := &inquiry{scorer: s, ctx: ctx, cancel: cancel, rows: rows, outcomes: outcomes, done: make(chan struct{})}
 	j.left.Store(int64(len(todo)))
 	var mine []photograph
+	var at tally // of what needs no image, counted together: there may be millions a second
+	repeated := int64(0)
 	for _, i := range todo {
 		switch row := &rows[i]; {
 		case row.Malformed != "":
-			j.settle(i, rejected(monitor.Listing, ReasonMalformed, place(row)+": "+row.Malformed, false))
+			j.put(i, rejected(monitor.Listing, ReasonMalformed, place(row)+": "+row.Malformed, false), &at)
 		case s.earlier.has(row.PostID):
-			j.settle(i, outcome{skipped: true})
+			j.put(i, outcome{skipped: true}, &at)
 		default:
 			q := askName(root, row.Image)
 			o, known, ours := s.answers.ask(q, waiter{inquiry: j, row: i})
@@ -67,12 +69,14 @@ func (s *scorer) pass(ctx context.Context, root string, rows []listing.Row, todo
 				mine = append(mine, photograph{inquiry: j, row: i, byName: q})
 				continue
 			}
-			s.monitor.Count(0, 0, 0, 1)
+			repeated++
 			if known {
-				j.settle(i, o)
+				j.put(i, o, &at)
 			}
 		}
 	}
+	s.monitor.Count(at.scored, at.rejected, at.skipped, repeated)
+	j.settled(at.scored + at.rejected + at.skipped)
 	names := make([]string, len(mine))
 	for k := range mine {
 		names[k] = rows[mine[k].row].Image
@@ -101,25 +105,34 @@ func (j *inquiry) settle(row int, o outcome) {
 		j.again = append(j.again, row)
 		j.mutex.Unlock()
 	} else {
-		j.outcomes[row] = o
-		j.count(row, o)
+		var one tally
+		j.put(row, o, &one)
+		j.scorer.monitor.Count(one.scored, one.rejected, one.skipped, 0)
 	}
-	if j.left.Add(-1) == 0 {
-		close(j.done)
+	j.settled(1)
+}
+
+// tally counts rows by what became of them.
+type tally struct{ scored, rejected, skipped int64 }
+
+// put notes what became of a row, and adds it to a tally.
+func (j *inquiry) put(row int, o outcome, to *tally) {
+	j.outcomes[row] = o
+	switch {
+	case o.skipped:
+		to.skipped++
+	case o.reject != nil:
+		to.rejected++
+		j.scorer.monitor.Reject(o.reject.stage, o.reject.reason, j.rows[row].PostID, j.rows[row].Image, o.reject.detail)
+	default:
+		to.scored++
 	}
 }
 
-// count shows a row's outcome to whoever watches.
-func (j *inquiry) count(row int, o outcome) {
-	m := j.scorer.monitor
-	switch {
-	case o.skipped:
-		m.Count(0, 0, 1, 0)
-	case o.reject != nil:
-		m.Count(0, 1, 0, 0)
-		m.Reject(o.reject.stage, o.reject.reason, j.rows[row].PostID, j.rows[row].Image, o.reject.detail)
-	default:
-		m.Count(1, 0, 0, 0)
+// settled says that n more rows are.
+func (j *inquiry) settled(n int64) {
+	if n > 0 && j.left.Add(-n) == 0 {
+		close(j.done)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"net/url"
 	"os"
 	"strings"
@@ -129,17 +130,15 @@ func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int
 	}
 	hosts := map[string]bool{}
 	seen := map[string]bool{}
-	for i, r := range rows {
-		if !seen[r.Image] && i >= len(rows)/2 {
-			p.Fresh += 1 / float64(len(rows)-len(rows)/2)
-		}
+	for _, r := range rows {
 		seen[r.Image] = true
 		if u, err := url.Parse(r.Image); err == nil && u.Host != "" {
 			hosts[u.Host] = true
 		}
 	}
-	if s.Repeats {
-		p.Fresh = 1
+	p.Fresh = 1
+	if !s.Repeats {
+		p.Fresh = fresh(len(rows), len(seen), p.Rows)
 	}
 	p.Hosts = len(hosts)
 	images := float64(len(seen)) // that were worked on
@@ -151,8 +150,8 @@ func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int
 			p.Infer = float64(t.Busy) / images
 		}
 	}
-	fresh := p.Fresh * float64(p.Rows)
-	p.ImageBytes = int64(float64(fetched.Bytes-before.Bytes) / images * fresh)
+	toDo := p.Fresh * float64(p.Rows)
+	p.ImageBytes = int64(float64(fetched.Bytes-before.Bytes) / images * toDo)
 
 	cores := float64(s.Workers)
 	p.Binds = monitor.Decode.String()
@@ -165,10 +164,28 @@ func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int
 	} else if len(hosts) == 0 && elapsed/images > 2*perImage { // a disk that is slower than the processor
 		perImage, p.Binds = elapsed/images, monitor.Fetch.String()
 	}
-	p.Seconds = fresh*perImage + float64(p.Rows)*perRow/cores
+	p.Seconds = toDo*perImage + float64(p.Rows)*perRow/cores
 	p.Memory = min(inUse()+besides, s.Memory)
 	p.OutputBytes, err = s.outputBytes(ctx, rows, outcomes, p.Rows, int64(len(chunks)))
 	return p, err
+}
+
+// fresh is the share of rows whose image is none of those before, if a sample of n of them has so many different images. Were
+// all images as frequent, u different ones would give u(1 - exp(-n/u)) in a sample of n: that is solved for u.
+func fresh(n, different int, rows int64) float64 {
+	if different >= n || rows <= int64(n) {
+		return float64(different) / float64(max(n, 1))
+	}
+	expected := func(u, n float64) float64 { return -u * math.Expm1(-n/u) }
+	low, high := float64(different), float64(n)*float64(n)
+	for range 60 {
+		if u := (low + high) / 2; expected(u, float64(n)) < float64(different) {
+			low = u
+		} else {
+			high = u
+		}
+	}
+	return expected(low, float64(rows)) / float64(rows)
 }
 
 // networkSeconds is what an image of the listing takes when the network alone binds.

@@ -69,7 +69,7 @@ type job struct {
 // runPortable has a pipeline run by the job service at --endpoint, to its end or to ctx's. Beam's own universal runner
 // may take a job that failed for one that is done, since the service ends its messages before it tells the state, and
 // does nothing about a job when ctx ends; so it is Beam's steps that are taken here, and not the runner.
-func (cfg ScoreConfig) runPortable(ctx context.Context, p *beam.Pipeline, tick func(context.Context)) error {
+func (cfg ScoreConfig) runPortable(ctx context.Context, p *beam.Pipeline, parts *partCount) error {
 	if *jobopts.Endpoint == "" {
 		return fmt.Errorf("score: the runner %s wants --endpoint HOST:PORT, of Beam's job service", cfg.Runner)
 	}
@@ -97,7 +97,7 @@ func (cfg ScoreConfig) runPortable(ctx context.Context, p *beam.Pipeline, tick f
 		return cmp.Or(context.Cause(ctx), fmt.Errorf("score: the job service at %s did not take the job: %w", *jobopts.Endpoint, err))
 	}
 	j := job{service, id, flink(cfg.Flink.REST)}
-	return j.wait(ctx, tick)
+	return j.wait(ctx, parts)
 }
 
 // submit hands over a pipeline and says what the service calls the job.
@@ -157,11 +157,8 @@ func (s withOptions) Prepare(ctx context.Context, r *jobpb.PrepareJobRequest, op
 	return s.JobServiceClient.Prepare(ctx, r, opts...)
 }
 
-// lookEvery is how often a job elsewhere is looked after.
-const lookEvery = time.Second
-
 // wait watches a job until it ends, or until ctx does and the job is cancelled. A job that was not done is an error.
-func (j job) wait(ctx context.Context, tick func(context.Context)) error {
+func (j job) wait(ctx context.Context, parts *partCount) error {
 	listening, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	said := make(chan string, 1)
@@ -173,7 +170,7 @@ func (j job) wait(ctx context.Context, tick func(context.Context)) error {
 			return j.cancel(ctx)
 		case <-every.C:
 		}
-		tick(ctx)
+		parts.look(ctx)
 		r, err := j.service.GetState(ctx, &jobpb.GetJobStateRequest{JobId: j.id})
 		switch state := r.GetState(); {
 		case ctx.Err() != nil:
@@ -227,18 +224,6 @@ func ownError(text string) string {
 	}
 	return text
 }
-
-// RunsOnError says that the run has ended, and a job elsewhere that works for it perhaps has not.
-type RunsOnError struct {
-	Job string
-	Err error // why the run has ended
-	Why string
-}
-
-func (e *RunsOnError) Error() string {
-	return fmt.Sprintf("%v; the job %s may run on: %s", e.Err, e.Job, e.Why)
-}
-func (e *RunsOnError) Unwrap() error { return e.Err }
 
 // cancel stops a job after ctx has ended, and gives ctx's error.
 func (j job) cancel(ended context.Context) error {

@@ -16,8 +16,12 @@ import (
 	"testing"
 	"time"
 
+	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/logobeam/logobeam/pipelines/fetch"
 	"github.com/logobeam/logobeam/pipelines/listing"
@@ -133,5 +137,54 @@ func TestUniversalInterrupted(t *testing.T) {
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %v", took)
+	}
+}
+
+// preparing keeps what a job was prepared with.
+type preparing struct {
+	jobpb.JobServiceClient
+	options map[string]any
+}
+
+func (p *preparing) Prepare(_ context.Context, r *jobpb.PrepareJobRequest, _ ...grpc.CallOption) (*jobpb.PrepareJobResponse, error) {
+	p.options = r.PipelineOptions.AsMap()
+	return &jobpb.PrepareJobResponse{}, nil
+}
+
+// Options of the runner reach it under the names that Beam gives them: words as words, JSON as what it says.
+func TestRunnerOptions(t *testing.T) {
+	var p preparing
+	s := withOptions{&p, map[string]string{"execution_mode_for_batch": "BATCH_FORCED", "max_bundle_size": "10", "files_to_stage": `["a","b"]`}}
+	options, err := structpb.NewStruct(map[string]any{"beam:option:parallelism:v1": 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Prepare(context.Background(), &jobpb.PrepareJobRequest{PipelineOptions: options}); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"beam:option:parallelism:v1": 2.0, "beam:option:execution_mode_for_batch:v1": "BATCH_FORCED",
+		"beam:option:max_bundle_size:v1": 10.0, "beam:option:files_to_stage:v1": []any{"a", "b"}}
+	if diff := cmp.Diff(want, p.options); diff != "" {
+		t.Errorf("options (-want +got):\n%s", diff)
+	}
+}
+
+// Workers run in other folders than the one that names are relative to.
+func TestAbsolute(t *testing.T) {
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunks := []listing.Chunk{{Source: "posts.csv"}, {Source: "gs://bucket/posts.csv"}, {Source: "/data/posts.csv"}}
+	cfg, got, err := ScoreConfig{Out: "out", Images: Images{Root: "../photographs"}}.absolute(chunks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Out != filepath.Join(here, "out") || cfg.Images.Root != filepath.Join(filepath.Dir(here), "photographs") || cfg.Model != "" {
+		t.Errorf("out %s, root %s, model %q", cfg.Out, cfg.Images.Root, cfg.Model)
+	}
+	want := []listing.Chunk{{Source: filepath.Join(here, "posts.csv")}, chunks[1], chunks[2]}
+	if diff := cmp.Diff(want, got); diff != "" || chunks[0].Source != "posts.csv" {
+		t.Errorf("chunks (-want +got):\n%s\nand of the caller's, the first is %s", diff, chunks[0].Source)
 	}
 }

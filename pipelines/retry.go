@@ -50,11 +50,18 @@ func Retry(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	defer retry.Close()
 	chunks, rows, parts := retry.Chunks(), int64(0), []string(nil)
 	for _, d := range chunks {
+		if d.File < 0 || d.File >= len(m.Run.Files) {
+			return Summary{}, fmt.Errorf("%s: its manifest has no file %d of the listing: score again into another folder", cfg.Out, d.File)
+		}
 		rows += d.Rejected
 		parts = append(parts, d.Next(retry.Round()).Chunk)
 	}
 	if cfg, _, err = cfg.absolute(nil); err != nil {
 		return Summary{}, err
+	}
+	var roots []string
+	for _, f := range m.Run.Files {
+		roots = append(roots, f.Root)
 	}
 	r := cfg.begin(ctx, rows, true, len(chunks))
 	defer r.end()
@@ -64,7 +71,7 @@ func Retry(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 			return Summary{}, err
 		}
 	}
-	if err := r.execute(cfg, parts, func() *beam.Pipeline { return scoring.retryPipeline(retry.Round(), chunks) }); err != nil {
+	if err := r.execute(cfg, parts, func() *beam.Pipeline { return scoring.retryPipeline(retry.Round(), roots, chunks) }); err != nil {
 		return Summary{}, err
 	}
 	m, err = cfg.finished(ctx)
@@ -92,10 +99,10 @@ func (cfg ScoreConfig) like(run scores.Run) (ScoreConfig, error) {
 }
 
 // retryPipeline is Score's, over parts with rejects in place of chunks of a listing.
-func (s Scoring) retryPipeline(round int, chunks []scores.Done) *beam.Pipeline {
+func (s Scoring) retryPipeline(round int, roots []string, chunks []scores.Done) *beam.Pipeline {
 	p, root := beam.NewPipelineWithRoot()
 	dealt := beam.Reshuffle(root, beam.CreateList(root, chunks))
-	done := beam.ParDo(root, &RetryChunkFn{Scoring: s, Round: round}, dealt)
+	done := beam.ParDo(root, &RetryChunkFn{Scoring: s, Round: round, Roots: roots}, dealt)
 	beam.ParDo0(root, &CommitRetryFn{Run: s.Run, Out: s.Out}, beam.GroupByKey(root, done))
 	return p
 }
@@ -103,7 +110,8 @@ func (s Scoring) retryPipeline(round int, chunks []scores.Done) *beam.Pipeline {
 // RetryChunkFn tries the rejects of parts again, each into a part of its own.
 type RetryChunkFn struct {
 	Scoring
-	Round  int // from 1
+	Round  int      // from 1
+	Roots  []string // of the listing's files
 	scorer *scorer
 	bundle *bundle
 }
@@ -147,7 +155,7 @@ func (f *RetryChunkFn) retry(ctx context.Context, run *running, d scores.Done) (
 				f.scorer.monitor.Count(0, 1, 0, 0)
 			}
 		}
-		err = f.scorer.about(ctx, cmp.Or(f.Images.Root, d.Root), rows, again, outcomes)
+		err = f.scorer.about(ctx, f.Roots[d.File], rows, again, outcomes)
 		return rows, outcomes, err
 	})
 }

@@ -3,15 +3,10 @@ package pipelines
 import (
 	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	stdlog "log"
 	"log/slog"
 	"os"
-	"path"
-	"path/filepath"
 	runtime "runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,10 +25,8 @@ import (
 
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/fetch"
-	"github.com/logobeam/logobeam/pipelines/listing"
 	"github.com/logobeam/logobeam/pipelines/monitor"
 	"github.com/logobeam/logobeam/pipelines/scores"
-	"github.com/logobeam/logobeam/pipelines/store"
 )
 
 // Runners are those that ScoreConfig.Runner can name. Two work in this process: prism is Beam's own local runner, direct
@@ -224,21 +217,7 @@ func (r *running) execute(cfg ScoreConfig, parts []string, build func() *beam.Pi
 	if cfg.local() {
 		return r.here(cfg.Runner, build)
 	}
-	if !jobopts.IsLoopback() { // workers tell the runner, whose logs people look at, what Beam logs there
-		if err := hooks.EnableHook(harness.DefaultRemoteLoggingHook); err != nil {
-			return err
-		}
-		defer hooks.DisableHook(harness.DefaultRemoteLoggingHook)
-	}
-	if *jobopts.JobName == "" {
-		*jobopts.JobName = time.Now().UTC().Format("logobeam-20060102-150405")
-	}
-	tick := r.counting(cfg.Out, parts)
-	defer func() { tick(context.WithoutCancel(r.ctx)) }()
-	if cfg.Runner == "dataflow" {
-		return cfg.runDataflow(r.ctx, build(), tick)
-	}
-	return cfg.runPortable(r.ctx, build(), tick)
+	return r.elsewhere(cfg, parts, build())
 }
 
 // keepSettings gives a function that sets Beam's settings, which its runners change, back to what they are now.
@@ -282,109 +261,6 @@ func (r *running) here(runner string, build func() *beam.Pipeline) error {
 		}
 	}
 	return context.Cause(r.ctx)
-}
-
-// runDataflow has Google's Dataflow run the pipeline, to its end or to ctx's.
-func (cfg ScoreConfig) runDataflow(ctx context.Context, p *beam.Pipeline, tick func(context.Context)) error {
-	if *jobopts.WorkerBinary == "" { // Beam would compile one
-		if runtime.GOOS != "linux" {
-			return errors.New("score: Dataflow's workers run on Linux: name this program, built for that, with --worker_binary")
-		}
-		self, err := os.Executable()
-		if err != nil {
-			return err
-		}
-		*jobopts.WorkerBinary = self
-	}
-	finished := make(chan error, 1)
-	go func() {
-		_, err := beam.Run(context.WithoutCancel(ctx), cfg.Runner, p)
-		finished <- err
-	}()
-	every := time.NewTicker(lookEvery)
-	defer every.Stop()
-	for {
-		select {
-		case err := <-finished:
-			if err != nil {
-				return fmt.Errorf("score: the job %s on Dataflow: %w", *jobopts.JobName, err)
-			}
-			return nil
-		case <-ctx.Done():
-			return &RunsOnError{*jobopts.JobName, context.Cause(ctx), "`gcloud dataflow jobs cancel` ends it, by the id that `gcloud dataflow jobs list` gives it"}
-		case <-every.C:
-			tick(ctx)
-		}
-	}
-}
-
-// local says that the work is done in this process.
-func (cfg ScoreConfig) local() bool { return slices.Contains(LocalRunners(), cfg.Runner) }
-
-// absolute names what workers elsewhere read and write in a way that does not depend on the folder in which this process
-// runs. For local runners it changes nothing.
-func (cfg ScoreConfig) absolute(chunks []listing.Chunk) (ScoreConfig, []listing.Chunk, error) {
-	if cfg.local() {
-		return cfg, chunks, nil
-	}
-	chunks, cfg.After = slices.Clone(chunks), slices.Clone(cfg.After)
-	places := []*string{&cfg.Out, &cfg.Model, &cfg.Images.Root}
-	for i := range chunks {
-		places = append(places, &chunks[i].Source)
-	}
-	for i := range cfg.After {
-		places = append(places, &cfg.After[i])
-	}
-	for _, p := range places {
-		if *p == "" || strings.Contains(*p, "://") {
-			continue
-		}
-		path, err := filepath.Abs(*p)
-		if err != nil {
-			return cfg, nil, err
-		}
-		*p = path
-	}
-	return cfg, chunks, nil
-}
-
-// counting gives a function that shows how far a run elsewhere is by which of its parts are there. It does not fail: the
-// work does not depend on it.
-func (r *running) counting(location string, parts []string) (tick func(context.Context)) {
-	missing := map[string]bool{}
-	for _, p := range parts {
-		missing[p] = true
-	}
-	first := true // what is there at first was made by an earlier run
-	return func(ctx context.Context) {
-		out, err := store.At(ctx, location)
-		if err != nil {
-			return
-		}
-		files, err := out.List(ctx, "scores")
-		if err != nil {
-			return
-		}
-		for _, f := range files {
-			part := strings.TrimSuffix(strings.TrimPrefix(path.Base(f.Name), "part-"), ".parquet")
-			if !missing[part] {
-				continue
-			}
-			d, ok, err := scores.ReadPart(ctx, location, part)
-			if err != nil || !ok {
-				continue
-			}
-			delete(missing, part)
-			if first {
-				r.monitor.ChunkFound(d.Scored, d.Rejected, d.Skipped)
-				continue
-			}
-			r.monitor.ChunkBegan(part, d.Index)
-			r.monitor.ChunkDone(part)
-			r.monitor.Count(d.Scored, d.Rejected, d.Skipped, 0)
-		}
-		first = false
-	}
 }
 
 // enter gives a DoFn the context to work under, and the run it is part of if that is one of this process. It is left

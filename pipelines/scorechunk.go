@@ -46,7 +46,7 @@ func (f *ScoreChunkFn) FinishBundle(ctx context.Context, emit func(int, scores.D
 // score makes a chunk's part.
 func (f *ScoreChunkFn) score(ctx context.Context, run *running, c listing.Chunk) (scores.Done, error) {
 	root := cmp.Or(f.Images.Root, c.Root())
-	piece := scores.Piece{Chunk: partName(c, f.ModelHash, f.Options), Index: c.Index, Source: c.Source, Root: c.Root(), Offset: c.Offset, End: c.End}
+	piece := scores.Piece{Chunk: partName(c, f.ModelHash, f.Options), Index: c.Index, File: c.File, Offset: c.Offset, End: c.End}
 	return f.scorer.part(ctx, run, piece, func() ([]listing.Row, []outcome, error) {
 		rows, err := c.Read(ctx)
 		if err != nil {

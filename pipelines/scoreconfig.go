@@ -132,6 +132,19 @@ func (cfg ScoreConfig) describe(ctx context.Context, chunks []listing.Chunk, c *
 			"truncated":  truncated,
 			"max-memory": strconv.FormatInt(cfg.Images.Limits.Memory, 10),
 		}}
+	for _, c := range chunks {
+		if c.File < len(run.Files) {
+			continue
+		}
+		for len(run.Files) < c.File { // one without rows
+			run.Files = append(run.Files, scores.File{})
+		}
+		f := scores.File{Location: c.Source, Root: cmp.Or(cfg.Images.Root, c.Root())}
+		if err := absolute(&f.Location, &f.Root); err != nil { // a retry may be run from another folder
+			return scores.Run{}, err
+		}
+		run.Files = append(run.Files, f)
+	}
 	if rows, exact := listing.Rows(chunks); exact {
 		run.Rows = rows
 	}

@@ -90,10 +90,14 @@ func startedByBoot(ctx context.Context, arg map[string]string) error {
 			return fmt.Errorf("worker %s: the pipeline's options: %w", arg["id"], err)
 		}
 	}
-	return work(grpcx.WriteWorkerID(ctx, arg["id"]), arg, options, harness.Options{
+	err := work(grpcx.WriteWorkerID(ctx, arg["id"]), arg, options, harness.Options{
 		StatusEndpoint:     os.Getenv("STATUS_ENDPOINT"),
 		RunnerCapabilities: strings.Fields(os.Getenv("RUNNER_CAPABILITIES")),
 	})
+	if err == nil { // the boot program takes any end for a failure, and its container is started anew
+		<-ctx.Done()
+	}
+	return err
 }
 
 // work does what the runner says until it says no more. Beam's own way to this, a flag that beam.Init heeds, never comes

@@ -61,6 +61,7 @@ func (r *runFlags) watching(cmd *cobra.Command) {
 func fetchFlags(cmd *cobra.Command, c *fetch.Config, robots *string) {
 	f := cmd.Flags()
 	f.DurationVar(&c.Timeout, "timeout", c.Timeout, "for getting one photograph, all attempts together")
+	f.DurationVar(&c.Patience, "patience", c.Patience, "for the pauses that a host asks for (429, Retry-After), all together, before its photographs are left for a retry")
 	f.IntVar(&c.Retries, "retries", c.Retries, "attempts after the first, for reasons that may pass")
 	f.IntVar(&c.Connections, "connections", c.Connections, "photographs fetched at one time")
 	f.IntVar(&c.HostConnections, "host-connections", c.HostConnections, "of them, from one host")

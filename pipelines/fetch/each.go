@@ -441,9 +441,9 @@ func (s *scheduler) settle(j *job, a answer) {
 	}
 	if a.pause > 0 {
 		h.throttle()
-		s.pause(h, min(a.pause, s.cfg.Timeout))
+		s.pause(h, min(a.pause, s.cfg.Patience))
 	}
-	if a.pause > s.cfg.Timeout {
+	if a.pause > s.cfg.Patience {
 		e = ofHost(RateLimited, "%s asks for longer pauses than there is time for", h.name)
 		s.giveUp(h, e, min(a.pause, restLast))
 		j.tries = s.cfg.Retries

@@ -52,6 +52,10 @@ type Config struct {
 	// body of which no byte comes. None of these is longer than Timeout.
 	Timeout, DialTimeout, HeaderTimeout, IdleTimeout time.Duration
 
+	// Patience is for the pauses that a host asks for (429, Retry-After): an image waits so long for all of them together. A host
+	// that asks for a longer one is left alone, and its images end at once.
+	Patience time.Duration
+
 	MaxRedirects int // that are followed; below zero none
 	Retries      int // after a failure that may pass; below zero none
 
@@ -76,6 +80,7 @@ func DefaultConfig() Config {
 	return Config{
 		MaxBytes: 32 << 20,
 		Timeout:  30 * time.Second, DialTimeout: 5 * time.Second, HeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second,
+		Patience: 2 * time.Minute,
 		MaxRedirects: 5, Retries: 2,
 		UserAgent:   "logobeam (image classifier)",
 		Connections: 128, HostConnections: 8,
@@ -97,6 +102,7 @@ func (c Config) complete() (Config, error) {
 		{"time to connect", (*int64)(&c.DialTimeout), int64(d.DialTimeout)},
 		{"time for a header", (*int64)(&c.HeaderTimeout), int64(d.HeaderTimeout)},
 		{"time without a byte", (*int64)(&c.IdleTimeout), int64(d.IdleTimeout)},
+		{"time for pauses", (*int64)(&c.Patience), int64(d.Patience)},
 		{"bytes of all images", &c.Memory, d.Memory},
 	} {
 		if *n.value < 0 {

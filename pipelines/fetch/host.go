@@ -16,8 +16,6 @@ const (
 	// The first time it is given up for restFirst, then each time for twice as long, up to restLast. After that one image is
 	// tried at a time, until one does not fail.
 	restFirst, restLast = 30 * time.Second, 5 * time.Minute
-	// An image waits for pauses of its host for so many times Config.Timeout in all.
-	patience = 10
 	// A host is slow if its requests take longer, or end by a time limit. Slow hosts together get half of the connections.
 	slowAfter = 2 * time.Second
 )
@@ -133,7 +131,7 @@ func (s *scheduler) pause(h *host, d time.Duration) {
 	}
 	h.pausedFor += until.Sub(now)
 	h.pausedUntil = until
-	for h.queue.len > 0 && h.pausedFor-h.queue.head.pausedBefore > patience*s.cfg.Timeout {
+	for h.queue.len > 0 && h.pausedFor-h.queue.head.pausedBefore > s.cfg.Patience {
 		s.fail(h.queue.pop(), ofHost(RateLimited, "%s asks for longer pauses than there is time for", h.name))
 	}
 }

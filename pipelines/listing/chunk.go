@@ -90,6 +90,7 @@ type Row struct {
 // Chunk is a run of rows of one file, or of images of one folder. It can be stored and sent: all of it is in its fields.
 type Chunk struct {
 	Index  int    // in the plan
+	File   int    // of the listing's files, or folders, from 0
 	Source string // a file's location, or a folder's
 	// Version is that of the source, which must not change while the run lasts. It is empty if Hash is that of the rows,
 	// and they decide whether something has changed.

@@ -50,8 +50,8 @@ func plan(ctx context.Context, pattern string, o Options, l limits) ([]Chunk, er
 	if o.ChunkRows > 0 {
 		p.rows, p.fixed = int64(o.ChunkRows), true
 	}
-	for _, source := range sources {
-		c := Chunk{Source: source, Format: o.Format, PostIDColumn: o.PostIDColumn, ImageColumn: o.ImageColumn, Keep: o.Keep}
+	for i, source := range sources {
+		c := Chunk{File: i, Source: source, Format: o.Format, PostIDColumn: o.PostIDColumn, ImageColumn: o.ImageColumn, Keep: o.Keep}
 		if err := p.source(ctx, c); err != nil {
 			return nil, err
 		}

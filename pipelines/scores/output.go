@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"reflect"
@@ -20,6 +21,7 @@ import (
 type Run struct {
 	Listing     string `json:"listing"`      // file or pattern, as given
 	ListingHash string `json:"listing_hash"` // of its chunks
+	Files       []File `json:"files"`        // of the listing
 	Rows        int64  `json:"rows"`         // of the listing; 0 if they are not counted before they are read
 	Model       string `json:"model"`        // its folder as given, or built-in
 	ModelHash   string `json:"model_hash"`
@@ -27,6 +29,12 @@ type Run struct {
 	Options map[string]string `json:"options"`
 	Keep    []string          `json:"keep,omitempty"`  // columns of the listing that are carried into the output
 	After   []string          `json:"after,omitempty"` // outputs whose scored posts are skipped
+}
+
+// File is a file of a listing, or a folder.
+type File struct {
+	Location string `json:"location"`
+	Root     string `json:"root"` // that images' relative paths are of
 }
 
 // Manifest is manifest.json.
@@ -258,9 +266,9 @@ func (m *Manifest) check(location string) error {
 		if d.Index != next || d.Round != 0 {
 			return fmt.Errorf("%s: chunk %d of the listing is missing: run score again", location, next)
 		}
-		if next > 0 && d.Source == before.Source && d.Offset != before.End {
-			return fmt.Errorf("%s: chunk %d of %s ends at %d and the next one begins at %d: remove the output and run score again",
-				location, before.Index, d.Source, before.End, d.Offset)
+		if next > 0 && d.File == before.File && d.Offset != before.End {
+			return fmt.Errorf("%s: chunk %d of the listing ends at %d and the next one begins at %d: remove the output and run score again",
+				location, before.Index, before.End, d.Offset)
 		}
 		for i, d := range rounds {
 			want := rounds[0].Rows
@@ -344,7 +352,17 @@ func ReadManifest(ctx context.Context, location string) (Manifest, error) {
 	return m.Manifest, nil
 }
 
-func readAll(ctx context.Context, out store.Store, name string) ([]byte, error) {
+// readAll reads a small file, anew if it is replaced meanwhile.
+func readAll(ctx context.Context, out store.Store, name string) (data []byte, err error) {
+	for range 5 {
+		if data, err = readOnce(ctx, out, name); !errors.Is(err, store.ErrChanged) {
+			break
+		}
+	}
+	return data, err
+}
+
+func readOnce(ctx context.Context, out store.Store, name string) ([]byte, error) {
 	f, err := out.Open(ctx, name)
 	if err != nil {
 		return nil, err
@@ -355,9 +373,7 @@ func readAll(ctx context.Context, out store.Store, name string) ([]byte, error) 
 		return nil, err
 	}
 	defer r.Close()
-	var b bytes.Buffer
-	_, err = b.ReadFrom(r)
-	return b.Bytes(), err
+	return io.ReadAll(r)
 }
 
 // Finished reads the manifest of an output, and tells whether its run was finished.

@@ -46,9 +46,12 @@ func schemaOf[T any](keep []string) *parquet.Schema {
 	return parquet.SchemaOf(reflect.Zero(reflect.StructOf(fields)).Interface())
 }
 
+// codec is one for all, as it lends out the same few encoders again and again, which take some megabytes each.
+var codec = zstd.Codec{Level: zstd.SpeedFastest, Concurrency: 1}
+
 // options keep everything out of a file that would tell one build or machine from another.
 func options(schema *parquet.Schema) []parquet.WriterOption {
-	return []parquet.WriterOption{schema, parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}), parquet.CreatedBy("logobeam", "", "")}
+	return []parquet.WriterOption{schema, parquet.Compression(&codec), parquet.CreatedBy("logobeam", "", "")}
 }
 
 func newTable[T any](keep []string) *table[T] {

@@ -4,7 +4,7 @@
 //	run := scores.Run{Listing: "posts.csv", ListingHash: "8d0c…", Rows: 2, Model: "built-in", ModelHash: "3fa1…"}
 //	out, err := scores.Open(ctx, "scored", "logobeam v1", run) // new, resumed or finished; another run's folder is refused
 //	defer out.Close()
-//	part := scores.NewPart(scores.Piece{Chunk: "9f86d081884c7d65", Source: "posts.csv", End: 40, Rows: 2}, nil)
+//	part := scores.NewPart(scores.Piece{Chunk: "9f86d081884c7d65", End: 40, Rows: 2}, nil)
 //	part.Score(scores.Score{PostID: "17", Brand: "adidas", Probability: 0.98, Frames: 1}, nil)
 //	part.Reject(scores.Reject{PostID: "18", Image: "b.jpg", Stage: "fetch", Reason: "not-found", Detail: "no such file"}, nil)
 //	done, err := part.Commit(ctx, "scored")
@@ -52,10 +52,9 @@ type Reject struct {
 type Piece struct {
 	Chunk   string `json:"chunk"` // names the part, by what it is made from
 	Index   int    `json:"index"` // in the listing, from 0
-	Source  string `json:"source"`
-	Root    string `json:"root,omitempty"` // of images that are named by relative paths
-	Offset  int64  `json:"offset"`         // from here
-	End     int64  `json:"end"`            // to before here: bytes, or rows; pieces of a source follow each other without a gap
+	File    int    `json:"file"`  // of Run.Files
+	Offset  int64  `json:"offset"`
+	End     int64  `json:"end"` // from Offset to before here: bytes, or rows; pieces of a file follow each other without a gap
 	Round   int    `json:"round,omitempty"`
 	Rows    int64  `json:"rows"`              // that were read from it
 	Skipped int64  `json:"skipped,omitempty"` // of them, as an earlier run has scored them
