@@ -80,7 +80,7 @@ func DefaultConfig() Config {
 	return Config{
 		MaxBytes: 32 << 20,
 		Timeout:  30 * time.Second, DialTimeout: 5 * time.Second, HeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Second,
-		Patience: 2 * time.Minute,
+		Patience:     2 * time.Minute,
 		MaxRedirects: 5, Retries: 2,
 		UserAgent:   "logobeam (image classifier)",
 		Connections: 128, HostConnections: 8,
