@@ -6,7 +6,7 @@ OUT     ?= out
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo test race noasm arm64 lint fuzz hostile flink bench bench-peers testdata kernels builtin-model clean
+.PHONY: build demo test race noasm arm64 lint fuzz hostile soak flink bench bench-peers testdata kernels builtin-model clean
 
 build: ## bin/logobeam, one static binary
 	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/logobeam
@@ -50,6 +50,10 @@ fuzz: ## every fuzz target for FUZZTIME
 FILES ?= 100000
 hostile: ## decode FILES hostile files: no panic, bounded memory, a reason for each; prints the slowest of each kind
 	LOGOBEAM_HOSTILE=$(FILES) $(GO) test -run '^TestHostile$$' -v -timeout 2h ./transforms
+
+SOAK ?= kill diskfull race rows http
+soak: build ## kill the program, fill its disk, give it millions of rows and URLs, and compare: an hour, or one of SOAK=kill, diskfull, race, rows, http
+	@mkdir -p $(OUT); for c in $(SOAK); do echo "soak $$c"; $(GO) run ./testdata/soak $$c --logobeam $(BIN) >$(OUT)/soak-$$c.json || exit 1; done
 
 flink: build ## score on a Flink cluster that is started here, while workers and task managers are killed: wants JDK 17 and Maven
 	testdata/flink/cluster.sh with $(GO) test -count=1 -v -timeout 15m -run '^TestFlink$$' ./cmd/logobeam
