@@ -82,11 +82,11 @@ var bombJPEG = func() []byte {
 	return data
 }()
 
-// bombGzip is 100 MB of zeros, packed.
+// bombGzip is 40 MB of zeros, packed: more than most clients take.
 var bombGzip = sync.OnceValue(func() []byte {
 	var b bytes.Buffer
 	z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-	for range 100 {
+	for range 40 {
 		if err == nil {
 			_, err = z.Write(make([]byte, 1<<20))
 		}
