@@ -251,6 +251,30 @@ func (m *Model) Save(dir string, half bool) error {
 	return nil
 }
 
+// Publish copies the model that Save wrote to the folder dir to another place, by two functions that put a file there at
+// once, in place of the one that is there, and remove one. Its files come in Save's order: whoever loads meanwhile, or
+// after a crash, gets the former model or this one.
+func Publish(dir string, put func(name string, data []byte) error, remove func(name string) error) error {
+	weights, err := os.ReadFile(filepath.Join(dir, weightsFile))
+	if err != nil {
+		return err
+	}
+	card, err := os.ReadFile(filepath.Join(dir, cardFile))
+	if err != nil {
+		return err
+	}
+	pending := pendingFile(fmt.Sprintf("%x", sha256.Sum256(weights)))
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{{pending, weights}, {cardFile, card}, {weightsFile, weights}} {
+		if err := put(f.name, f.data); err != nil {
+			return err
+		}
+	}
+	return remove(pending)
+}
+
 // halve rounds all values to what float16 can hold, in slices of their own.
 func halve(values map[string][]float32) (map[string][]float32, error) {
 	all := make(map[string][]float32, len(values))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -342,6 +343,53 @@ func (c *changing) Open(name string) (fs.File, error) {
 	}
 	c.seen = c.seen || name == weightsFile
 	return c.before.Open(name)
+}
+
+// Whenever a copy is cut off, what is there can be loaded.
+func TestPublish(t *testing.T) {
+	m, dir := small(t), t.TempDir()
+	m.Params["c.bias"][0] = 3
+	if err := m.Save(dir, false); err != nil {
+		t.Fatal(err)
+	}
+	old := files(t, small(t))
+	former := small(t).Hash()
+	cut := errors.New("cut off")
+	for steps := range 5 {
+		there, done := fstest.MapFS{cardFile: old[cardFile], weightsFile: old[weightsFile]}, 0
+		step := func() error {
+			if done++; done > steps {
+				return cut
+			}
+			return nil
+		}
+		err := Publish(dir, func(name string, data []byte) error {
+			err := step()
+			if err == nil {
+				there[name] = &fstest.MapFile{Data: data}
+			}
+			return err
+		}, func(name string) error {
+			err := step()
+			if err == nil {
+				delete(there, name)
+			}
+			return err
+		})
+		if steps < 4 && err != cut || steps == 4 && (err != nil || len(there) != 2) {
+			t.Errorf("after %d steps: %v, %d files", steps, err, len(there))
+		}
+		want := m.Hash()
+		if steps < 2 { // the new card comes second
+			want = former
+		}
+		if got, err := LoadFS(there); err != nil || got.Hash() != want {
+			t.Errorf("after %d steps: %v", steps, err)
+		}
+	}
+	if err := Publish(t.TempDir(), nil, nil); err == nil {
+		t.Error("published nothing")
+	}
 }
 
 func TestSaveReplaces(t *testing.T) {

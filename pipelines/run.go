@@ -6,7 +6,7 @@ import (
 	stdlog "log"
 	"log/slog"
 	"os"
-	"runtime"
+	runtime "runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,14 +17,25 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/harness"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/util/hooks"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
+	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/dataflow"
 	//lint:ignore SA1019 Beam has deprecated the direct runner, but people may ask for it by name
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/direct"
 	_ "github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism"
+
+	"github.com/logobeam/logobeam/pipelines/classifier"
+	"github.com/logobeam/logobeam/pipelines/fetch"
+	"github.com/logobeam/logobeam/pipelines/monitor"
+	"github.com/logobeam/logobeam/pipelines/scores"
 )
 
-// Runners are those that ScoreConfig.Runner can name: both work in this process. prism is Beam's own local runner, direct
-// the older one it replaces.
-func Runners() []string { return []string{"prism", "direct"} }
+// Runners are those that ScoreConfig.Runner can name. Two work in this process: prism is Beam's own local runner, direct
+// the older one it replaces. flink and universal hand the work to a job service of Beam (portable.go), dataflow to Google's
+// Dataflow, and both want settings that Beam has flags for.
+func Runners() []string { return []string{"prism", "direct", "flink", "dataflow", "universal"} }
+
+// LocalRunners are those of Runners that work in this process.
+func LocalRunners() []string { return Runners()[:2] }
 
 // startBeam readies Beam, which can be done once a process, and drops its log lines: Beam logs at length what is
 // returned as an error anyway, and how an interrupted run ends. What others log goes where it went before.
@@ -89,17 +100,18 @@ func ownTemporaryFolder() (remove func(), err error) {
 }
 
 // running is a run of this process. A DoFn that works in the same process finds it by its name, so that it ends with
-// the run's context, which Beam does not hand on, reports its progress, and has its error returned as it is, not as
-// Beam prints it. A DoFn in another process finds nil, and the methods do nothing.
+// the run's context, which Beam does not hand on, can be watched, and has its error returned as it is, not as Beam
+// prints it. A DoFn in another process finds nil, and the methods do nothing.
 type running struct {
-	ctx  context.Context
-	show func(Progress)
-	rows int64 // of the listing
-
-	done, rejected atomic.Int64
-
-	mutex sync.Mutex
-	err   error // the first of a DoFn
+	id      string
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	monitor *monitor.Monitor
+	logger  *slog.Logger
+	forget  func()        // the scorer
+	beam    chan struct{} // closed when Beam has ended, and the chunks that it began; nil if it was not begun
+	chunks  sync.WaitGroup
+	watched sync.WaitGroup
 }
 
 var (
@@ -107,13 +119,93 @@ var (
 	lastRun atomic.Int64
 )
 
-// execute runs a pipeline to its end, or to ctx's.
-func (cfg ScoreConfig) execute(ctx context.Context, rows int64, build func(id string) *beam.Pipeline) error {
+// begin makes a run, which has to be ended.
+func (cfg ScoreConfig) begin(ctx context.Context, rows int64, exact bool, chunks int) *running {
+	r := &running{id: strconv.FormatInt(lastRun.Add(1), 10), monitor: monitor.New(rows, exact, chunks), logger: cfg.Log, forget: func() {}}
+	r.ctx, r.cancel = context.WithCancelCause(ctx)
+	runs.Store(r.id, r)
+	if cfg.Started != nil {
+		cfg.Started(r.monitor)
+	}
+	if cfg.Log != nil {
+		r.watched.Go(func() { r.monitor.Watch(r.ctx, cfg.Log, watchEvery, cfg.Images.stuckAfter()) })
+	}
+	r.watched.Go(func() { r.police(cfg.Deadline, cfg.MaxRejects) })
+	return r
+}
+
+const watchEvery = 5 * time.Second
+
+// stuckAfter is the age at which a photograph under way is worth a word: what one may take by its limits, and a little more.
+func (i Images) stuckAfter() time.Duration {
+	return cmp.Or(i.Fetch.Timeout, fetch.DefaultConfig().Timeout) + i.Limits.Time + 10*time.Second
+}
+
+// name is what DoFns find the run by. Those of a runner elsewhere are not to find it, even if they happen to work in this
+// process: such a run is watched by what it leaves.
+func (r *running) name(cfg ScoreConfig) string {
+	if cfg.local() {
+		return r.id
+	}
+	return ""
+}
+
+// prepare makes the scorer that the chunks of the run find in this process.
+func (r *running) prepare(of Scoring, c *classifier.Classifier) (*scorer, error) {
+	s, err := newScorer(r.ctx, of, c)
+	if err != nil {
+		return nil, err
+	}
+	r.forget = s.keep(of)
+	s.watchedBy(r.monitor)
+	return s, nil
+}
+
+// police ends the run at its deadline, and when it has plainly too many rejects.
+func (r *running) police(deadline time.Time, maxRejects *float64) {
+	late := make(<-chan time.Time)
+	if !deadline.IsZero() {
+		late = time.After(time.Until(deadline))
+	}
+	for look := time.NewTicker(200 * time.Millisecond); ; {
+		select {
+		case <-r.ctx.Done():
+			look.Stop()
+			return
+		case <-late:
+			r.cancel(ErrDeadline)
+		case <-look.C:
+			if maxRejects != nil && r.monitor.Tripped(*maxRejects) {
+				r.cancel(ErrRejects)
+			}
+		}
+	}
+}
+
+// end lets go of the run, once nobody works for it any more.
+func (r *running) end() {
+	r.cancel(nil)
+	r.watched.Wait()
+	done := func() { runs.Delete(r.id); r.forget() }
+	if r.beam == nil {
+		done()
+		return
+	}
+	select {
+	case <-r.beam:
+		done()
+	default: // what Beam still hands out after the end of the run has to find that out
+		go func() { <-r.beam; done() }()
+	}
+}
+
+// execute runs a pipeline that makes parts to its end, or to that of the run.
+func (r *running) execute(cfg ScoreConfig, parts []string, build func() *beam.Pipeline) error {
 	select {
 	case oneRun <- struct{}{}:
 		defer func() { <-oneRun }()
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-r.ctx.Done():
+		return context.Cause(r.ctx)
 	}
 	startBeam()
 	remove, err := ownTemporaryFolder()
@@ -121,28 +213,54 @@ func (cfg ScoreConfig) execute(ctx context.Context, rows int64, build func(id st
 		return err
 	}
 	defer remove()
-	r := &running{ctx: ctx, show: cfg.Progress, rows: rows}
-	id := strconv.FormatInt(lastRun.Add(1), 10)
-	runs.Store(id, r)
+	defer keepSettings()()
+	if cfg.local() {
+		return r.here(cfg.Runner, build)
+	}
+	return r.elsewhere(cfg, parts, build())
+}
 
+// keepSettings gives a function that sets Beam's settings, which its runners change, back to what they are now.
+func keepSettings() (restore func()) {
+	var all []func()
+	for _, s := range []*string{jobopts.Endpoint, jobopts.JobName, jobopts.EnvironmentType, jobopts.EnvironmentConfig, jobopts.WorkerBinary} {
+		was := *s
+		all = append(all, func() { *s = was })
+	}
+	return func() {
+		for _, f := range all {
+			f()
+		}
+	}
+}
+
+// prismAt is where Beam's local runner listens, once it has been started, which it is once a process.
+var prismAt string
+
+// here runs a pipeline in this process.
+func (r *running) here(runner string, build func() *beam.Pipeline) error {
+	*jobopts.Endpoint, *jobopts.EnvironmentType, *jobopts.WorkerBinary = prismAt, "loopback", ""
+	defer func() { prismAt = *jobopts.Endpoint }()
 	finished := make(chan error, 1)
+	r.beam = make(chan struct{})
 	go func() {
-		defer runs.Delete(id) // not before: what Beam still hands out after ctx's end has to find that out
-		_, err := beam.Run(context.WithoutCancel(ctx), cfg.Runner, build(id))
+		defer close(r.beam)
+		_, err := beam.Run(context.WithoutCancel(r.ctx), runner, build())
+		r.chunks.Wait() // a bundle that has failed is not finished, and its other chunks end by themselves
 		finished <- err
 	}()
 	select {
 	case err := <-finished:
-		if err == nil || ctx.Err() == nil {
-			return cmp.Or(r.failure(), err)
+		if err == nil || r.ctx.Err() == nil {
+			return err
 		}
-	case <-ctx.Done():
+	case <-r.ctx.Done():
 		select { // the chunks under way end by themselves, and the pipeline with them
 		case <-finished:
 		case <-time.After(time.Second):
 		}
 	}
-	return ctx.Err()
+	return context.Cause(r.ctx)
 }
 
 // enter gives a DoFn the context to work under, and the run it is part of if that is one of this process. It is left
@@ -153,37 +271,50 @@ func enter(ctx context.Context, id string) (context.Context, *running, func()) {
 		return ctx, nil, func() {}
 	}
 	r := found.(*running)
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(r.ctx, cancel)
-	return ctx, r, func() { stop(); cancel() }
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(r.ctx, func() { cancel(context.Cause(r.ctx)) })
+	return ctx, r, func() { stop(); cancel(nil) }
 }
 
-// add counts finished rows.
-func (r *running) add(rows, rejected int64) {
-	if r == nil {
-		return
-	}
-	p := Progress{Rows: r.rows, Done: r.done.Add(rows), Rejected: r.rejected.Add(rejected)}
-	if r.show != nil {
-		r.show(p)
+// chunk counts the chunks under way, which begin only while Beam runs.
+func (r *running) chunk(n int) {
+	if r != nil {
+		r.chunks.Add(n)
 	}
 }
 
-// fail keeps the first error, and returns err.
+// log tells what was done: those who watch the run, or the runner's log.
+func (r *running) log(ctx context.Context, message string, args ...any) {
+	switch {
+	case r == nil:
+		log.Info(ctx, append([]any{message}, args...)...)
+	case r.logger != nil:
+		r.logger.InfoContext(ctx, message, args...)
+	}
+}
+
+// fail ends the run with its first error, and returns err.
 func (r *running) fail(err error) error {
-	if r == nil || err == nil {
-		return err
-	}
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
-	if r.err == nil {
-		r.err = err
+	if r != nil && err != nil {
+		r.cancel(err)
 	}
 	return err
 }
 
-func (r *running) failure() error {
-	r.mutex.Lock()
-	defer r.mutex.Unlock()
-	return r.err
+// Beam's counters have the names of the monitor's figures.
+var (
+	scoredRows   = beam.NewCounter(counterSpace, monitor.Counter(monitor.RowsTotal, "scored"))
+	rejectedRows = beam.NewCounter(counterSpace, monitor.Counter(monitor.RowsTotal, "rejected"))
+	skippedRows  = beam.NewCounter(counterSpace, monitor.Counter(monitor.RowsTotal, "skipped"))
+	chunksDone   = beam.NewCounter(counterSpace, monitor.Counter(monitor.ChunksNow, "done"))
+)
+
+const counterSpace = "logobeam"
+
+// count tells Beam what is in a part.
+func count(ctx context.Context, d scores.Done) {
+	scoredRows.Inc(ctx, d.Scored)
+	rejectedRows.Inc(ctx, d.Rejected)
+	skippedRows.Inc(ctx, d.Skipped)
+	chunksDone.Inc(ctx, 1)
 }

@@ -1,21 +1,26 @@
-// Package pipelines holds the program's Beam pipeline, Score, which is this file:
+// Package pipelines holds the program's Beam pipelines. Score is this file:
 //
 //	summary, err := pipelines.Score(ctx, pipelines.ScoreConfig{Listing: "posts.csv", Out: "scored"})
 //
-// It reads a listing of posts, gets each photograph, classifies it, and writes post_id, brand and probability to
+// It reads a listing of posts, gets each photograph, classifies it, and writes post_id, brand, probability to
 // Parquet. What crosses a stage of Beam is a chunk of the listing or a small record of one, never a row or a
-// photograph. What happens inside a chunk is scorechunk.go, what can be asked for scoreconfig.go, and how Beam is run
-// run.go.
+// photograph. Retry (retry.go) does again what failed for a reason that may have passed, and Predict (plan.go) says
+// beforehand what a run will cost.
+//
+// What happens to a chunk is scorechunk.go, to its rows job.go, to a photograph photograph.go; what can be asked for is
+// scoreconfig.go, and how Beam is run run.go.
 package pipelines
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
+	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/listing"
 	"github.com/logobeam/logobeam/pipelines/scores"
 )
@@ -23,21 +28,30 @@ import (
 // Summary is what a run did.
 type Summary struct {
 	scores.Manifest
-	Already bool          `json:"already"` // the output was finished before, and nothing was done
-	Elapsed time.Duration `json:"-"`       // 0 if nothing was done
+	Already   bool          `json:"already"` // the output was finished before, and nothing was done
+	Elapsed   time.Duration `json:"-"`       // 0 if nothing was done
+	Predicted time.Duration `json:"-"`       // what Elapsed was to be by the run's own sample; 0 if it took none
 }
+
+// ErrDeadline says that a run was ended by ScoreConfig.Deadline. What is finished stays, and the same call goes on from
+// there.
+var ErrDeadline = errors.New("the deadline has come before the end")
+
+// ErrRejects says that a run was ended since it is plain that more rows are rejected than ScoreConfig.MaxRejects allows.
+var ErrRejects = errors.New("more rejects than allowed")
 
 // Score classifies the photographs of a listing. A second run on a finished output does nothing; one on an unfinished
 // output does what is missing. When ctx ends, Score returns its error within about a second: what is finished stays,
-// nothing half written has a final name, and the same call goes on from there.
+// nothing half written has a final name, and the same call goes on from there. So it does after ErrDeadline and
+// ErrRejects.
 func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
 		return Summary{}, err
 	}
 	began := time.Now()
-	forget(cfg.Model, cfg.Precision) // since an earlier run of this process it may have been trained anew
-	c, err := share(cfg.Model, cfg.Precision)
+	defer bound(cfg.Memory)()
+	c, err := classifier.Load(ctx, cfg.Model, cfg.Precision)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -45,8 +59,11 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	run := cfg.describe(chunks, c.hash, c.Plan.Precision())
-	out, err := scores.Open(cfg.Out, cfg.Program, run)
+	run, err := cfg.describe(ctx, chunks, c)
+	if err != nil {
+		return Summary{}, err
+	}
+	out, err := scores.Open(ctx, cfg.Out, cfg.Program, run)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -54,31 +71,39 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	if out.Finished() {
 		return Summary{Manifest: out.Manifest(), Already: true}, nil
 	}
-	err = cfg.execute(ctx, run.Rows, func(id string) *beam.Pipeline { return cfg.pipeline(id, chunks, run) })
-	if err != nil {
+	if cfg, chunks, err = cfg.absolute(chunks); err != nil {
 		return Summary{}, err
 	}
-	// A runner's word that all went well is not enough: the files decide.
-	m, ok, err := scores.Finished(cfg.Out)
-	if err == nil && !ok {
-		err = fmt.Errorf("score: the runner %s ended without finishing %s: score again", cfg.Runner, cfg.Out)
+	rows, exact := listing.Rows(chunks)
+	r := cfg.begin(ctx, rows, exact, len(chunks))
+	defer r.end()
+	scoring := cfg.scoring(r.name(cfg), run)
+	predicted := time.Duration(0)
+	if cfg.local() {
+		s, err := r.prepare(scoring, c)
+		if err != nil {
+			return Summary{}, err
+		}
+		predicted = s.predictQuickly(ctx, chunks)
 	}
-	if err != nil {
-		return Summary{}, err
+	var parts []string
+	for _, c := range chunks {
+		parts = append(parts, partName(c, run.ModelHash, run.Options))
 	}
-	return Summary{Manifest: m, Elapsed: time.Since(began)}, nil
+	if err := r.execute(cfg, parts, func() *beam.Pipeline { return scoring.pipeline(chunks) }); err != nil {
+		return Summary{}, cfg.partial(ctx, out, parts, err)
+	}
+	m, err := cfg.finished(ctx)
+	return Summary{Manifest: m, Elapsed: time.Since(began), Predicted: predicted}, err
 }
 
 // pipeline is the whole of it: chunks are dealt out, scored into parts of their own, and the records of what was done
 // gathered for the commit.
-func (cfg ScoreConfig) pipeline(id string, chunks []listing.Chunk, run scores.Run) *beam.Pipeline {
-	p, s := beam.NewPipelineWithRoot()
-	dealt := beam.Reshuffle(s, beam.CreateList(s, chunks))
-	done := beam.ParDo(s, &ScoreChunkFn{
-		Run: id, Out: cfg.Out, Model: cfg.Model, Precision: cfg.Precision, ModelHash: run.ModelHash, Options: run.Options,
-		Images: cfg.Images, Workers: cfg.Workers, Batch: cfg.Batch, Memory: cfg.Memory,
-	}, dealt)
-	beam.ParDo0(s, &CommitFn{Run: id, Out: cfg.Out}, beam.GroupByKey(s, done))
+func (s Scoring) pipeline(chunks []listing.Chunk) *beam.Pipeline {
+	p, root := beam.NewPipelineWithRoot()
+	dealt := beam.Reshuffle(root, beam.CreateList(root, chunks))
+	done := beam.ParDo(root, &ScoreChunkFn{Scoring: s}, dealt)
+	beam.ParDo0(root, &CommitFn{Run: s.Run, Out: s.Out}, beam.GroupByKey(root, done))
 	return p
 }
 
@@ -87,14 +112,47 @@ type CommitFn struct{ Run, Out string }
 
 // ProcessElement is called once, with the records of all chunks under one key.
 func (f *CommitFn) ProcessElement(ctx context.Context, _ int, next func(*scores.Done) bool) error {
-	_, run, leave := enter(ctx, f.Run)
+	ctx, run, leave := enter(ctx, f.Run)
 	defer leave()
-	var chunks []scores.Done
-	for d := (scores.Done{}); next(&d); d = (scores.Done{}) {
-		chunks = append(chunks, d)
-	}
-	_, err := scores.Commit(f.Out, chunks)
+	_, err := scores.Commit(ctx, f.Out, all(next))
 	return run.fail(err)
+}
+
+func all(next func(*scores.Done) bool) (records []scores.Done) {
+	for d := (scores.Done{}); next(&d); d = (scores.Done{}) {
+		records = append(records, d)
+	}
+	return records
+}
+
+// partial notes in the manifest what is done of a run that was ended by its deadline or by its rejects, and returns why.
+func (cfg ScoreConfig) partial(ctx context.Context, out *scores.Output, parts []string, why error) error {
+	if !errors.Is(why, ErrDeadline) && !errors.Is(why, ErrRejects) {
+		return why
+	}
+	var done []scores.Done
+	for _, p := range parts {
+		d, ok, err := scores.ReadPart(ctx, cfg.Out, p)
+		if err != nil {
+			return errors.Join(why, err)
+		}
+		if ok {
+			done = append(done, d)
+		}
+	}
+	if err := out.Partial(ctx, done); err != nil {
+		return errors.Join(why, err)
+	}
+	return fmt.Errorf("%w: %d of %d chunks are done, and the same command goes on with the rest", why, len(done), len(parts))
+}
+
+// finished reads what came out. A runner's word that all went well is not enough: the files decide.
+func (cfg ScoreConfig) finished(ctx context.Context) (scores.Manifest, error) {
+	m, ok, err := scores.Finished(ctx, cfg.Out)
+	if err == nil && !ok {
+		err = fmt.Errorf("the runner %s ended without finishing %s: run the same command again", cfg.Runner, cfg.Out)
+	}
+	return m, err
 }
 
 func init() {

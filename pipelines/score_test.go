@@ -25,7 +25,9 @@ import (
 
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/infer"
+	"github.com/logobeam/logobeam/pipelines/fetch"
 	"github.com/logobeam/logobeam/pipelines/listing"
+	"github.com/logobeam/logobeam/pipelines/monitor"
 	"github.com/logobeam/logobeam/pipelines/scores"
 	"github.com/logobeam/logobeam/transforms"
 )
@@ -53,8 +55,8 @@ func newModel(t testing.TB, seed uint64) string {
 	return dir
 }
 
-// photograph is a PNG of patches whose colours come from a seed.
-func photograph(seed int) []byte {
+// picture is a PNG of patches whose colours come from a seed.
+func picture(seed int) []byte {
 	m := image.NewRGBA(image.Rect(0, 0, 24, 20))
 	x := uint32(seed)*2654435761 + 1
 	for y := range 5 {
@@ -76,7 +78,7 @@ func photograph(seed int) []byte {
 var bad = []struct{ post, image, stage, reason string }{
 	{"missing", "no-such.png", "fetch", "not-found"},
 	{"folder", ".", "fetch", "not-a-file"},
-	{"bucket", "gs://bucket/a.png", "fetch", "unsupported-scheme"},
+	{"bucket", "s3://bucket/a.png", "fetch", "unsupported-scheme"},
 	{"private", "http://10.0.0.1/a.png", "fetch", "blocked-address"},
 	{"empty", "empty.png", "decode", "empty"},
 	{"text", "text.jpg", "decode", "not-an-image"},
@@ -92,10 +94,10 @@ func posts(t testing.TB, n int) string {
 	t.Helper()
 	dir := t.TempDir()
 	const photographs = 20
-	files := map[string][]byte{"empty.png": nil, "text.jpg": []byte("this is no image, whatever it is called"), "cut.png": photograph(1)[:150],
+	files := map[string][]byte{"empty.png": nil, "text.jpg": []byte("this is no image, whatever it is called"), "cut.png": picture(1)[:150],
 		"page.jpg": []byte("<!DOCTYPE html><html><body>404</body></html>")}
 	for i := range photographs {
-		files[fmt.Sprintf("photo-%d.png", i)] = photograph(i)
+		files[fmt.Sprintf("photo-%d.png", i)] = picture(i)
 	}
 	for name, data := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
@@ -182,18 +184,16 @@ func TestScore(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
 	list, out, dir := posts(t, 600), filepath.Join(t.TempDir(), "deep", "out"), newModel(t, 1)
-	var last atomic.Int64
+	var watched *monitor.Monitor
 	s := score(t, ScoreConfig{Listing: list, Options: listing.Options{ChunkRows: 70}, Out: out, Model: dir, Program: "test",
-		Progress: func(p Progress) {
-			last.Store(max(last.Load(), p.Done))
-			if p.Rows != 600 || p.Rejected > int64(len(bad)) {
-				t.Errorf("progress %+v", p)
-			}
-		}})
-	if s.Rows != 600 || s.Rejected != int64(len(bad)) || s.Scored != 600-s.Rejected || s.Already || s.Elapsed <= 0 || last.Load() != 600 {
-		t.Errorf("summary %+v, progress up to %d", s, last.Load())
+		Started: func(m *monitor.Monitor) { watched = m }})
+	if s.Rows != 600 || s.Rejected != int64(len(bad)) || s.Scored != 600-s.Rejected || s.Already || s.Elapsed <= 0 {
+		t.Errorf("summary %+v", s)
 	}
-	m, err := scores.Verify(out)
+	if w := watched.Snapshot(); w.Rows != 600 || w.Done != 600 || w.Rejected != int64(len(bad)) || w.Chunks.Done != 9 || w.UnderWay != 0 || w.Repeated < 500 {
+		t.Errorf("watched to the end: %+v", w)
+	}
+	m, err := scores.Verify(context.Background(), out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestScore(t *testing.T) {
 	}
 	gotScores, gotRejects := map[string]scores.Score{}, map[string]string{}
 	brands := map[string]bool{}
-	for s, err := range scores.Scores(out) {
+	for s, err := range scores.Scores(context.Background(), out) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -261,7 +261,7 @@ func TestScore(t *testing.T) {
 		gotScores[s.PostID] = s
 		brands[s.Brand] = true
 	}
-	for r, err := range scores.Rejects(out) {
+	for r, err := range scores.Rejects(context.Background(), out) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -297,12 +297,12 @@ func TestSameBytes(t *testing.T) {
 	want := files(t, cfg.Out)
 	for _, tt := range []ScoreConfig{
 		{Runner: "prism", Workers: 4, Batch: 8},
-		{Runner: "prism", Workers: 3, Batch: 64, Memory: 1},
+		{Runner: "prism", Workers: 3, Batch: 64, Repeats: true},
 		{Runner: "direct", Workers: 2, Batch: 3},
 	} {
 		t.Run(fmt.Sprint(tt.Runner, tt.Workers, tt.Batch), func(t *testing.T) {
 			cfg := cfg
-			cfg.Runner, cfg.Workers, cfg.Batch, cfg.Memory, cfg.Out = tt.Runner, tt.Workers, tt.Batch, tt.Memory, filepath.Join(t.TempDir(), "out")
+			cfg.Runner, cfg.Workers, cfg.Batch, cfg.Repeats, cfg.Out = tt.Runner, tt.Workers, tt.Batch, tt.Repeats, filepath.Join(t.TempDir(), "out")
 			score(t, cfg)
 			same(t, want, files(t, cfg.Out))
 		})
@@ -312,7 +312,7 @@ func TestSameBytes(t *testing.T) {
 // A run that was interrupted goes on where it was, and ends as if nothing had happened.
 func TestResume(t *testing.T) {
 	list, dir := posts(t, 600), newModel(t, 1)
-	for _, runner := range Runners() {
+	for _, runner := range LocalRunners() {
 		t.Run(runner, func(t *testing.T) {
 			noLeaks(t)
 			cfg := ScoreConfig{Listing: list, Options: listing.Options{ChunkRows: 50}, Model: dir, Out: filepath.Join(t.TempDir(), "out"), Runner: runner}
@@ -324,10 +324,14 @@ func TestResume(t *testing.T) {
 			defer cancel()
 			var at atomic.Int64
 			interrupted := cfg
-			interrupted.Progress = func(p Progress) {
-				if p.Done >= 200 && at.CompareAndSwap(0, time.Now().UnixNano()) {
+			interrupted.Started = func(m *monitor.Monitor) {
+				go func() {
+					for m.Snapshot().Chunks.Done < 4 && ctx.Err() == nil {
+						time.Sleep(time.Millisecond)
+					}
+					at.Store(time.Now().UnixNano())
 					cancel()
-				}
+				}()
 			}
 			_, err := Score(ctx, interrupted)
 			if !errors.Is(err, context.Canceled) {
@@ -352,7 +356,7 @@ func TestResume(t *testing.T) {
 			if parts == 0 || parts >= 24 {
 				t.Errorf("%d of 24 files are there: the test did not interrupt", parts)
 			}
-			if _, err := scores.Verify(cfg.Out); err == nil {
+			if _, err := scores.Verify(context.Background(), cfg.Out); err == nil {
 				t.Error("an unfinished output passes for whole")
 			}
 
@@ -362,8 +366,6 @@ func TestResume(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			var first atomic.Int64
-			cfg.Progress = func(p Progress) { first.CompareAndSwap(0, p.Done) }
 			for name := range there {
 				if strings.HasPrefix(name, "scores/") {
 					os.Remove(filepath.Join(cfg.Out, name))
@@ -475,8 +477,12 @@ func TestRefused(t *testing.T) {
 func TestHangingServer(t *testing.T) {
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/good.png" {
-			w.Write(photograph(1))
+		switch r.URL.Path {
+		case "/robots.txt":
+			http.NotFound(w, r)
+			return
+		case "/good.png":
+			w.Write(picture(1))
 			return
 		}
 		select {
@@ -492,8 +498,8 @@ func TestHangingServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := ScoreConfig{Listing: path, Model: newModel(t, 1), Out: filepath.Join(t.TempDir(), "out"), Workers: 1,
-		Images: Images{AllowNet: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}
-	for _, runner := range Runners() {
+		Images: Images{Fetch: fetch.Config{AllowNet: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}}
+	for _, runner := range LocalRunners() {
 		cfg.Runner = runner
 		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 		began := time.Now()
@@ -506,13 +512,13 @@ func TestHangingServer(t *testing.T) {
 			t.Errorf("%s: it ended %v after it was interrupted", runner, took-500*time.Millisecond)
 		}
 	}
-	cfg.Images.Timeout = 200 * time.Millisecond
+	cfg.Images.Fetch.Timeout = 200 * time.Millisecond
 	cfg.Out = filepath.Join(t.TempDir(), "out")
 	s := score(t, cfg)
 	if s.Scored != 1 || s.Rejected != 1 {
 		t.Errorf("summary %+v", s)
 	}
-	for r, err := range scores.Rejects(cfg.Out) {
+	for r, err := range scores.Rejects(context.Background(), cfg.Out) {
 		if err != nil || r.PostID != "1" || r.Reason != "timeout" || !r.Retryable || strings.Contains(r.Detail, "secret") {
 			t.Errorf("reject %+v, error %v", r, err)
 		}
@@ -532,7 +538,7 @@ func TestFrames(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	score(t, ScoreConfig{Listing: list, Out: out, Model: newModel(t, 1), Images: Images{Root: root}})
 	got := map[string]int32{}
-	for s, err := range scores.Scores(out) {
+	for s, err := range scores.Scores(context.Background(), out) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -571,7 +577,7 @@ func TestDecodeTimeout(t *testing.T) {
 	if s.Scored > 0 {
 		t.Errorf("%d photographs were scored in no time", s.Scored)
 	}
-	for r, err := range scores.Rejects(cfg.Out) {
+	for r, err := range scores.Rejects(context.Background(), cfg.Out) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,100 +3,110 @@ package pipelines
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
-	"strings"
-	"sync/atomic"
+	"sync"
+	"time"
 
 	"github.com/zeebo/xxh3"
-	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/semaphore"
 
-	"github.com/logobeam/logobeam/model"
-	"github.com/logobeam/logobeam/model/infer"
-	"github.com/logobeam/logobeam/model/metrics"
-	"github.com/logobeam/logobeam/pipelines/fetch"
 	"github.com/logobeam/logobeam/pipelines/listing"
+	"github.com/logobeam/logobeam/pipelines/monitor"
 	"github.com/logobeam/logobeam/pipelines/scores"
-	"github.com/logobeam/logobeam/transforms"
 )
 
-// The stages at which a row can be rejected.
-const (
-	stageListing = "listing"
-	stageFetch   = "fetch"
-	stageDecode  = "decode"
-	stageInfer   = "infer"
-)
-
-// Reasons of our own, beside those of fetch and transforms.
-const (
-	ReasonMalformed = "malformed-row" // the listing breaks its format's rules here
-	ReasonPanic     = "panic"         // a fault of this program: please report the photograph
-	ReasonNoNumber  = "not-a-number"  // the network answered with no numbers: the model is broken
-)
-
-// ScoreChunkFn scores a chunk of the listing into a part of its own. All it needs is in its fields, as Beam sends it to
+// ScoreChunkFn scores chunks of the listing, each into a part of its own. All it needs is in its fields, as Beam sends it to
 // where the work is done.
 type ScoreChunkFn struct {
-	Run       string // finds the run in the process that began it
-	Out       string
-	Model     string
-	Precision model.Precision
-	ModelHash string
-	Options   map[string]string // that change results; they are part of a part's name
-	Images    Images
-	Workers   int
-	Batch     int
-	Memory    int64
-
-	shared   *shared
-	fetcher  *fetch.Fetcher
-	working  *semaphore.Weighted // one for each worker
-	decoding *semaphore.Weighted // bytes
+	Scoring
+	scorer *scorer
+	bundle *bundle
 }
 
 // Setup takes what all chunks of the process share.
 func (f *ScoreChunkFn) Setup() (err error) {
-	if f.shared, err = share(f.Model, f.Precision); err != nil {
-		return err
-	}
-	if f.shared.hash != f.ModelHash || string(f.shared.Plan.Precision()) != f.Options["precision"] {
-		return fmt.Errorf("the model in %s is not the one that the run began with: score again", f.Model)
-	}
-	f.fetcher, err = fetch.New(fetch.Config{Root: f.Images.Root, MaxBytes: f.Images.Limits.Bytes, Timeout: f.Images.Timeout, AllowNet: f.Images.AllowNet})
-	f.working, f.decoding = processWide("workers", int64(f.Workers)), processWide("memory", f.Memory)
+	f.scorer, err = scorerOf(f.Scoring)
 	return err
 }
 
-// ProcessElement writes the chunk's part, unless it is there already.
-func (f *ScoreChunkFn) ProcessElement(ctx context.Context, c listing.Chunk, emit func(int, scores.Done)) error {
-	ctx, run, leave := enter(ctx, f.Run)
-	defer leave()
-	if err := ctx.Err(); err != nil { // what Beam still hands out after the end of the run
-		return err
-	}
-	name := partName(c, f.ModelHash, f.Options)
-	done, ok, err := scores.ReadPart(f.Out, name, c.Rows)
-	switch {
-	case err != nil:
-	case ok:
-		run.add(done.Scored+done.Rejected, done.Rejected)
-	default:
-		done, err = f.score(ctx, run, c, name)
-	}
-	if err != nil {
-		return run.fail(err)
-	}
-	emit(0, done)
-	return nil
+// StartBundle begins a bundle of chunks.
+func (f *ScoreChunkFn) StartBundle(func(int, scores.Done)) { f.bundle = newBundle(f.Run) }
+
+// ProcessElement begins a chunk, as soon as there is room for it among those under way.
+func (f *ScoreChunkFn) ProcessElement(ctx context.Context, c listing.Chunk, _ func(int, scores.Done)) error {
+	return f.bundle.begin(ctx, func(ctx context.Context, run *running) (scores.Done, error) { return f.score(ctx, run, c) })
 }
 
-// FinishBundle lets go of connections. Beam wants the parameter.
-func (f *ScoreChunkFn) FinishBundle(func(int, scores.Done)) { f.fetcher.Close() }
+// FinishBundle waits for all chunks, and passes their records on.
+func (f *ScoreChunkFn) FinishBundle(ctx context.Context, emit func(int, scores.Done)) error {
+	return f.bundle.finish(ctx, emit)
+}
+
+// score makes a chunk's part.
+func (f *ScoreChunkFn) score(ctx context.Context, run *running, c listing.Chunk) (scores.Done, error) {
+	root := cmp.Or(f.Images.Root, c.Root())
+	piece := scores.Piece{Chunk: partName(c, f.ModelHash, f.Options), Index: c.Index, File: c.File, Offset: c.Offset, End: c.End}
+	return f.scorer.part(ctx, run, piece, func() ([]listing.Row, []outcome, error) {
+		rows, err := c.Read(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		outcomes, err := f.scorer.score(ctx, root, rows)
+		return rows, outcomes, err
+	})
+}
+
+// part makes a part of what find finds, unless it is there already.
+func (s *scorer) part(ctx context.Context, run *running, piece scores.Piece, find func() ([]listing.Row, []outcome, error)) (scores.Done, error) {
+	done, ok, err := scores.ReadPart(ctx, s.Out, piece.Chunk)
+	if err != nil || ok {
+		if ok {
+			s.monitor.ChunkFound(done.Scored, done.Rejected, done.Skipped)
+		}
+		return done, err
+	}
+	began := time.Now()
+	s.monitor.ChunkBegan(piece.Chunk, piece.Index)
+	rows, outcomes, err := find()
+	if err == nil {
+		done, err = s.write(ctx, s.Out, piece, rows, outcomes)
+	}
+	if err != nil {
+		s.monitor.ChunkFailed(piece.Chunk)
+		return scores.Done{}, err
+	}
+	s.monitor.ChunkDone(piece.Chunk)
+	run.log(ctx, "chunk done", "chunk", piece.Index, "part", piece.Chunk, "rows", done.Rows, "scored", done.Scored, "rejected", done.Rejected,
+		"skipped", done.Skipped, "seconds", time.Since(began).Seconds())
+	return done, nil
+}
+
+// write writes a part: rows in their order, whoever found out about them.
+func (s *scorer) write(ctx context.Context, out string, piece scores.Piece, rows []listing.Row, outcomes []outcome) (scores.Done, error) {
+	began := time.Now()
+	defer func() { s.monitor.Spent(monitor.Write, time.Since(began), int64(len(rows)), 0) }()
+	piece.Rows = int64(len(rows))
+	for _, o := range outcomes {
+		if o.skipped {
+			piece.Skipped++
+		}
+	}
+	part := scores.NewPart(piece, s.Keep)
+	classes := s.Classes()
+	for i, o := range outcomes {
+		row := &rows[i]
+		switch {
+		case o.skipped:
+		case o.reject != nil:
+			r := o.reject
+			part.Reject(scores.Reject{PostID: row.PostID, Image: row.Image, Stage: r.stage.String(), Reason: r.reason, Detail: r.detail, Retryable: r.retryable}, row.Kept)
+		default:
+			part.Score(scores.Score{PostID: row.PostID, Brand: classes[o.brand], Probability: o.probability, Frames: o.frames}, row.Kept)
+		}
+	}
+	return part.Commit(ctx, out)
+}
 
 // partName names a chunk's part by everything it is made from, and by its place, since two chunks may hold the same rows.
 func partName(c listing.Chunk, modelHash string, options map[string]string) string {
@@ -109,164 +119,64 @@ func partName(c listing.Chunk, modelHash string, options map[string]string) stri
 	return fmt.Sprintf("%016x%016x", sum.Hi, sum.Lo)
 }
 
-// outcome is what became of a row: an answer or a reason.
-type outcome struct {
-	brand       int
-	probability float32
-	frames      int
-	reject      *scores.Reject
+// chunksAtOnce is how many chunks of a bundle are under way at one time: while the last images of one are waited for, the
+// next one's are fetched.
+const chunksAtOnce = 3
+
+// bundle is the chunks that Beam has handed to one instance of a DoFn. Beam wants them one after the other, and their
+// records from the goroutine that it calls; the work goes on behind that.
+type bundle struct {
+	run     string
+	room    chan struct{}
+	chunks  sync.WaitGroup
+	mutex   sync.Mutex
+	records []scores.Done
+	err     error
 }
 
-// score classifies the rows of a chunk with a pool of workers, and writes its part.
-func (f *ScoreChunkFn) score(ctx context.Context, run *running, c listing.Chunk, name string) (scores.Done, error) {
-	rows, err := c.Read(ctx)
-	if err != nil {
-		return scores.Done{}, err
+func newBundle(run string) *bundle { return &bundle{run: run, room: make(chan struct{}, chunksAtOnce)} }
+
+// begin runs do in a goroutine of its own, once there is room. The error is of an earlier one.
+func (b *bundle) begin(ctx context.Context, do func(context.Context, *running) (scores.Done, error)) error {
+	b.room <- struct{}{} // whoever has taken the room ends when the run does
+	if err := b.failed(); err != nil {
+		<-b.room
+		return err
 	}
-	fetcher := f.fetcher
-	if f.Images.Root == "" {
-		fetcher = fetcher.Under(filepath.Dir(c.Source))
-	}
-	outcomes := make([]outcome, len(rows))
-	batch := min(cmp.Or(f.Batch, f.shared.Plan.Batch()), max((len(rows)+f.Workers-1)/f.Workers, 1)) // every worker has work
-	var next atomic.Int64
-	g, ctx := errgroup.WithContext(ctx)
-	for range min(f.Workers, (len(rows)+batch-1)/batch) {
-		g.Go(func() error {
-			// Beam may hand out several chunks at a time: the workers of all of them together are as many as asked for.
-			if err := f.working.Acquire(ctx, 1); err != nil {
-				return err
-			}
-			defer f.working.Release(1)
-			arena := f.shared.arena(batch)
-			defer f.shared.free(arena)
-			for {
-				from := int(next.Add(int64(batch))) - batch
-				if from >= len(rows) {
-					return nil
-				}
-				to := min(from+batch, len(rows))
-				rejected, err := f.batch(ctx, fetcher, arena, rows[from:to], outcomes[from:to])
-				if err != nil {
-					return err
-				}
-				run.add(int64(to-from), rejected)
-			}
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return scores.Done{}, err
-	}
-	part, err := scores.NewPart(f.Out, name)
-	if err != nil {
-		return scores.Done{}, err
-	}
-	defer part.Abort()
-	for i, o := range outcomes { // in the listing's order, whoever scored them
-		if o.reject != nil {
-			err = part.Reject(*o.reject)
-		} else {
-			err = part.Score(scores.Score{PostID: rows[i].PostID, Brand: f.shared.Classes()[o.brand], Probability: o.probability, Frames: int32(o.frames)})
+	ctx, run, leave := enter(ctx, b.run)
+	run.chunk(1)
+	b.chunks.Go(func() {
+		defer func() { leave(); run.chunk(-1); <-b.room }()
+		err := ctx.Err() // for what Beam still hands out after the end of the run
+		var d scores.Done
+		if err == nil {
+			d, err = do(ctx, run)
 		}
-		if err != nil {
-			return scores.Done{}, err
+		run.fail(err)
+		b.mutex.Lock()
+		defer b.mutex.Unlock()
+		switch {
+		case err == nil:
+			b.records = append(b.records, d)
+		case b.err == nil:
+			b.err = err
 		}
-	}
-	return part.Commit()
+	})
+	return nil
 }
 
-// batch fills in the outcomes of a few rows. What is wrong with a row makes a reject of it; the error is ctx's, or a
-// fault of the model that every other row would meet as well.
-func (f *ScoreChunkFn) batch(ctx context.Context, fetcher *fetch.Fetcher, arena *infer.Arena, rows []listing.Row, outcomes []outcome) (rejected int64, err error) {
-	good := make([]int, 0, len(rows))
-	defer func() { // a goroutine that panics would take the process with it
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the network fails on posts %s to %s: %v", rows[0].PostID, rows[len(rows)-1].PostID, p)
-		}
-	}()
-	for i, row := range rows {
-		frames, r, err := f.load(ctx, fetcher, row, arena.Input(len(good)))
-		if ctx.Err() != nil {
-			return 0, ctx.Err()
-		}
-		if err != nil {
-			return 0, err
-		}
-		if r != nil {
-			outcomes[i].reject = r
-			rejected++
-			continue
-		}
-		outcomes[i].frames = frames
-		good = append(good, i)
-	}
-	if len(good) == 0 {
-		return rejected, nil
-	}
-	probs := arena.Run(len(good))
-	classes := len(f.shared.Classes())
-	infer.Softmax(probs, classes)
-	for k, i := range good {
-		row := probs[k*classes : (k+1)*classes]
-		best := metrics.Argmax(row)
-		if p := row[best]; p >= 0 && p <= 1 {
-			outcomes[i].brand, outcomes[i].probability = best, p
-			continue
-		}
-		outcomes[i].reject = reject(rows[i], stageInfer, ReasonNoNumber, "the network's answer is no probability", false)
-		rejected++
-	}
-	return rejected, nil
+func (b *bundle) failed() error {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	return b.err
 }
 
-// load takes a row as far as the network's input, and tells of how many frames the file is. A row that does not come so far is a reject; the error is as batch's.
-func (f *ScoreChunkFn) load(ctx context.Context, fetcher *fetch.Fetcher, row listing.Row, input []float32) (frames int, r *scores.Reject, err error) {
-	stage := stageFetch
-	defer func() { // a fault in one photograph's way must not take the others with it
-		if p := recover(); p != nil {
-			frames, r, err = 0, reject(row, stage, ReasonPanic, fmt.Sprint(p), false), nil
-		}
-	}()
-	if row.Malformed != "" {
-		return 0, reject(row, stageListing, ReasonMalformed, fmt.Sprintf("line %d: %s", row.Line, row.Malformed), false), nil
+// finish waits for what was begun.
+func (b *bundle) finish(ctx context.Context, emit func(int, scores.Done)) error {
+	b.chunks.Wait()
+	for _, d := range b.records {
+		count(ctx, d)
+		emit(0, d)
 	}
-	data, err := fetcher.Fetch(ctx, row.Image)
-	if err != nil {
-		var e *fetch.Error
-		if errors.As(err, &e) {
-			return 0, reject(row, stage, string(e.Reason), e.Detail, e.Temporary()), nil
-		}
-		return 0, nil, err
-	}
-	stage = stageDecode
-	header, err := transforms.Inspect(data, f.Images.Limits)
-	if err == nil {
-		// A picture that takes more than there is for all of them is decoded alone.
-		weight := min(max(header.Memory, 1), f.Memory)
-		if err := f.decoding.Acquire(ctx, weight); err != nil {
-			return 0, nil, err
-		}
-		defer f.decoding.Release(weight)
-		err = f.shared.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: row.Image}, f.Images.Limits, input)
-	}
-	if err != nil {
-		var e *transforms.Error
-		if errors.As(err, &e) {
-			return 0, reject(row, stage, string(e.Reason), detail(e), e.Temporary()), nil
-		}
-		return 0, nil, fmt.Errorf("post %s: %w", row.PostID, err)
-	}
-	return header.Frames, nil, nil
-}
-
-// detail is what is known of a picture's fault beside its reason.
-func detail(e *transforms.Error) string {
-	if e.Detail == "" && e.Err == nil {
-		return transforms.Explain(e.Reason)
-	}
-	return strings.TrimPrefix(e.Error(), string(e.Reason)+": ")
-}
-
-func reject(row listing.Row, stage, reason, detail string, retryable bool) *scores.Reject {
-	return &scores.Reject{PostID: row.PostID, Image: row.Image, Stage: stage, Reason: reason, Detail: detail, Retryable: retryable}
+	return b.err
 }

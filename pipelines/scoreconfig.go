@@ -2,59 +2,65 @@ package pipelines
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
-	"net/netip"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/fetch"
 	"github.com/logobeam/logobeam/pipelines/listing"
+	"github.com/logobeam/logobeam/pipelines/monitor"
 	"github.com/logobeam/logobeam/pipelines/scores"
+	"github.com/logobeam/logobeam/pipelines/store"
 	"github.com/logobeam/logobeam/transforms"
 )
 
 // ScoreConfig says what to score and how. Listing and Out must be given; zero fields take the values of DefaultScoreConfig.
 type ScoreConfig struct {
-	Listing string          // a file or a pattern
+	Listing string          // a file, a pattern, or a folder of images; local or gs://
 	Options listing.Options // its format, its columns, the rows of a chunk
-	Out     string          // folder for what comes out
-	Model   string          // folder of the model; empty for the built-in one
+	Out     string          // folder or gs:// prefix for what comes out
+	Model   string          // folder or gs:// prefix of the model; empty for the built-in one
 	// Precision is what the model is run in; empty for what its card says is best.
 	Precision model.Precision
-	Images    Images // where photographs come from and what one may cost
-	Workers   int    // goroutines that fetch, decode and classify, in the whole process
-	Batch     int    // photographs that a worker classifies at once; 0 for what suits the model
-	Memory    int64  // bytes that decoding may take at one time, in the whole process
-	Runner    string // prism or direct
-	Program   string // name and version for the manifest
+	Images    Images   // where photographs come from and what one may cost
+	After     []string // outputs of earlier runs, whose scored posts are skipped
+	Repeats   bool     // work on an image that comes again as if it were new
+	Workers   int      // goroutines that decode and classify, in a process
+	Batch     int      // photographs that a worker classifies at once; 0 for what suits the model
+	Memory    int64    // bytes that a process may take
+	Runner    string   // one of Runners
+	Flink     Flink    // for that runner
+	Program   string   // name and version for the manifest
 
-	// Progress, if there is one, is called as rows are finished, by several goroutines. Rows that an earlier,
-	// interrupted run has finished count as soon as their chunk is come to.
-	Progress func(Progress)
+	// MaxRejects is the share of rejects above which the run ends early with ErrRejects, when that is plain
+	// (monitor.Monitor.Tripped); nil for no such share.
+	MaxRejects *float64
+	Deadline   time.Time    // when the run ends with ErrDeadline, finished or not; zero for never
+	Log        *slog.Logger // hears a line a chunk, and what is stuck; nil for nobody
+	// Started, if there is one, is told where the run can be watched, before any row is worked on.
+	Started func(*monitor.Monitor)
 }
 
 // Images says where photographs come from and what one may cost.
 type Images struct {
-	Root     string            // folder of relative paths; empty for the listing's own
-	Limits   transforms.Limits // for reading and decoding one
-	Timeout  time.Duration     // for getting one
-	AllowNet []netip.Prefix    // addresses that may be fetched from though they are not public
+	Root   string            // folder or gs:// prefix of relative paths; empty for the listing's own
+	Limits transforms.Limits // for reading and decoding one
+	Fetch  fetch.Config      // how they are got; its Root, MaxBytes and Memory are those of the run
 }
 
-// Progress is how far a run is.
-type Progress struct {
-	Rows, Done, Rejected int64
-}
-
-// DefaultScoreConfig uses all cores, and lets decoding take 512 MB at one time.
+// DefaultScoreConfig uses all cores, and a gigabyte of memory and 128 MB more for each.
 func DefaultScoreConfig() ScoreConfig {
+	cores := runtime.GOMAXPROCS(0)
 	return ScoreConfig{
-		Images:  Images{Limits: transforms.DefaultLimits(), Timeout: fetch.DefaultConfig().Timeout},
-		Workers: runtime.GOMAXPROCS(0), Memory: 512 << 20, Runner: "prism",
+		Images:  Images{Limits: transforms.DefaultLimits(), Fetch: fetch.DefaultConfig()},
+		Workers: cores, Memory: 1<<30 + int64(cores)<<27, Runner: "prism",
 	}
 }
 
@@ -82,13 +88,12 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 	l.Pixels = cmp.Or(l.Pixels, d.Images.Limits.Pixels)
 	l.Memory = cmp.Or(l.Memory, d.Images.Limits.Memory)
 	l.Time = cmp.Or(l.Time, d.Images.Limits.Time)
-	cfg.Images.Timeout = cmp.Or(cfg.Images.Timeout, d.Images.Timeout)
 	switch {
 	case cfg.Workers < 1 || cfg.Batch < 0 || cfg.Memory < 1:
-		return cfg, fmt.Errorf("score: %d workers, batches of %d, %d bytes for decoding: want at least 1 of each", cfg.Workers, cfg.Batch, cfg.Memory)
-	case l.Bytes < 1 || l.Pixels < 1 || l.Memory < 1 || l.Time < 0 || cfg.Images.Timeout < 0:
-		return cfg, fmt.Errorf("score: photographs of at most %d bytes, %d pixels and %d bytes of memory, fetched in %v and decoded in %v: want more than 0 of each",
-			l.Bytes, l.Pixels, l.Memory, cfg.Images.Timeout, l.Time)
+		return cfg, fmt.Errorf("score: %d workers, batches of %d, %d bytes of memory: want at least 1 of each", cfg.Workers, cfg.Batch, cfg.Memory)
+	case l.Bytes < 1 || l.Pixels < 1 || l.Memory < 1 || l.Time < 0:
+		return cfg, fmt.Errorf("score: photographs of at most %d bytes, %d pixels and %d bytes of memory, decoded in %v: want more than 0 of each",
+			l.Bytes, l.Pixels, l.Memory, l.Time)
 	case cfg.Batch > MaxBatch:
 		return cfg, fmt.Errorf("score: batches of %d photographs: want at most %d", cfg.Batch, MaxBatch)
 	case cfg.Options.ChunkRows < 0 || cfg.Options.ChunkRows > listing.MaxChunkRows:
@@ -100,27 +105,56 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 	case !slices.Contains(Runners(), cfg.Runner):
 		return cfg, fmt.Errorf("score: no runner %q: want one of %v", cfg.Runner, Runners())
 	}
+	if cfg.Runner == "dataflow" {
+		for _, place := range append([]string{cfg.Out, cfg.Listing, cfg.Model, cfg.Images.Root}, cfg.After...) {
+			if place != "" && !store.IsRemote(place) {
+				return cfg, fmt.Errorf("score: %s is on this machine, where workers of Dataflow do not come: name a place in a bucket, gs://", place)
+			}
+		}
+	}
 	return cfg, nil
 }
 
 // describe is what tells the run from those with other results.
-func (cfg ScoreConfig) describe(chunks []listing.Chunk, modelHash string, precision model.Precision) scores.Run {
+func (cfg ScoreConfig) describe(ctx context.Context, chunks []listing.Chunk, c *classifier.Classifier) (scores.Run, error) {
 	truncated := "reject"
 	if cfg.Images.Limits.Truncated {
 		truncated = "score"
 	}
-	run := scores.Run{Listing: cfg.Listing, ListingHash: listing.Hash(chunks), Model: cmp.Or(cfg.Model, "built-in"), ModelHash: modelHash, Options: map[string]string{
-		"root":       cfg.Images.Root,
-		"precision":  string(precision),
-		"pixels":     transforms.Pixels,
-		"chunk-rows": strconv.Itoa(cfg.Options.ChunkRows),
-		"max-bytes":  strconv.FormatInt(cfg.Images.Limits.Bytes, 10),
-		"max-pixels": strconv.FormatInt(cfg.Images.Limits.Pixels, 10),
-		"truncated":  truncated,
-		"max-memory": strconv.FormatInt(cfg.Images.Limits.Memory, 10),
-	}}
+	run := scores.Run{Listing: cfg.Listing, ListingHash: listing.Hash(chunks), Model: cmp.Or(cfg.Model, builtIn), ModelHash: c.Model.Hash(), Keep: cfg.Options.Keep,
+		After: cfg.After, Options: map[string]string{
+			"root":       cfg.Images.Root,
+			"precision":  string(c.Plan.Precision()),
+			"pixels":     transforms.Pixels,
+			"chunk-rows": strconv.Itoa(cfg.Options.ChunkRows),
+			"max-bytes":  strconv.FormatInt(cfg.Images.Limits.Bytes, 10),
+			"max-pixels": strconv.FormatInt(cfg.Images.Limits.Pixels, 10),
+			"truncated":  truncated,
+			"max-memory": strconv.FormatInt(cfg.Images.Limits.Memory, 10),
+		}}
 	for _, c := range chunks {
-		run.Rows += c.Rows
+		if c.File < len(run.Files) {
+			continue
+		}
+		for len(run.Files) < c.File { // one without rows
+			run.Files = append(run.Files, scores.File{})
+		}
+		f := scores.File{Location: c.Source, Root: cmp.Or(cfg.Images.Root, c.Root())}
+		if err := absolute(&f.Location, &f.Root); err != nil { // a retry may be run from another folder
+			return scores.Run{}, err
+		}
+		run.Files = append(run.Files, f)
 	}
-	return run
+	if rows, exact := listing.Rows(chunks); exact {
+		run.Rows = rows
+	}
+	return run, checkEarlier(ctx, cfg.After, run)
+}
+
+const builtIn = "built-in" // what a manifest calls that model
+
+// scoring is what the processes that work on the run have to know.
+func (cfg ScoreConfig) scoring(id string, run scores.Run) Scoring {
+	return Scoring{Run: id, Out: cfg.Out, Model: cfg.Model, Precision: model.Precision(run.Options["precision"]), ModelHash: run.ModelHash, Options: run.Options,
+		Keep: run.Keep, After: cfg.After, Images: cfg.Images, Workers: cfg.Workers, Batch: cfg.Batch, Memory: cfg.Memory, Repeats: cfg.Repeats}
 }

@@ -51,12 +51,13 @@ func newClassify() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := classifier.Load(dir, precision)
+			c, err := classifier.Load(cmd.Context(), dir, precision)
 			if err != nil {
 				return err
 			}
 			cfg := fetch.DefaultConfig()
 			cfg.AllowNet, cfg.MaxBytes = nets, limits.Bytes
+			cfg.IgnoreRobots = true // it is a person who asks for these images, as with a browser
 			fetcher, err := fetch.New(cfg)
 			if err != nil {
 				return err

@@ -55,7 +55,7 @@ show a logo, and the false alarms on those that show none.`,
 			if err := checkFolder("--confusion", filepath.Dir(picture)); err != nil {
 				return err
 			}
-			c, err := classifier.Load(dir, precision)
+			c, err := classifier.Load(cmd.Context(), dir, precision)
 			if err != nil {
 				return err
 			}

@@ -31,7 +31,7 @@ func exactly(names ...string) cobra.PositionalArgs {
 
 // modelFlag is the flag --model, which every command that needs a model has.
 func modelFlag(cmd *cobra.Command, dir *string) {
-	cmd.Flags().StringVar(dir, "model", "", "folder of a model (default the built-in one)")
+	cmd.Flags().StringVar(dir, "model", "", "folder of a model, or gs://bucket/prefix (default the built-in one)")
 }
 
 // precisionFlag is the flag --precision of the commands that run a model. A value that is none of model.Precisions is

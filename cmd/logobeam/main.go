@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/logobeam/logobeam/model/kernel"
+	"github.com/logobeam/logobeam/pipelines"
 )
 
 func main() { os.Exit(run()) }
@@ -45,10 +46,15 @@ func run() int {
 	if err := kernel.CheckEnvironment(); err != nil {
 		fmt.Fprintf(os.Stderr, "logobeam: warning: %s\n", oneLine(err))
 	}
-	root := newRoot()
-	err := root.ExecuteContext(ctx)
+	if worker, err := pipelines.Worker(ctx, os.Args[1:]); worker {
+		return explain(os.Stderr, err)
+	}
+	err := newRoot().ExecuteContext(ctx)
 	if err != nil && ctx.Err() != nil {
 		fmt.Fprintln(os.Stderr, "logobeam: interrupted")
+		if runsOn := (*pipelines.RunsOnError)(nil); errors.As(err, &runsOn) {
+			fmt.Fprintf(os.Stderr, "logobeam: warning: %s\n", oneLine(err))
+		}
 		return exitInterrupted
 	}
 	return explain(os.Stderr, err)
@@ -62,9 +68,6 @@ func (e usageError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// errRejects says that a run was finished, but with more rejects than --max-rejects allows.
-var errRejects = errors.New("more rejects than allowed")
-
 // explain prints err as one line and gives the exit code it stands for.
 func explain(w io.Writer, err error) int {
 	if err == nil {
@@ -74,7 +77,7 @@ func explain(w io.Writer, err error) int {
 	switch {
 	case errors.As(err, new(usageError)):
 		return exitUsage
-	case errors.Is(err, errRejects):
+	case errors.Is(err, pipelines.ErrRejects), errors.Is(err, pipelines.ErrDeadline):
 		return exitRejects
 	}
 	return exitFailed
@@ -116,7 +119,7 @@ classifier, too.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newScore(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newQuantize(), newVersion())
+	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newQuantize(), newVersion(), newWorker(), newRunners())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/logobeam/logobeam/pipelines/store/storetest"
 )
 
 func TestMain(m *testing.M) {
@@ -19,7 +21,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the scripts of testdata, each a session of somebody at a command line. $TESTDATA is the repository's
-// testdata, which they leave as it is, and $SERVER an http server of it. UPDATE_SCRIPTS=1 writes what was printed over what
+// testdata, which they leave as it is, $SERVER an http server of it, and gs://bucket an empty bucket. UPDATE_SCRIPTS=1 writes what was printed over what
 // was expected.
 func TestScripts(t *testing.T) {
 	data, err := filepath.Abs("../../testdata")
@@ -28,6 +30,7 @@ func TestScripts(t *testing.T) {
 	}
 	server := httptest.NewServer(http.FileServer(http.Dir(data)))
 	t.Cleanup(server.Close)
+	_, bucket := storetest.Bucket(t, nil)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
@@ -35,6 +38,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TESTDATA", data)
 			e.Setenv("SERVER", server.URL)
+			e.Setenv("STORAGE_EMULATOR_HOST", bucket)
 			e.Setenv("LOGOBEAM_KERNEL", os.Getenv("LOGOBEAM_KERNEL")) // which the command interrupt passes on
 			return nil
 		},

@@ -15,7 +15,9 @@ import (
 // tick is what a long command knows of itself at a moment.
 type tick struct {
 	done, total int64
-	note        string // what else is worth knowing, such as the number of rejects
+	note        string        // what else is worth knowing, such as the number of rejects
+	rate        float64       // a second, where the command knows better than the mean since it began
+	left        time.Duration // likewise; 0 while it cannot be told
 }
 
 // lineEvery is how often a log without a terminal hears from a long command.
@@ -76,11 +78,15 @@ func (t tick) since(before int64, elapsed time.Duration) string {
 	if t.total == 0 || t.done <= before {
 		return "starting"
 	}
-	rate := float64(t.done-before) / elapsed.Seconds()
-	s := fmt.Sprintf("%d of %d (%d %%), %.1f/s", t.done, t.total, t.done*100/t.total, rate)
-	if t.done < t.total && elapsed > 3*time.Second {
-		left := time.Duration(float64(t.total-t.done) / rate * float64(time.Second))
-		s += fmt.Sprintf(", %v left", left.Round(time.Second))
+	if t.rate == 0 {
+		t.rate = float64(t.done-before) / elapsed.Seconds()
+		if t.done < t.total && elapsed > 3*time.Second {
+			t.left = time.Duration(float64(t.total-t.done) / t.rate * float64(time.Second))
+		}
+	}
+	s := fmt.Sprintf("%d of %d (%d %%), %.1f/s", t.done, t.total, t.done*100/t.total, t.rate)
+	if t.left > 0 {
+		s += fmt.Sprintf(", %v left", t.left.Round(time.Second))
 	}
 	if t.note != "" {
 		s += ", " + t.note

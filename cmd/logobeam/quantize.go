@@ -65,7 +65,7 @@ then on, unless --precision says otherwise.`,
 	}
 	modelFlag(cmd, &o.model)
 	f := cmd.Flags()
-	f.StringVar(&o.out, "out", "", "folder to write the model to")
+	f.StringVar(&o.out, "out", "", "folder to write the model to, or gs://bucket/prefix")
 	f.StringVar(&o.method, "method", string(infer.Percentile), "how ranges are chosen: min-max, percentile or mse (of the least error)")
 	f.IntVar(&o.images, "images", 256, "photographs to look at, taken from all over the listing")
 	f.IntVar(&o.workers, "workers", runtime.GOMAXPROCS(0), "cores to use")
@@ -75,10 +75,13 @@ then on, unless --precision says otherwise.`,
 }
 
 func (o *quantizeFlags) run(ctx context.Context, stdout, stderr io.Writer, source string) error {
-	if _, err := os.Stat(filepath.Join(o.out, "model.json")); err == nil && !o.overwrite {
+	switch there, err := classifier.Exists(ctx, o.out); {
+	case err != nil:
+		return err
+	case there && !o.overwrite:
 		return fmt.Errorf("%s holds a model: replace it with --overwrite, or choose another --out", o.out)
 	}
-	read, err := classifier.Read(o.model)
+	read, err := classifier.Read(ctx, o.model)
 	if err != nil {
 		return err
 	}
@@ -105,7 +108,7 @@ func (o *quantizeFlags) run(ctx context.Context, stdout, stderr io.Writer, sourc
 		return err
 	}
 	m.Card.Quantization, m.Card.Program = q, "logobeam "+version()
-	if err := m.Save(o.out, half); err != nil {
+	if err := classifier.Save(ctx, &m, o.out, half); err != nil {
 		return err
 	}
 	if skipped := min(o.images, photographs.Len()) - q.Images; skipped > 0 {

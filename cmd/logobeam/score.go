@@ -1,27 +1,21 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
-	"sync/atomic"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/logobeam/logobeam/pipelines"
 	"github.com/logobeam/logobeam/pipelines/fetch"
 	"github.com/logobeam/logobeam/pipelines/listing"
-	"github.com/logobeam/logobeam/pipelines/report"
+	"github.com/logobeam/logobeam/pipelines/monitor"
 	"github.com/logobeam/logobeam/transforms"
 )
 
 func newScore() *cobra.Command {
 	cfg := pipelines.DefaultScoreConfig()
-	var allow []string
-	var format, maxRejects string
-	var asJSON bool
+	r := runFlags{cfg: &cfg}
 	cmd := &cobra.Command{
 		Use:   "score LISTING --out OUT",
 		Short: "classify the photographs of a listing of posts, into Parquet",
@@ -37,104 +31,54 @@ Every row of the listing is in exactly one of scores and rejects. A second run o
 a finished output does nothing; an interrupted one goes on where it was.
 
 LISTING is CSV with a header, JSON Lines, Parquet, or text with an image a line,
-or a pattern of such files in quotes. Images are paths or http(s) URLs.
+plain or compressed with gzip or zstd; a pattern of such files in quotes; or a
+folder of images. Listings, OUT, the model and images are on a disk or at
+gs://bucket/..., images also at http(s) URLs.
 ` + reasons(),
 		Example: `  logobeam score posts.csv --out scored
-  logobeam score 'nights/*.parquet' --out scored --model my-model --post-id-column id`,
+  logobeam score 'gs://posts/2026-11-26/*.parquet' --out gs://scores/2026-11-26 --model my-model --post-id-column id
+  logobeam score posts.csv.gz --out scored --keep author,time --after last-night --deadline 06:00`,
 		Args: exactly("LISTING"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg.Listing = args[0]
 			if cfg.Out == "" {
 				return usagef("--out is missing: name the folder to write to")
 			}
-			nets, err := prefixes(allow)
-			if err != nil {
-				return err
-			}
-			allowed, err := parseShare(maxRejects)
-			if err != nil {
-				return err
-			}
-			cfg.Images.AllowNet = nets
-			cfg.Options.Format = listing.Format(format)
-			cfg.Listing, cfg.Program = args[0], "logobeam "+version()
-
 			if err := cfg.Validate(); err != nil {
 				return usageError{err}
+			}
+			if err := checkRunner(cmd, cfg.Runner); err != nil {
+				return err
 			}
 			if err := checkFolder("--root", cfg.Images.Root); err != nil {
 				return err
 			}
-
-			var latest atomic.Pointer[pipelines.Progress]
-			cfg.Progress = func(p pipelines.Progress) { latest.Store(&p) }
-			stop := watch(cmd.Context(), cmd.ErrOrStderr(), "scoring", func() tick {
-				p := latest.Load()
-				if p == nil {
-					return tick{}
-				}
-				return tick{done: p.Done, total: p.Rows, note: fmt.Sprintf("%d rejected", p.Rejected)}
-			})
-			s, err := pipelines.Score(cmd.Context(), cfg)
-			stop()
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				err = json.NewEncoder(cmd.OutOrStdout()).Encode(struct {
-					pipelines.Summary
-					Seconds float64 `json:"seconds"`
-				}{s, s.Elapsed.Seconds()})
-			} else {
-				_, err = fmt.Fprint(cmd.OutOrStdout(), describe(cfg.Out, s))
-			}
-			if err == nil && float64(s.Rejected) > allowed*float64(s.Rows) {
-				err = fmt.Errorf("%w: %d of %d rows, and --max-rejects is %s; the reasons are in %s/rejects", errRejects, s.Rejected, s.Rows, maxRejects, cfg.Out)
-			}
-			return err
+			return r.run(cmd, "scoring", pipelines.Score)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&cfg.Out, "out", "", "folder to write to")
+	f.StringVar(&cfg.Out, "out", "", "folder or gs:// prefix to write to")
 	modelFlag(cmd, &cfg.Model)
 	precisionFlag(cmd, &cfg.Precision)
-	f.StringVar(&format, "format", "", "of the listing: csv, jsonl, parquet or text (default by its extension)")
-	f.StringVar(&cfg.Options.PostIDColumn, "post-id-column", listing.DefaultPostIDColumn, "column of the listing that identifies the post")
-	f.StringVar(&cfg.Options.ImageColumn, "image-column", listing.DefaultImageColumn, "column of the listing that holds the image")
-	f.StringVar(&cfg.Images.Root, "root", "", "folder that the images' paths are relative to (default the listing's)")
-	f.IntVar(&cfg.Options.ChunkRows, "chunk-rows", 0, "rows a chunk (default by the number of rows)")
-	f.IntVar(&cfg.Workers, "workers", cfg.Workers, "photographs worked on at one time")
-	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "photographs a worker classifies at once (default what suits the model)")
-	f.Int64Var(&cfg.Memory, "memory", cfg.Memory, "bytes that decoding may take at one time, in all workers together; a photograph that takes more waits until it is alone")
-	f.DurationVar(&cfg.Images.Timeout, "timeout", cfg.Images.Timeout, "for getting one photograph")
-	f.StringVar(&maxRejects, "max-rejects", "100%", "share of rejects, as 5% or 0.05, above which the exit code is 3")
-	f.StringVar(&cfg.Runner, "runner", cfg.Runner, "Beam runner: "+strings.Join(pipelines.Runners(), " or "))
-	f.BoolVar(&asJSON, "json", false, "print the summary as one JSON object")
+	listingFlags(cmd, &cfg)
+	r.resources(cmd)
+	r.watching(cmd)
 	limitFlags(cmd, &cfg.Images.Limits)
-	allowNetFlag(cmd, &allow)
+	beamFlags(cmd)
 	return cmd
 }
 
-// describe is the summary for people.
-func describe(out string, s pipelines.Summary) string {
-	text := report.Summary{Rows: s.Rows, Scored: s.Scored, Rejected: s.Rejected, Elapsed: s.Elapsed.Round(time.Millisecond),
-		Brands: s.Brands, Reasons: s.Reasons}.String()
-	if s.Already {
-		return fmt.Sprintf("%s was finished before: nothing to do\n\n%s", out, text)
-	}
-	return fmt.Sprintf("%s\n%s holds the scores, %s the rejects\n", text, out+"/scores", out+"/rejects")
-}
-
-// parseShare reads 5% or 0.05.
-func parseShare(s string) (float64, error) {
-	number, scale := s, 1.0
-	if n, ok := strings.CutSuffix(s, "%"); ok {
-		number, scale = n, 100
-	}
-	v, err := strconv.ParseFloat(number, 64)
-	if err != nil || !(v >= 0 && v <= scale) {
-		return 0, usagef("--max-rejects is %s: want a share, as 5%% or 0.05", s)
-	}
-	return v / scale, nil
+// listingFlags are the flags of the commands that read a listing of posts.
+func listingFlags(cmd *cobra.Command, cfg *pipelines.ScoreConfig) {
+	f, o := cmd.Flags(), &cfg.Options
+	f.StringVar((*string)(&o.Format), "format", "", "of the listing: csv, jsonl, parquet or text (default by its extension)")
+	f.StringVar(&o.PostIDColumn, "post-id-column", listing.DefaultPostIDColumn, "column of the listing that identifies the post")
+	f.StringVar(&o.ImageColumn, "image-column", listing.DefaultImageColumn, "column of the listing that holds the image")
+	f.StringSliceVar(&o.Keep, "keep", nil, "further columns of the listing that go into the output, as author,time")
+	f.StringSliceVar(&cfg.After, "after", nil, "output of an earlier run of the same model, whose scored posts are skipped; may be repeated")
+	f.StringVar(&cfg.Images.Root, "root", "", "folder or gs:// prefix that the images' paths are relative to (default the listing's)")
+	f.IntVar(&o.ChunkRows, "chunk-rows", 0, "rows a chunk (default by the number of rows)")
+	f.BoolVar(&o.Exact, "exact-chunks", false, "read a large listing once before the run, to cut it at exact rows")
 }
 
 // A rejection is why a row may end among the rejects, and the flag that moves the line, if there is one.
@@ -144,6 +88,9 @@ type rejection struct{ stage, reason, text, flag string }
 func rejections() []rejection {
 	flags := map[string]string{
 		string(fetch.TooLarge):                 "--max-bytes",
+		string(fetch.Robots):                   "--robots",
+		string(fetch.RobotsUnknown):            "--robots",
+		string(fetch.RateLimited):              "--host-rate",
 		string(fetch.Timeout):                  "--timeout",
 		string(fetch.BlockedAddress):           "--allow-net",
 		string(transforms.ReasonTooManyBytes):  "--max-bytes",
@@ -180,4 +127,31 @@ func reasons() string {
 		fmt.Fprintf(&b, "    %-20s  %s\n", r.reason, r.text)
 	}
 	return b.String()
+}
+
+// advice is what to do about rows that are rejected for a reason.
+func advice(stage monitor.Stage, reason string) string {
+	switch fetch.Reason(reason) {
+	case fetch.NotFound:
+		return "paths are relative to --root, or else to the listing's folder; of URLs, see whether the listing is old"
+	case fetch.UnsupportedScheme, fetch.BadURL:
+		return "see whether --image-column names the right column"
+	case fetch.BlockedAddress:
+		return "if these addresses are meant, allow their network with --allow-net"
+	case fetch.Unreachable, fetch.UnknownHost, fetch.BadTLS:
+		return "see whether this machine reaches the network, perhaps by a proxy (HTTPS_PROXY)"
+	case fetch.RateLimited:
+		return "ask less often: --host-rate, --host-connections"
+	case fetch.Permission:
+		return "see whether this user, or these credentials, may read the images"
+	}
+	for _, r := range rejections() {
+		if r.reason == reason && (r.stage == stage.String() || r.stage == "any") && r.flag != "" {
+			return "if this is too strict, " + r.flag + " moves the line"
+		}
+	}
+	if stage == monitor.Listing {
+		return "see whether --format, --post-id-column and --image-column fit the listing"
+	}
+	return ""
 }

@@ -91,7 +91,7 @@ in the first epoch from --epoch on in which it does.`,
 }
 
 func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) error {
-	list, err := o.list()
+	list, err := o.list(ctx)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 	}
 	var found map[string]scores.Score
 	if o.scored != "" {
-		if found, err = lookUp(o.scored, shown); err != nil {
+		if found, err = lookUp(ctx, o.scored, shown); err != nil {
 			return err
 		}
 	}
@@ -169,13 +169,13 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 }
 
 // lookUp finds the scores of the rows that are shown, by post_id, in the folder that score wrote.
-func lookUp(out string, shown [][]string) (map[string]scores.Score, error) {
+func lookUp(ctx context.Context, out string, shown [][]string) (map[string]scores.Score, error) {
 	wanted := map[string]bool{}
 	for _, row := range shown {
 		wanted[row[1]] = true
 	}
 	found := map[string]scores.Score{}
-	for s, err := range scores.Scores(out) {
+	for s, err := range scores.Scores(ctx, out) {
 		if err != nil {
 			return nil, err
 		}
@@ -302,12 +302,12 @@ func (o *showFlags) mix(cells []report.Cell) error {
 }
 
 // list is the transforms that --transforms names; a photograph as it is stands upright, too.
-func (o *showFlags) list() (transforms.List, error) {
+func (o *showFlags) list(ctx context.Context) (transforms.List, error) {
 	switch o.steps {
 	case "none":
 		return transforms.List{transforms.Orient{}}, nil
 	case "light", "strong", "model":
-		m, err := classifier.Read(o.model)
+		m, err := classifier.Read(ctx, o.model)
 		if err != nil {
 			return nil, err
 		}

@@ -20,12 +20,14 @@ import (
 	"github.com/logobeam/logobeam/model/train"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/corpus"
+	"github.com/logobeam/logobeam/pipelines/store"
 	"github.com/logobeam/logobeam/transforms"
 )
 
 // trainFlags are the flags of train that are not train.Config's.
 type trainFlags struct {
 	arch, init, out  string
+	folder           string // where training keeps its model and state: out, or a folder here for one in a bucket
 	augment, scoring string
 	size             int
 	half, overwrite  bool
@@ -76,7 +78,11 @@ does not change the weights either.`,
 			if o.size < 0 {
 				return usagef("--size is %d: want at least 1, or 0 for the architecture's", o.size)
 			}
-			cfg.State = filepath.Join(o.out, stateFile)
+			var err error
+			if o.folder, err = workFolder(o.out); err != nil {
+				return err
+			}
+			cfg.State = filepath.Join(o.folder, stateFile)
 			if err := cfg.Validate(); err != nil {
 				return usageError{err}
 			}
@@ -87,9 +93,9 @@ does not change the weights either.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.out, "out", "", "folder of the model")
+	f.StringVar(&o.out, "out", "", "folder of the model, or gs://bucket/prefix, which gets it when training has ended")
 	f.StringVar(&o.arch, "arch", "efficientnet-lite0", "architecture: "+strings.Join(model.Architectures(), ", "))
-	f.StringVar(&o.init, "init", "", "weights to begin with: a safetensors file with PyTorch's names, the folder of a model, builtin, or none (default builtin for efficientnet-lite0, none for the others)")
+	f.StringVar(&o.init, "init", "", "weights to begin with: a safetensors file with PyTorch's names, the folder of a model (or gs://bucket/prefix), builtin, or none (default builtin for efficientnet-lite0, none for the others)")
 	f.StringVar(&o.augment, "augment", "light", "random transforms in training: none, light, strong, or a JSON file with a list (logobeam show --by-step draws them)")
 	f.StringVar(&o.scoring, "transforms", "crop", "transforms in scoring: crop (short side, then the centre), squash (all of the picture), or a JSON file with a list")
 	f.IntVar(&o.size, "size", 0, "height and width of the network's input (default the architecture's)")
@@ -163,7 +169,7 @@ func (o *trainFlags) from() string {
 const stateFile = "training.state"
 
 func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir string, cfg train.Config) error {
-	if err := o.checkOut(cfg); err != nil {
+	if err := o.checkOut(ctx, cfg); err != nil {
 		return err
 	}
 	if cfg.Precision == train.BF16 && !kernel.HasBFloat16() {
@@ -188,7 +194,7 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 	if err != nil {
 		return err
 	}
-	params, init, err := o.weights(net, classes, cfg.Seed)
+	params, init, err := o.weights(ctx, net, classes, cfg.Seed)
 	if err != nil {
 		return err
 	}
@@ -243,7 +249,7 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 			return err
 		}
 	}
-	result, err := train.Run(ctx, net, params, data, cfg, progress, train.SaveBest(o.out, m, o.half))
+	result, err := train.Run(ctx, net, params, data, cfg, progress, train.SaveBest(o.folder, m, o.half))
 	if stop != nil {
 		stop()
 	}
@@ -253,22 +259,47 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 		}
 		return err
 	}
+	if o.folder != o.out {
+		if err := classifier.Publish(ctx, o.folder, o.out); err != nil {
+			return fmt.Errorf("%w; the same command with --resume tries again", err)
+		}
+	}
 	best := result.History[result.Best]
 	fmt.Fprintf(stderr, "%s holds epoch %d: macro-F1 %s on validation\n", o.out, best.Epoch, figure(best.Validation.MacroF1))
 	if best.Validation.Accuracy <= best.Validation.Majority {
 		fmt.Fprintln(stderr, "warning: this model is no better on validation than giving the commonest answer to everything")
 	}
+	if o.folder != o.out {
+		return os.RemoveAll(o.folder)
+	}
 	return os.Remove(cfg.State)
 }
 
+// workFolder is the folder in which a model is trained: its own, or one of this machine's caches, always the same, for
+// a model that goes to a bucket.
+func workFolder(out string) (string, error) {
+	if !store.IsRemote(out) {
+		return out, nil
+	}
+	caches, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("no folder to train in: %w", err)
+	}
+	return filepath.Join(caches, "logobeam", fmt.Sprintf("train-%x", sha256.Sum256([]byte(out)))[:22]), nil
+}
+
 // checkOut keeps a run from replacing what somebody may still want.
-func (o *trainFlags) checkOut(cfg train.Config) error {
-	exists := func(name string) bool { _, err := os.Stat(filepath.Join(o.out, name)); return err == nil }
-	switch unfinished := exists(stateFile); {
+func (o *trainFlags) checkOut(ctx context.Context, cfg train.Config) error {
+	finished, err := classifier.Exists(ctx, o.out)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stat(cfg.State)
+	switch unfinished := err == nil; {
 	case o.overwrite:
 	case unfinished && !cfg.Resume:
 		return fmt.Errorf("%s holds an unfinished run: go on with --resume, replace it with --overwrite, or choose another --out", o.out)
-	case !unfinished && exists("model.json"):
+	case !unfinished && finished:
 		return fmt.Errorf("%s holds a finished model: replace it with --overwrite, or choose another --out", o.out)
 	}
 	return nil
@@ -332,18 +363,18 @@ func (o *trainFlags) data(dir string, classes []string, scoring, training transf
 }
 
 // weights are those to begin with, and what to say of them in the card.
-func (o *trainFlags) weights(net model.Network, classes []string, seed uint64) (model.Params, string, error) {
+func (o *trainFlags) weights(ctx context.Context, net model.Network, classes []string, seed uint64) (model.Params, string, error) {
 	from := o.from()
 	if from == initNone {
 		params, err := model.Init(net, seed)
 		return params, "", err
 	}
-	if info, err := os.Stat(from); from == initBuiltin || err == nil && info.IsDir() {
+	if info, err := os.Stat(from); from == initBuiltin || store.IsRemote(from) || err == nil && info.IsDir() {
 		dir := from
 		if from == initBuiltin {
 			dir = ""
 		}
-		m, err := classifier.Read(dir)
+		m, err := classifier.Read(ctx, dir)
 		if err != nil {
 			return nil, "", err
 		}

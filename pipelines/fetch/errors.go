@@ -31,6 +31,8 @@ const (
 	HTTP4xx           Reason = "http-4xx"
 	HTTP5xx           Reason = "http-5xx"
 	HTTPOther         Reason = "http-other"
+	Robots            Reason = "robots"
+	RobotsUnknown     Reason = "robots-unknown"
 )
 
 var reasons = []struct {
@@ -45,7 +47,7 @@ var reasons = []struct {
 	{TooLarge, false, "it has more bytes than the limit"},
 	{Timeout, true, "it did not come whole within the time limit"},
 	{BadURL, false, "the URL is not one"},
-	{UnsupportedScheme, false, "a URL of another kind than file, http or https"},
+	{UnsupportedScheme, false, "a URL of another kind than file, http, https or gs"},
 	{BlockedAddress, false, "the host's address is not public, and not in the networks that were allowed"},
 	{UnknownHost, false, "the host's name does not exist"},
 	{Unreachable, true, "no connection to the host"},
@@ -53,10 +55,12 @@ var reasons = []struct {
 	{CutOff, true, "the connection ended before the image did"},
 	{BadAnswer, false, "the server does not speak HTTP properly"},
 	{TooManyRedirects, false, "it redirects again and again"},
-	{RateLimited, true, "the server asks for fewer requests (429)"},
+	{RateLimited, true, "the server asks for fewer requests, or for a longer wait than the time limit (429, Retry-After, Crawl-delay)"},
 	{HTTP4xx, false, "the server refuses the request (another 4xx)"},
 	{HTTP5xx, true, "the server fails (5xx)"},
 	{HTTPOther, false, "the server answers neither with an image nor with an error"},
+	{Robots, false, "the site does not want its images read by programs (robots.txt, X-Robots-Tag)"},
+	{RobotsUnknown, true, "the site's robots.txt cannot be had, so nothing is asked of it for now"},
 }
 
 // Reasons returns every reason there is.
@@ -93,6 +97,8 @@ type Error struct {
 	Image  string // redacted
 	Reason Reason
 	Detail string // about this image; redacted
+
+	ofHost bool // it would befall the host's other images as well, and the words are about the host
 }
 
 // Error gives the image, the reason and the detail in one line.
@@ -107,12 +113,18 @@ func reject(r Reason, format string, args ...any) *Error {
 	return &Error{Reason: r, Detail: fmt.Sprintf(format, args...)}
 }
 
+func ofHost(r Reason, format string, args ...any) *Error {
+	e := reject(r, format, args...)
+	e.ofHost = true
+	return e
+}
+
 // Redact is an image's name as it may stand in logs: of a URL, without password, query and fragment.
 func Redact(image string) string {
-	if urlScheme.FindString(image) == "" {
+	switch schemeOf(image) {
+	case "":
 		return image
-	}
-	if len(image) >= 5 && strings.EqualFold(image[:5], "data:") {
+	case "data":
 		return "data:..."
 	}
 	u, err := url.Parse(image)
@@ -135,6 +147,8 @@ const maxDetail = 300 // bytes; servers have a say in them
 
 // scrub redacts URLs inside a sentence, and keeps it short and UTF-8.
 func scrub(s string) string {
-	s = passwords.ReplaceAllString(queries.ReplaceAllString(s, "$1..."), "//")
+	if strings.ContainsAny(s, "?#@") {
+		s = passwords.ReplaceAllString(queries.ReplaceAllString(s, "$1..."), "//")
+	}
 	return strings.ToValidUTF8(s[:min(len(s), maxDetail)], "")
 }

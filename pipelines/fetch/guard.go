@@ -17,32 +17,39 @@ func (g guard) control(network, address string, _ syscall.RawConn) error {
 	if err != nil {
 		return reject(BlockedAddress, "%s %s is not an address", network, address)
 	}
-	if !g.allowed(a.Addr()) {
-		return reject(BlockedAddress, "%v is not a public address: allow its network if it is meant", a.Addr())
+	if e := g.check(a.Addr()); e != nil { // not returned as it is: a nil *Error is an error
+		return e
 	}
 	return nil
 }
 
+func (g guard) check(a netip.Addr) *Error {
+	if g.allowed(a) {
+		return nil
+	}
+	return reject(BlockedAddress, "%v is not a public address: allow its network if it is meant", a)
+}
+
 func (g guard) allowed(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	for _, p := range g.allow {
-		if p.Contains(a) {
-			return true
-		}
+	if a.Zone() != "" { // a zone is a network card of this machine
+		return false
+	}
+	a = a.Unmap()
+	if contains(g.allow, a) {
+		return true
 	}
 	if a.Is4() {
 		return !contains(special4, a)
 	}
 	b := a.As16()
-	if nat64.Contains(a) { // networks of IPv6 alone reach IPv4 so
-		return g.allowed(netip.AddrFrom4([4]byte(b[12:])))
-	}
-	if !global6.Contains(a) || contains(special6, a) {
+	inner := netip.AddrFrom4([4]byte(b[12:]))
+	switch {
+	case nat64.Contains(a): // networks of IPv6 alone reach IPv4 so
+		return g.allowed(inner)
+	case !global6.Contains(a) || contains(special6, a):
 		return false
-	}
-	// ISATAP (RFC 5214) hides an IPv4 address in the last half of any prefix.
-	if (b[8] == 0 || b[8] == 2) && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe {
-		return g.allowed(netip.AddrFrom4([4]byte(b[12:])))
+	case b[8]&^3 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe: // ISATAP (RFC 5214) under any prefix
+		return g.allowed(inner)
 	}
 	return true
 }
@@ -56,7 +63,15 @@ func contains(prefixes []netip.Prefix, a netip.Addr) bool {
 	return false
 }
 
-// IANA's special-purpose registries, with the services that clouds keep at addresses that look public.
+// IANA's registries of special-purpose addresses (RFC 6890, as of 2026), with the services that clouds keep at addresses
+// that look public. Of those that IANA has down as reachable from everywhere, some are refused all the same: no photograph
+// is there.
+//
+// An IPv4 address inside an IPv6 address can stand for a way into a private network. In the forms with a prefix of their
+// own it is found: those outside 2000::/3 are mapped (::ffff:a.b.c.d), compatible (::a.b.c.d), translated
+// (::ffff:0:a.b.c.d) and NAT64 (64:ff9b::/96, 64:ff9b:1::/48); inside are 6to4, Teredo and ISATAP. What cannot be found is
+// NAT64 under a prefix that a network has chosen out of its own public addresses (RFC 6052, section 2.2): such a network has
+// to filter itself.
 var (
 	special4 = prefixes(
 		"0.0.0.0/8",        // this network
@@ -68,8 +83,11 @@ var (
 		"172.16.0.0/12",    // private
 		"192.0.0.0/24",     // protocol assignments; metadata of Oracle Cloud
 		"192.0.2.0/24",     // documentation
+		"192.31.196.0/24",  // AS112
+		"192.52.193.0/24",  // multicast tunnels (AMT)
 		"192.88.99.0/24",   // 6to4 relays
 		"192.168.0.0/16",   // private
+		"192.175.48.0/24",  // AS112
 		"198.18.0.0/15",    // benchmarks
 		"198.51.100.0/24",  // documentation
 		"203.0.113.0/24",   // documentation
@@ -77,12 +95,13 @@ var (
 		"240.0.0.0/4",      // reserved, broadcast
 	)
 	nat64    = netip.MustParsePrefix("64:ff9b::/96")
-	global6  = netip.MustParsePrefix("2000::/3") // all that is public: not ::1, ::a.b.c.d, fc00::/7, fe80::/10, ff00::/8, 64:ff9b:1::/48
+	global6  = netip.MustParsePrefix("2000::/3") // all that is public: not ::/96, 64:ff9b:1::/48, 100::/64, 5f00::/16, fc00::/7, fe80::/10, ff00::/8
 	special6 = prefixes(
-		"2001::/23",     // protocol assignments, Teredo with an IPv4 address inside
-		"2001:db8::/32", // documentation
-		"2002::/16",     // 6to4, with an IPv4 address inside
-		"3fff::/20",     // documentation
+		"2001::/23",         // protocol assignments, and Teredo with an IPv4 address inside
+		"2001:db8::/32",     // documentation
+		"2002::/16",         // 6to4, with an IPv4 address inside
+		"2620:4f:8000::/48", // AS112
+		"3fff::/20",         // documentation
 	)
 )
 

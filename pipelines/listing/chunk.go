@@ -6,22 +6,28 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/zeebo/xxh3"
+
+	"github.com/logobeam/logobeam/pipelines/store"
 )
 
 // Options say how a listing of posts is read. The zero value is that of a listing with the columns post_id and image.
 type Options struct {
-	Format       Format // by default, by the file's extension
-	PostIDColumn string // post_id if empty
-	ImageColumn  string // image if empty
-	// ChunkRows is the number of rows of a chunk. 0 lets the number of rows decide: 256 rows at first, twice as many
-	// each time there would be 128 chunks, up to 16,384.
+	Format       Format   // by default, by the file's extension
+	PostIDColumn string   // post_id if empty
+	ImageColumn  string   // image if empty
+	Keep         []string // further columns that a row has as text: strings, numbers, booleans, dates
+	// ChunkRows is the number of rows of a chunk. 0 lets the number of rows decide: 256 rows at first, twice as many each
+	// time there would be 128 chunks, up to 16,384; and on, up to 65,536, each time there would be 4096. In a large file
+	// that is cut without being read, chunks have about as many rows, by the length of some of them, 16,384 or more if 0;
+	// and such a file is never cut into more than 16,384 chunks.
 	ChunkRows int
+	// Exact has large files, too, read once to cut them at exact rows.
+	Exact bool
 }
 
 // Defaults of Options.
@@ -30,157 +36,267 @@ const (
 	DefaultImageColumn  = "image"
 )
 
-const (
-	smallestChunk = 256
-	largestChunk  = 1 << 14 // unless asked for
-	manyChunks    = 128
-)
-
 // MaxChunkRows is the largest Options.ChunkRows: a chunk's rows are in memory together.
 const MaxChunkRows = 1 << 20
 
+// written are the names that the output's columns have already.
+var written = []string{"post_id", "brand", "probability", "frames", "image", "stage", "reason", "detail", "retryable"}
+
+func (o Options) complete() Options {
+	if o.PostIDColumn == "" {
+		o.PostIDColumn = DefaultPostIDColumn
+	}
+	if o.ImageColumn == "" {
+		o.ImageColumn = DefaultImageColumn
+	}
+	return o
+}
+
+// Check says what of the options no listing can be read by.
+func (o Options) Check() error {
+	o = o.complete()
+	if o.ChunkRows < 0 || o.ChunkRows > MaxChunkRows {
+		return fmt.Errorf("chunks of %d rows: want 1 to %d, or 0 for as many as suit the listing", o.ChunkRows, MaxChunkRows)
+	}
+	if o.Format != ByExtension && !slices.Contains(Formats(), o.Format) {
+		return fmt.Errorf("listings cannot be read as %q: the formats are %q", o.Format, Formats())
+	}
+	for i, name := range o.Keep {
+		switch {
+		case name == "":
+			return errors.New("a column to keep has no name: name columns as --keep author,language")
+		case name == o.PostIDColumn || name == o.ImageColumn:
+			return fmt.Errorf("the column %q cannot be kept beside itself: it identifies the post or its image already", name)
+		case slices.Contains(o.Keep[:i], name):
+			return fmt.Errorf("the column %q is to be kept twice", name)
+		case slices.Contains(written, name):
+			return fmt.Errorf("the column %q cannot be kept: the output has a column of that name already; rename it in the listing", name)
+		}
+	}
+	return nil
+}
+
 // Row is a post to score.
 type Row struct {
-	Line          int64 // the line it begins at, from 1; in Parquet the row
+	Line          int64 // the line it begins at, from 1; in Parquet and folders the row; 0 if not known
+	Offset        int64 // where it begins, as Chunk.Offset
 	PostID, Image string
-	// Malformed says what breaks the format's rules, and is empty for a good row. PostID and Image of a malformed row
-	// are what could be made out, as UTF-8 text within the limits.
+	Kept          []string // of the columns Options.Keep; "" where there is no value
+	// Malformed says what breaks the format's rules, and is empty for a good row. The values of a malformed row are what
+	// could be made out, as UTF-8 text within the limits.
 	Malformed string
 }
 
-// Chunk is a run of rows of one file. It can be stored and sent: all of it is in its fields.
+// Chunk is a run of rows of one file, or of images of one folder. It can be stored and sent: all of it is in its fields.
 type Chunk struct {
-	Index        int // in the plan
-	Source       string
+	Index  int    // in the plan
+	File   int    // of the listing's files, or folders, from 0
+	Source string // a file's location, or a folder's
+	// Version is that of the source, which must not change while the run lasts. It is empty if Hash is that of the rows,
+	// and they decide whether something has changed.
+	Version      string
 	Format       Format
 	PostIDColumn string
 	ImageColumn  string
-	Offset       int64 // where its first row begins: a byte, in Parquet a row
-	Line         int64 // the line at Offset, from 1
-	Rows         int64
-	Hash         string // of its rows, 128 bits in hexadecimal
+	Keep         []string
+	Offset, End  int64  // where its first row begins, and the next chunk's: bytes of the (unpacked) text, rows of Parquet, files of a folder
+	Line         int64  // the line at Offset, from 1; 0 if not known
+	Rows         int64  // 0 if not known before they are read
+	About        int64  // rows to be expected
+	Hash         string // of its rows, or if Version is given of that, the range and the columns; 128 bits in hexadecimal
 }
 
-// Plan reads every row of the listing, a file or a pattern as filepath.Match takes it (its files are read in the order of
-// their names), and cuts it into chunks.
-func Plan(ctx context.Context, pattern string, o Options) ([]Chunk, error) {
-	if o.ChunkRows < 0 || o.ChunkRows > MaxChunkRows {
-		return nil, fmt.Errorf("chunks of %d rows: want 1 to %d, or 0 for as many as suit the listing", o.ChunkRows, MaxChunkRows)
+// Root is the folder that images' names are relative to, unless something else is asked for: the source's own.
+func (c Chunk) Root() string {
+	switch {
+	case c.Format == folder:
+		return c.Source
+	case store.IsRemote(c.Source):
+		root, _ := store.Split(c.Source)
+		return root
 	}
-	paths, err := expand(pattern)
+	return filepath.Dir(c.Source)
+}
+
+func (c Chunk) columns() columns {
+	return columns{append([]string{c.PostIDColumn, c.ImageColumn}, c.Keep...), 2}
+}
+
+// open begins at the chunk's first row.
+func (c Chunk) open(ctx context.Context) (opened, error) {
+	if c.Format == folder {
+		names, err := listed.images(ctx, c.Source)
+		return opened{&folderReader{names: names, at: c.Offset}, nil}, err
+	}
+	in, err := openAt(ctx, c.Source, c.Format, c.columns(), c.Offset, c.End, c.Line)
+	return in, c.suggest(err)
+}
+
+// suggest adds to the error of a missing column what can be done about it.
+func (c Chunk) suggest(err error) error {
+	missing := new(MissingColumnError)
+	if !errors.As(err, &missing) {
+		return err
+	}
+	flag := "--keep"
+	switch missing.Column {
+	case c.PostIDColumn:
+		flag = "--post-id-column"
+	case c.ImageColumn:
+		flag = "--image-column"
+	}
+	return fmt.Errorf("%w; name the right one with %s", err, flag)
+}
+
+// changed is the error of a chunk that is not as it was planned.
+func (c Chunk) changed() error {
+	where := fmt.Sprintf("from byte %d", c.Offset)
+	if c.Line > 0 {
+		where = fmt.Sprintf("from line %d", c.Line)
+	}
+	return fmt.Errorf("the listing %s has changed since the run began (rows %s on): start again with another output folder", c.Source, where)
+}
+
+// Read reads the chunk's rows, and checks that they are the ones that were planned. It may be called from several
+// goroutines. In a compressed file it goes on where an earlier Read of this process ended, if it can.
+func (c Chunk) Read(ctx context.Context) ([]Row, error) {
+	in, parked, err := parking.take(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	p := planner{rows: smallestChunk}
-	if o.ChunkRows > 0 {
-		p.rows, p.fixed = int64(o.ChunkRows), true
-	}
-	for _, path := range paths {
-		c := Chunk{Source: path, Format: o.Format, PostIDColumn: o.PostIDColumn, ImageColumn: o.ImageColumn}
-		if c.PostIDColumn == "" {
-			c.PostIDColumn = DefaultPostIDColumn
-		}
-		if c.ImageColumn == "" {
-			c.ImageColumn = DefaultImageColumn
-		}
-		if err := p.file(ctx, c); err != nil {
+	rows, err := c.read(ctx, in)
+	// What an earlier call has left may be out of date: a connection that was closed, a folder's old list.
+	if err != nil && ctx.Err() == nil && (parked || c.Format == folder) {
+		in.close()
+		listed.forget(c.Source)
+		if in, err = c.open(ctx); err != nil {
 			return nil, err
 		}
+		rows, err = c.read(ctx, in)
 	}
-	if len(p.chunks) == 0 {
-		return nil, fmt.Errorf("the listing %s holds no rows", pattern)
-	}
-	chunks := make([]Chunk, len(p.chunks))
-	for i, c := range p.chunks {
-		chunks[i] = c.Chunk
-		chunks[i].Index, chunks[i].Hash = i, c.hash.String()
-	}
-	return chunks, nil
-}
-
-// expand gives the files of a pattern. A file whose name happens to be a pattern is that file.
-func expand(pattern string) ([]string, error) {
-	if scheme, _, ok := strings.Cut(pattern, "://"); ok && !strings.ContainsAny(scheme, "/\\") {
-		return nil, fmt.Errorf("the listing %s is not a local file: copy it to a local disk first", pattern)
-	}
-	if _, err := os.Lstat(pattern); err == nil || !strings.ContainsAny(pattern, "*?[") {
-		return []string{pattern}, nil
-	}
-	paths, err := filepath.Glob(pattern)
 	if err != nil {
-		return nil, fmt.Errorf("the listing %s: %w", pattern, err)
+		in.close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, err
 	}
-	if len(paths) == 0 {
-		return nil, fmt.Errorf("no file matches the listing's pattern %s", pattern)
-	}
-	slices.Sort(paths)
-	return paths, nil
+	parking.leave(c, in)
+	return rows, nil
 }
 
-// planner collects chunks. It joins neighbours of one file, two by two, when there are too many, so that one pass over
-// a listing of unknown length is enough.
-type planner struct {
-	chunks []planned
-	rows   int64 // of a chunk
-	fixed  bool
-}
-
-type planned struct {
-	Chunk
-	hash rowsHash
-}
-
-func (p *planner) file(ctx context.Context, c Chunk) error {
-	in, err := c.open()
-	if err != nil {
-		return err
+func (c Chunk) read(ctx context.Context, in opened) ([]Row, error) {
+	defer in.during(ctx)()
+	if c.Version != "" && version(in.Info()) != c.Version {
+		return nil, c.changed()
 	}
-	defer in.Close()
+	rows := make([]Row, 0, min(max(c.Rows, c.About), MaxChunkRows))
+	var hash rowsHash
+	var post post
 	for {
-		c.Offset, c.Line = in.position()
-		var hash rowsHash
-		var end error
-		for c.Rows = 0; c.Rows < p.rows; c.Rows++ {
-			var r record
-			if r, end = in.next(); end != nil {
-				break
-			}
-			hash.add(c.row(r))
+		at, _ := in.position()
+		if c.Rows > 0 && int64(len(rows)) == c.Rows || c.Rows == 0 && at >= c.End {
+			break
 		}
-		if end != nil && end != io.EOF {
-			return fmt.Errorf("%s: %w", c.Source, end)
+		r, err := in.next()
+		if err == io.EOF {
+			break
 		}
-		if c.Rows > 0 {
-			p.chunks = append(p.chunks, planned{c, hash})
-			if len(p.chunks) >= manyChunks && p.rows < largestChunk && !p.fixed {
-				p.join()
-			}
+		if errors.Is(err, store.ErrChanged) {
+			return nil, c.changed()
 		}
-		if end != nil {
-			return nil
+		if err != nil {
+			return nil, in.failed(err)
 		}
-		if err := ctx.Err(); err != nil {
-			return err
+		if len(rows) == MaxChunkRows {
+			return nil, fmt.Errorf("the listing %s has more than %d rows from byte %d to %d: their lengths differ too much to be guessed: give a smaller --chunk-rows, or --exact-chunks", c.Source, MaxChunkRows, c.Offset, c.End)
+		}
+		if c.Rows == 0 && r.end > c.End {
+			return nil, fmt.Errorf("the listing %s was to be cut at byte %d, but the row that begins at byte %d goes on to byte %d: quoted fields that span lines hide where rows begin; have it read once first with --exact-chunks",
+				c.Source, c.End, r.offset, r.end)
+		}
+		post.take(c, r)
+		rows = append(rows, post.row())
+		if c.Version == "" {
+			hash.add(&post)
+		}
+	}
+	end, _ := in.position()
+	if c.Version == "" && hash.String() != c.Hash || int64(len(rows)) < c.Rows || c.Rows == 0 && end < c.End {
+		return nil, c.changed()
+	}
+	return rows, nil
+}
+
+// post is a record held to the limits of posts.
+type post struct {
+	record
+	kept    int      // values after post_id and image
+	text    [][]byte // post_id, image and what is kept
+	scratch []byte
+}
+
+// take makes a post of a record. It is valid as long as that.
+func (p *post) take(c Chunk, r record) {
+	p.record, p.kept = r, len(c.Keep)
+	p.text = append(p.text[:0], r.values...)
+	if len(r.values) == 1 { // plain text: the image is all there is
+		p.text = append(p.text, r.values[0])
+	}
+	for len(p.text) < 2+p.kept {
+		p.text = append(p.text, nil)
+	}
+	for i, v := range p.text {
+		if p.bad != "" {
+			break
+		}
+		if i < 2 && len(v) == 0 {
+			p.bad = fmt.Sprintf("%q is empty", c.column(i))
+		} else if len(v) > maxValue {
+			p.bad = fmt.Sprintf("%q has %d bytes: at most %d are taken", c.column(i), len(v), maxValue)
+		}
+	}
+	if p.bad != "" {
+		for i, v := range p.text {
+			p.text[i] = []byte(legible(string(v)))
 		}
 	}
 }
 
-// join makes one chunk of two where two of one file follow each other.
-func (p *planner) join() {
-	p.rows *= 2
-	joined := p.chunks[:0]
-	for i := 0; i < len(p.chunks); i++ {
-		c := p.chunks[i]
-		if i+1 < len(p.chunks) {
-			if next := p.chunks[i+1]; next.Source == c.Source && c.Rows+next.Rows <= p.rows {
-				c.Rows += next.Rows
-				c.hash.join(next.hash, next.Rows)
-				i++
-			}
-		}
-		joined = append(joined, c)
+func (c Chunk) column(i int) string {
+	switch i {
+	case 0:
+		return c.PostIDColumn
+	case 1:
+		return c.ImageColumn
 	}
-	p.chunks = joined
+	return c.Keep[i-2]
+}
+
+// row is the post for good. Its values share one string.
+func (p *post) row() Row {
+	p.scratch = p.scratch[:0]
+	for _, v := range p.text {
+		p.scratch = append(p.scratch, v...)
+	}
+	all := string(p.scratch)
+	next := func(v []byte) (s string) {
+		s, all = all[:len(v)], all[len(v):]
+		return s
+	}
+	row := Row{Line: p.line, Offset: p.offset, PostID: next(p.text[0]), Image: next(p.text[1]), Malformed: p.bad}
+	if p.kept > 0 {
+		row.Kept = make([]string, p.kept)
+		for i := range row.Kept {
+			row.Kept[i] = next(p.text[2+i])
+		}
+	}
+	return row
+}
+
+// legible is what may stand in a report of a malformed value.
+func legible(s string) string {
+	return strings.ToValidUTF8(s[:min(len(s), maxValue)], "\ufffd")
 }
 
 // rowsHash is a hash of rows in their order, such that the hashes of two runs of rows give that of both: two
@@ -189,12 +305,15 @@ type rowsHash [2]uint64
 
 var rowsBase = rowsHash{0x9e3779b97f4a7c15, 0xd1b54a32d192ed03}
 
-func (h *rowsHash) add(r Row) {
-	text := make([]byte, 0, 512)
-	for _, s := range [...]string{r.PostID, r.Image, r.Malformed} {
-		text = binary.AppendUvarint(text, uint64(len(s)))
-		text = append(text, s...)
+func (h *rowsHash) add(p *post) {
+	text := p.scratch[:0]
+	for i, v := range p.text {
+		text = append(binary.AppendUvarint(text, uint64(len(v))), v...)
+		if i == 1 {
+			text = append(binary.AppendUvarint(text, uint64(len(p.bad))), p.bad...)
+		}
 	}
+	p.scratch = text
 	x := xxh3.Hash128(text)
 	h[0] = h[0]*rowsBase[0] + x.Hi
 	h[1] = h[1]*rowsBase[1] + x.Lo
@@ -214,88 +333,34 @@ func (h *rowsHash) join(next rowsHash, rows int64) {
 
 func (h rowsHash) String() string { return fmt.Sprintf("%016x%016x", h[0], h[1]) }
 
-// Hash is that of all rows of a plan in their order, 128 bits in hexadecimal. It depends neither on what the files are
-// called, nor on where they lie, nor on how they are cut into chunks.
+// identity is the hash of a chunk whose rows are not read.
+func (c Chunk) identity() string {
+	h := xxh3.HashString128(fmt.Sprintf("%q %d %d %q %q", c.Version, c.Offset, c.End, c.Format, c.columns().names))
+	return rowsHash{h.Hi, h.Lo}.String()
+}
+
+// Hash is that of a whole plan in its order, 128 bits in hexadecimal. It depends neither on what the files are called, nor
+// on where they lie. Of files whose rows were read it is that of their rows, however they are cut into chunks.
 func Hash(chunks []Chunk) string {
 	var all rowsHash
 	for _, c := range chunks {
 		var h rowsHash
 		fmt.Sscanf(c.Hash, "%16x%16x", &h[0], &h[1])
-		all.join(h, c.Rows)
+		if c.Version != "" {
+			all.join(h, 1)
+		} else {
+			all.join(h, c.Rows)
+		}
 	}
 	return all.String()
 }
 
-func (c Chunk) open() (opened, error) {
-	columns := []string{c.PostIDColumn, c.ImageColumn}
-	in, err := open(c.Source, c.Format, columns, c.Offset, c.Line)
-	if missing := new(MissingColumnError); errors.As(err, &missing) {
-		flag := "--image-column"
-		if missing.Column == c.PostIDColumn {
-			flag = "--post-id-column"
-		}
-		err = fmt.Errorf("%w; name the right one with %s", err, flag)
+// Rows is how many rows a plan has. Where a file is cut without being read, n is an estimate.
+func Rows(chunks []Chunk) (n int64, exact bool) {
+	exact = true
+	for _, c := range chunks {
+		n += max(c.Rows, c.About)
+		exact = exact && c.Rows > 0
 	}
-	return in, err
-}
-
-// Read reads the chunk's rows, and checks that they are the ones that were planned.
-func (c Chunk) Read(ctx context.Context) ([]Row, error) {
-	in, err := c.open()
-	if err != nil {
-		return nil, err
-	}
-	defer in.Close()
-	rows := make([]Row, 0, min(c.Rows, MaxChunkRows))
-	var hash rowsHash
-	for int64(len(rows)) < c.Rows {
-		r, err := in.next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.Source, err)
-		}
-		rows = append(rows, c.row(r))
-		hash.add(rows[len(rows)-1])
-		if len(rows)%smallestChunk == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-	}
-	if hash.String() != c.Hash {
-		return nil, fmt.Errorf("the listing %s has changed since the run began (rows from line %d on): start again with another output folder", c.Source, c.Line)
-	}
-	return rows, nil
-}
-
-// row is a record as a post, held to the limits of posts.
-func (c Chunk) row(r record) Row {
-	if len(r.values) == 1 { // plain text: the image is all there is
-		r.values = append(r.values, r.values[0])
-	}
-	row := Row{Line: r.line, Malformed: r.bad}
-	for i, to := range []*string{&row.PostID, &row.Image} {
-		if i < len(r.values) {
-			*to = r.values[i]
-		}
-	}
-	if row.Malformed == "" {
-		for _, v := range [...]struct{ column, value string }{{c.PostIDColumn, row.PostID}, {c.ImageColumn, row.Image}} {
-			switch {
-			case v.value == "":
-				row.Malformed = fmt.Sprintf("%q is empty", v.column)
-			case len(v.value) > maxValue:
-				row.Malformed = fmt.Sprintf("%q has %d bytes: at most %d are taken", v.column, len(v.value), maxValue)
-			}
-		}
-	}
-	if row.Malformed != "" {
-		row.PostID, row.Image = legible(row.PostID), legible(row.Image)
-	}
-	return row
-}
-
-// legible is what may stand in a report of a malformed value.
-func legible(s string) string {
-	return strings.ToValidUTF8(s[:min(len(s), maxValue)], "\ufffd")
+	return n, exact
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 )
 
 // csvReader reads RFC 4180 as encoding/csv does, but in bounded memory, from any row on, and past rows that are broken.
@@ -14,132 +13,159 @@ import (
 type csvReader struct {
 	*lines
 	fields int   // in the header, and so in every row
-	at     []int // where the columns asked for are
-	row    []string
-	bytes  []byte // of a row with quotes, unquoted
-	ends   []int  // of its fields in bytes
+	where  []int // the columns asked for are
+	row    csvRow
+	values [][]byte // of the columns asked for
 }
 
-func newCSV(f io.ReadSeeker, path string, columns []string, offset, line int64) (reader, error) {
-	l, err := newLines(f, 0, 0)
-	if err != nil {
-		return nil, err
-	}
+// newCSV reads the header, which l is at.
+func newCSV(l *lines, location string, want columns) (reader, error) {
 	c := &csvReader{lines: l}
-	header, _, bad, err := c.read()
+	header, err := c.read()
 	if err == io.EOF {
-		return nil, fmt.Errorf("%s is empty: a CSV listing begins with a header", path)
+		return nil, fmt.Errorf("%s is empty: a CSV listing begins with a header", location)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s, line 1, its header: %w", location, err)
 	}
-	if bad != "" {
-		return nil, fmt.Errorf("%s: its header: %s", path, bad)
+	if header.bad != "" {
+		return nil, fmt.Errorf("%s: its header: %s", location, header.bad)
 	}
-	c.fields = len(header)
-	for _, name := range columns {
-		i := slices.Index(header, name)
+	names := make([]string, len(c.row.fields))
+	for i, name := range c.row.fields {
+		names[i] = string(name)
+	}
+	c.fields = len(names)
+	for _, name := range want.names {
+		i := slices.Index(names, name)
 		if i < 0 {
-			return nil, &MissingColumnError{path, name, slices.Clone(header)}
+			return nil, &MissingColumnError{location, name, names}
 		}
-		if slices.Contains(header[i+1:], name) {
-			return nil, fmt.Errorf("%s has more than one column %q: rename the one that is not meant", path, name)
+		if slices.Contains(names[i+1:], name) {
+			return nil, fmt.Errorf("%s has more than one column %q: rename the one that is not meant", location, name)
 		}
-		c.at = append(c.at, i)
+		c.where = append(c.where, i)
 	}
-	if offset > 0 {
-		c.lines, err = newLines(f, offset, line)
-	}
-	return c, err
+	c.values = make([][]byte, len(c.where))
+	return c, nil
 }
 
 func (c *csvReader) next() (record, error) {
-	row, line, bad, err := c.read()
+	r, err := c.read()
 	if err != nil {
 		return record{}, err
 	}
-	r := record{line: line, bad: bad}
-	if bad == "" && len(row) != c.fields {
+	row := c.row.fields
+	if r.bad == "" && len(row) != c.fields {
 		r.bad = fmt.Sprintf("the row has %d fields and the header has %d", len(row), c.fields)
 	}
-	for _, i := range c.at {
+	for k, i := range c.where {
+		c.values[k] = nil
 		if i < len(row) {
-			r.values = append(r.values, row[i])
-		} else {
-			r.values = append(r.values, "")
+			c.values[k] = row[i]
 		}
 	}
+	r.values = c.values
 	if r.bad == "" {
 		r.bad = checkUTF8(r.values)
 	}
 	return r, nil
 }
 
-// read returns the fields of the next row that is not a blank line, and the line it begins at. Of a broken row, bad
-// tells what is wrong with it; it ends with its first line, so that a quote too many cannot swallow what follows.
-func (c *csvReader) read() (row []string, line int64, bad string, err error) {
-	for {
-		line = c.line
-		text, err := c.peek()
-		if errors.Is(err, errTooLong) {
-			return nil, line, errTooLong.Error(), c.skipLong()
-		}
-		if err != nil {
-			return nil, line, "", err
-		}
-		first := len(text)
-		if text = trimEnd(text); len(text) == 0 {
-			c.skip(first, 1)
-			continue
-		}
-		if bytes.IndexByte(text, '"') < 0 {
-			c.row = append(c.row[:0], strings.Split(string(text), ",")...)
-			c.skip(first, 1)
-			return c.row, line, "", nil
-		}
-		n, bad, err := c.quoted(first)
-		if err != nil {
-			return nil, line, "", err
-		}
-		if bad != "" {
-			c.skip(first, 1)
-			return c.row, line, bad, nil
-		}
-		text, _ = c.r.Peek(n)
-		c.skip(n, bytes.Count(text, []byte("\n")))
-		return c.row, line, "", nil
+// read takes the next row that is not a blank line into c.row. Of a broken row, bad tells what is wrong with it; it ends
+// with its first line, so that a quote too many cannot swallow what follows.
+func (c *csvReader) read() (r record, err error) {
+	defer func() { r.end = c.offset }()
+	c.row.fields = c.row.fields[:0]
+	r.offset, r.line = c.position()
+	text, err := c.peek()
+	if errors.Is(err, errTooLong) {
+		r.bad = errTooLong.Error()
+		return r, c.skipLong()
 	}
-}
-
-// quoted parses the row that comes next, whose first line has a quote and first bytes: n of however many lines. Of a broken
-// row, c.row holds the fields before the broken one.
-func (c *csvReader) quoted(first int) (n int, bad string, err error) {
-	for window := first; ; window = min(2*window, maxRow) {
-		text, err := c.r.Peek(window)
-		if err != nil && err != io.EOF {
-			return 0, "", err
+	if err != nil {
+		return r, err
+	}
+	first := len(text)
+	if bytes.IndexByte(text, '"') < 0 {
+		c.row.split(trimEnd(text))
+		c.skip(first, 1)
+		return r, nil
+	}
+	n := 0
+	for window := max(first, min(c.to-c.at, maxRow)); n == 0 && r.bad == ""; window = min(2*window, maxRow) {
+		text = c.ahead(window)
+		if len(text) < window && c.err != io.EOF {
+			return r, c.err
 		}
-		n, bad = c.parse(text, err == io.EOF)
-		if n > 0 || bad != "" {
-			return n, bad, nil
-		}
-		if window == maxRow {
-			return 0, unclosed, nil
+		if n, r.bad = c.row.parse(text, len(text) < window); n == 0 && r.bad == "" && window == maxRow {
+			r.bad = unclosed
 		}
 	}
+	if r.bad != "" {
+		c.skip(first, 1)
+		return r, nil
+	}
+	c.skip(n, bytes.Count(text[:n], []byte("\n")))
+	return r, nil
 }
 
 const unclosed = "a quote is not closed"
 
-// parse takes one row from the beginning of text. It returns 0 if the row may go on after text, which it does not if
-// all is true.
-func (c *csvReader) parse(text []byte, all bool) (n int, bad string) {
-	c.bytes, c.ends, c.row = c.bytes[:0], c.ends[:0], c.row[:0]
+// csvRow takes a row apart.
+type csvRow struct {
+	fields [][]byte
+	bytes  []byte // of a row with quotes, unquoted
+	ends   []int  // of its fields in bytes
+}
+
+// split takes a row without quotes, and without its end.
+func (c *csvRow) split(text []byte) {
+	c.fields = c.fields[:0]
+	for {
+		i := bytes.IndexByte(text, ',')
+		if i < 0 {
+			c.fields = append(c.fields, text)
+			return
+		}
+		c.fields = append(c.fields, text[:i])
+		text = text[i+1:]
+	}
+}
+
+// extent is how many bytes the next row or blank line in text has, or 0 if that cannot be told without more of it; all
+// says that there is no more.
+func (c *csvRow) extent(text []byte, all bool) int {
+	first := bytes.IndexByte(text, '\n') + 1
+	switch {
+	case first == 0 && (!all || len(text) > maxRow):
+		return 0
+	case first == 0:
+		first = len(text)
+	}
+	if first > maxRow || bytes.IndexByte(text[:first], '"') < 0 {
+		return first
+	}
+	if len(text) >= maxRow {
+		text, all = text[:maxRow], false
+	}
+	switch n, bad := c.parse(text, all); {
+	case n > 0:
+		return n
+	case bad != "" || len(text) == maxRow:
+		return first
+	}
+	return 0
+}
+
+// parse takes one row from the beginning of text: n bytes of however many lines. Of a broken row, fields are those before
+// the broken one. It returns 0 if the row may go on after text, which it does not if all is true.
+func (c *csvRow) parse(text []byte, all bool) (n int, bad string) {
+	c.bytes, c.ends, c.fields = c.bytes[:0], c.ends[:0], c.fields[:0]
 	defer func() {
-		s := string(c.bytes)
 		begin := 0
 		for _, end := range c.ends {
-			c.row = append(c.row, s[begin:end])
+			c.fields = append(c.fields, c.bytes[begin:end])
 			begin = end
 		}
 	}()

@@ -1,63 +1,89 @@
 package listing
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
-	"strings"
 	"unicode/utf8"
 )
 
 // jsonlReader reads an object a line.
 type jsonlReader struct {
 	*lines
-	columns []string
+	want   columns
+	values [][]byte
 }
 
-func newJSONL(f io.ReadSeeker, path string, columns []string, offset, line int64) (reader, error) {
-	l, err := newLines(f, offset, line)
-	if err != nil {
-		return nil, err
-	}
-	j := &jsonlReader{l, columns}
-	if offset > 0 {
+const keysWithin = 100 // objects in one of which a key is that later ones may have
+
+// newJSONL is for lines at their beginning. If check, it looks at the first objects.
+func newJSONL(l *lines, location string, want columns, check bool) (reader, error) {
+	j := &jsonlReader{l, want, make([][]byte, len(want.names))}
+	if !check {
 		return j, nil
 	}
-	// The first object shows whether the columns are named as expected, as a header would; of later ones each is on its
-	// own.
-	for {
-		text, _, bad, err := j.lines.next()
+	begin, line := l.position()
+	if err := j.checkKeys(location); err != nil {
+		return nil, err
+	}
+	return j, l.seek(begin, 0, line)
+}
+
+// checkKeys looks whether the columns are named as expected, as a header would show. The first object has the firm ones;
+// of later objects each is on its own. The others are in one of the first objects.
+func (j *jsonlReader) checkKeys(location string) error {
+	seen := map[string]bool{}
+	for objects := 0; objects < keysWithin; {
+		text, r, err := j.lines.next()
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return fmt.Errorf("%s: %w", location, err)
 		}
 		var object map[string]json.RawMessage
-		if bad != "" || json.Unmarshal(text, &object) != nil {
+		if r.bad != "" || json.Unmarshal(text, &object) != nil {
 			continue
 		}
-		for _, c := range columns {
-			if _, ok := object[c]; !ok {
-				return nil, &MissingColumnError{path, c, slices.Sorted(maps.Keys(object))}
+		for k := range object {
+			if len(seen) < 1000 || slices.Contains(j.want.names, k) {
+				seen[k] = true
 			}
 		}
-		break
+		if objects++; objects == 1 {
+			for _, c := range j.want.names[:j.want.firm] {
+				if _, ok := object[c]; !ok {
+					return &MissingColumnError{location, c, slices.Sorted(maps.Keys(object))}
+				}
+			}
+		}
+		if !slices.ContainsFunc(j.want.names, func(c string) bool { return !seen[c] }) {
+			return nil
+		}
 	}
-	j.lines, err = newLines(f, 0, 0)
-	return j, err
+	if len(seen) == 0 { // no objects at all
+		return nil
+	}
+	for _, c := range j.want.names {
+		if !seen[c] {
+			return &MissingColumnError{location, c, slices.Sorted(maps.Keys(seen))}
+		}
+	}
+	return nil
 }
 
 func (j *jsonlReader) next() (record, error) {
-	text, line, bad, err := j.lines.next()
+	text, r, err := j.lines.next()
 	if err != nil {
 		return record{}, err
 	}
-	r := record{line: line, values: make([]string, len(j.columns)), bad: bad}
-	if bad != "" {
+	clear(j.values)
+	r.values = j.values
+	if r.bad != "" {
 		return r, nil
 	}
 	var object map[string]json.RawMessage
@@ -70,12 +96,17 @@ func (j *jsonlReader) next() (record, error) {
 		}
 		return r, nil
 	}
-	for i, c := range j.columns {
+	for i, c := range j.want.names {
 		v, ok := object[c]
-		if !ok {
+		switch {
+		case i >= j.want.firm:
+			r.values[i] = rendered(v)
+		case !ok:
 			r.bad = fmt.Sprintf("the object has no key %q", c)
-		} else if r.values[i], ok = scalar(v); !ok {
-			r.bad = fmt.Sprintf("%q is %.40s: want a string or an integer", c, v)
+		default:
+			if r.values[i], ok = scalar(v); !ok {
+				r.bad = fmt.Sprintf("%q is %.40s: want a string or an integer", c, v)
+			}
 		}
 	}
 	if r.bad == "" && !utf8.Valid(text) { // encoding/json puts U+FFFD where the bytes are not UTF-8
@@ -85,11 +116,29 @@ func (j *jsonlReader) next() (record, error) {
 }
 
 // scalar is a string, or an integer as it is written.
-func scalar(v json.RawMessage) (string, bool) {
-	var s string
-	if json.Unmarshal(v, &s) == nil && v[0] == '"' {
+func scalar(v json.RawMessage) ([]byte, bool) {
+	if s, ok := unquoted(v); ok {
 		return s, true
 	}
-	digits := strings.TrimPrefix(string(v), "-")
-	return string(v), digits != "" && strings.Trim(digits, "0123456789") == ""
+	digits := bytes.TrimPrefix(v, []byte("-"))
+	return v, len(digits) > 0 && len(bytes.Trim(digits, "0123456789")) == 0
+}
+
+// rendered is a string, nothing for null and what is missing, and otherwise the JSON text.
+func rendered(v json.RawMessage) []byte {
+	if s, ok := unquoted(v); ok {
+		return s
+	}
+	if string(v) == "null" {
+		return nil
+	}
+	return v
+}
+
+func unquoted(v json.RawMessage) ([]byte, bool) {
+	var s string
+	if len(v) == 0 || v[0] != '"' || json.Unmarshal(v, &s) != nil {
+		return nil, false
+	}
+	return []byte(s), true
 }

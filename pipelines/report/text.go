@@ -81,9 +81,12 @@ type Summary struct {
 	Rows     int64 // of the listing
 	Scored   int64
 	Rejected int64
-	Elapsed  time.Duration    // 0 if it is not known or nothing was done
-	Brands   map[string]int64 // scored images by class, model.NoLogo among them
-	Reasons  map[string]int64 // rejects by "stage reason" or reason
+	Skipped  int64         // since an earlier run has scored them
+	Elapsed  time.Duration // 0 if it is not known or nothing was done
+	// Predicted is what Elapsed was to be, as was said when the run began; 0 if nothing was.
+	Predicted time.Duration
+	Brands    map[string]int64 // scored images by class, model.NoLogo among them
+	Reasons   map[string]int64 // rejects by "stage reason" or reason
 }
 
 // Counts that a summary lists one by one, before it adds up the rest.
@@ -96,8 +99,14 @@ const (
 func (s Summary) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s scored, %s rejected", plural(s.Rows, "row"), grouped(s.Scored), grouped(s.Rejected))
+	if s.Skipped > 0 {
+		fmt.Fprintf(&b, ", %s skipped", grouped(s.Skipped))
+	}
 	if t := s.Elapsed; t > 0 {
 		fmt.Fprintf(&b, ", in %s", duration(t))
+		if s.Predicted > 0 {
+			fmt.Fprintf(&b, ", predicted %s", duration(s.Predicted))
+		}
 		if rate := float64(s.Rows) / t.Seconds(); s.Rows > 0 {
 			if rate < 10 {
 				fmt.Fprintf(&b, " (%.1f a second)", rate)

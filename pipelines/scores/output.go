@@ -1,128 +1,142 @@
 package scores
 
 import (
+	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/logobeam/logobeam/pipelines/store"
 )
 
 // Run is what a run was asked to do, in so far as it changes what comes out. Output of one run is not mixed with another's.
 type Run struct {
 	Listing     string `json:"listing"`      // file or pattern, as given
-	ListingHash string `json:"listing_hash"` // of its rows
-	Rows        int64  `json:"rows"`         // of the listing
+	ListingHash string `json:"listing_hash"` // of its chunks
+	Files       []File `json:"files"`        // of the listing
+	Rows        int64  `json:"rows"`         // of the listing; 0 if they are not counted before they are read
 	Model       string `json:"model"`        // its folder as given, or built-in
 	ModelHash   string `json:"model_hash"`
 	// Options are those that change results, by the names of their flags.
 	Options map[string]string `json:"options"`
+	Keep    []string          `json:"keep,omitempty"`  // columns of the listing that are carried into the output
+	After   []string          `json:"after,omitempty"` // outputs whose scored posts are skipped
+}
+
+// File is a file of a listing, or a folder.
+type File struct {
+	Location string `json:"location"`
+	Root     string `json:"root"` // that images' relative paths are of
 }
 
 // Manifest is manifest.json.
 type Manifest struct {
-	Format   int              `json:"format"`
-	Program  string           `json:"program"` // that wrote it
-	Run      Run              `json:"run"`
-	Rows     int64            `json:"rows"`
-	Scored   int64            `json:"scored"`
-	Rejected int64            `json:"rejected"`
-	Brands   map[string]int64 `json:"brands"`  // scores by brand
-	Reasons  map[string]int64 `json:"reasons"` // rejects by "stage: reason"
-	Chunks   []Done           `json:"chunks"`  // sorted by name; none while the run is not finished
+	Format    int              `json:"format"`
+	Program   string           `json:"program"` // that wrote it
+	Run       Run              `json:"run"`
+	Retrying  int              `json:"retrying,omitempty"` // the round of a retry that has begun and not ended
+	Rows      int64            `json:"rows"`               // scored, rejected or skipped
+	Scored    int64            `json:"scored"`
+	Rejected  int64            `json:"rejected"`
+	Retryable int64            `json:"retryable"` // of the rejects
+	Skipped   int64            `json:"skipped"`
+	Brands    map[string]int64 `json:"brands"`  // scores by brand
+	Reasons   map[string]int64 `json:"reasons"` // rejects by "stage: reason"
+	// Chunks are the parts in the listing's order, those of later rounds behind the first, without Brands and Reasons;
+	// none while the run is not finished.
+	Chunks []Done `json:"-"`
 }
 
-const manifestFormat = 1
+const manifestFormat = 2
 
-// Output is a folder that a run writes to. Other runs cannot open it until it is closed.
+// Output is where a run writes to. On a disk, other runs cannot open it until it is closed.
 type Output struct {
-	dir      string
+	location string
+	store    store.Store
 	manifest Manifest
 	finished bool
-	lock     *os.File
+	unlock   func() error
 }
 
-// Close lets other runs open the folder.
-func (o *Output) Close() error { return o.lock.Close() }
+// Close lets other runs open the output.
+func (o *Output) Close() error { return o.unlock() }
 
-// Open makes or reopens the folder of a run, which has to be closed. It is an error, and nothing is touched, if the
-// folder holds another run's output (the error says what differs) or anything else, or if a run that has not ended is
-// writing to it.
-func Open(dir, program string, run Run) (*Output, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fmt.Errorf("the output folder cannot be made: %w", err)
-	}
-	lock, err := lockFolder(dir)
+// Finished says that everything was written, _SUCCESS included.
+func (o *Output) Finished() bool { return o.finished }
+
+// Manifest is what is known of the run: its counts once it is finished.
+func (o *Output) Manifest() Manifest { return o.manifest }
+
+// Open makes or reopens the output of a run, which has to be closed. It is an error, and nothing is touched, if there is
+// another run's output (the error says what differs) or anything else, or if a run that has not ended is writing to it.
+func Open(ctx context.Context, location, program string, run Run) (*Output, error) {
+	o, err := lock(ctx, location)
 	if err != nil {
 		return nil, err
 	}
-	o, err := open(dir, program, run)
-	if err != nil {
-		lock.Close()
+	if err := o.open(ctx, program, run); err != nil {
+		o.Close()
 		return nil, err
 	}
-	o.lock = lock
 	return o, nil
 }
 
-// lockFolder keeps other processes from locking dir until the file is closed, or this process ends.
-func lockFolder(dir string) (*os.File, error) {
-	f, err := os.Open(dir)
+// lock keeps others away from an output, on disks, where there may not be two that make its parts twice.
+func lock(ctx context.Context, location string) (*Output, error) {
+	out, err := at(ctx, location)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := out.Lock(ctx)
+	if errors.Is(err, store.ErrLocked) {
+		return nil, fmt.Errorf("another run is writing to %s: wait for its end, or choose another folder", location)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the output folder cannot be used: %w", err)
 	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil {
-		return f, nil
-	}
-	f.Close()
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fmt.Errorf("another run is writing to %s: wait for its end, or choose another folder", dir)
-	}
-	return nil, fmt.Errorf("the output folder %s cannot be locked: %w", dir, err)
+	return &Output{location: location, store: out, unlock: unlock}, nil
 }
 
-func open(dir, program string, run Run) (*Output, error) {
-	o := &Output{dir: dir, manifest: Manifest{Format: manifestFormat, Program: program, Run: run}}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("the output folder cannot be used: %w", err)
-	}
-	// A run that was killed before its first manifest had its name has left that alone, under another.
-	if slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !isPending(e.Name()) }) {
-		m, finished, err := Finished(dir)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%s is not empty and holds no output of score: choose another folder", dir)
-		}
+func (o *Output) open(ctx context.Context, program string, run Run) error {
+	m, finished, err := Finished(ctx, o.location)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		// A run that was killed before its first manifest had its name has left nothing that is listed.
+		files, err := o.store.List(ctx, ".")
 		if err != nil {
-			return nil, err
+			return fmt.Errorf("the output folder cannot be used: %w", err)
 		}
-		if d := run.differs(m.Run); d != "" {
-			return nil, fmt.Errorf("%s holds the output of another run, of %s: choose another folder, or remove this one", dir, d)
+		if len(files) > 0 {
+			return fmt.Errorf("%s is not empty and holds no output of score: choose another folder", o.location)
 		}
-		o.manifest, o.finished = m, finished
-		if finished {
-			return o, nil
-		}
-	} else if err := o.writeManifest(); err != nil { // from now on the folder is known to be this run's
-		return nil, err
+		o.manifest = Manifest{Format: manifestFormat, Program: program, Run: run}
+		return o.manifest.write(ctx, o.store) // from now on the folder is known to be this run's
+	case err != nil:
+		return err
 	}
-	for _, sub := range []string{scoresDir, rejectsDir} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
-			return nil, fmt.Errorf("the output folder cannot be made: %w", err)
-		}
+	if d := run.differs(m.Run); d != "" {
+		return fmt.Errorf("%s holds the output of another run, of %s: choose another folder, or remove this one", o.location, d)
 	}
-	return o, nil
+	if m.Retrying > 0 {
+		return retrying(o.location)
+	}
+	o.manifest, o.finished = m, finished
+	return nil
 }
 
-// differs names what tells r from the run that a folder is of, empty if nothing does.
+func retrying(location string) error {
+	return fmt.Errorf("a retry of %s was begun and has not ended: run logobeam retry %s again", location, location)
+}
+
+// differs names what tells r from the run that an output is of, empty if nothing does.
 func (r Run) differs(there Run) string {
 	var list []string
 	say := func(what, there, here string) {
@@ -131,7 +145,7 @@ func (r Run) differs(there Run) string {
 		}
 	}
 	if r.ListingHash != there.ListingHash {
-		say("listing", fmt.Sprintf("%s with %d rows, hash %.8s", there.Listing, there.Rows, there.ListingHash), fmt.Sprintf("%s with %d rows, hash %.8s", r.Listing, r.Rows, r.ListingHash))
+		say("listing", there.listing(), r.listing())
 	}
 	if r.ModelHash != there.ModelHash {
 		say("model", fmt.Sprintf("%s, hash %.8s", there.Model, there.ModelHash), fmt.Sprintf("%s, hash %.8s", r.Model, r.ModelHash))
@@ -139,225 +153,266 @@ func (r Run) differs(there Run) string {
 	for _, name := range slices.Sorted(maps.Keys(there.Options)) {
 		say("--"+name, there.Options[name], r.Options[name])
 	}
+	say("--keep", quoted(there.Keep), quoted(r.Keep))
+	say("--after", quoted(there.After), quoted(r.After))
 	if list == nil && !reflect.DeepEqual(r.Options, there.Options) {
 		return "other options"
 	}
 	return strings.Join(list, ", ")
 }
 
-// Finished says that everything was written, _SUCCESS included.
-func (o *Output) Finished() bool { return o.finished }
+func quoted(list []string) string { return strings.Join(list, ",") }
 
-// Manifest is what is known of the run: its counts once it is finished.
-func (o *Output) Manifest() Manifest { return o.manifest }
-
-// NewPart begins the part of a chunk in a folder that Open has made, in another process perhaps. Whoever begins it
-// aborts or commits it.
-func NewPart(dir, chunk string) (*Part, error) {
-	s, err := createPending[Score](filepath.Join(dir, scoresDir), chunk)
-	if err != nil {
-		return nil, err
+func (r Run) listing() string {
+	if r.Rows == 0 {
+		return fmt.Sprintf("%s, hash %.8s", r.Listing, r.ListingHash)
 	}
-	r, err := createPending[Reject](filepath.Join(dir, rejectsDir), chunk)
-	if err != nil {
-		s.remove()
-		return nil, err
-	}
-	return &Part{newDone(chunk), s, r}, nil
+	return fmt.Sprintf("%s with %d rows, hash %.8s", r.Listing, r.Rows, r.ListingHash)
 }
 
-// ReadPart says what is in a chunk's part, and whether it is there at all. A part with another number of rows than
-// the chunk has is an error.
-func ReadPart(dir, chunk string, rows int64) (d Done, ok bool, err error) {
-	d = newDone(chunk)
-	for s, err := range fileRows[Score](filepath.Join(dir, scoresDir, partFile(chunk))) {
-		if errors.Is(err, fs.ErrNotExist) {
-			return Done{}, false, nil
-		}
-		if err != nil {
-			return Done{}, false, err
-		}
-		d.score(s)
-	}
-	for r, err := range fileRows[Reject](filepath.Join(dir, rejectsDir, partFile(chunk))) {
-		if errors.Is(err, fs.ErrNotExist) {
-			return Done{}, false, nil
-		}
-		if err != nil {
-			return Done{}, false, err
-		}
-		d.reject(r)
-	}
-	if d.Scored+d.Rejected != rows {
-		return Done{}, false, fmt.Errorf("%s: part %s has %d rows and its chunk %d: remove it from %s and %s to have it made again",
-			dir, partFile(chunk), d.Scored+d.Rejected, rows, scoresDir, rejectsDir)
-	}
-	return d, true, nil
+// Partial notes in the manifest of a run that ends before its listing does what is done so far. The same run can go on.
+func (o *Output) Partial(ctx context.Context, chunks []Done) error {
+	m := o.manifest
+	m.set(chunks)
+	m.Chunks = nil
+	return m.write(ctx, o.store)
 }
 
-// Commit ends the run of a folder that Open has made, in another process perhaps: it checks that the chunks account for
-// every row of the listing, removes what failed attempts left, and writes the manifest and then _SUCCESS.
-func Commit(dir string, chunks []Done) (Manifest, error) {
-	m, err := ReadManifest(dir)
+// Commit ends the run of an output that Open has made, in another process perhaps: it checks that the parts follow each
+// other through the listing and hold every row of it, removes what failed attempts left, and writes the manifest and then
+// _SUCCESS. Reports of a chunk beyond its first count for nothing.
+func Commit(ctx context.Context, location string, chunks []Done) (Manifest, error) {
+	m, err := ReadManifest(ctx, location)
 	if err != nil {
 		return m, err
 	}
-	m.add(chunks)
-	if m.Rows != m.Run.Rows {
-		return m, fmt.Errorf("%s: %d rows are scored or rejected and the listing has %d: run score again", dir, m.Rows, m.Run.Rows)
+	if m.Retrying > 0 {
+		return m, retrying(location)
 	}
-	if err := tidy(dir, m.Chunks); err != nil {
+	for _, d := range m.Chunks { // a retry's, if _SUCCESS alone was lost
+		if d.Round > 0 {
+			if d, err = reread(ctx, location, d); err != nil {
+				return m, err
+			}
+			chunks = append(chunks, d)
+		}
+	}
+	m.set(chunks)
+	if err := m.check(location); err != nil {
 		return m, err
 	}
-	o := Output{dir: dir, manifest: m}
-	if err := o.writeManifest(); err != nil {
+	out, err := at(ctx, location)
+	if err != nil {
 		return m, err
 	}
-	return m, o.writeFile(successFile, nil)
+	if err := m.tidy(ctx, out); err != nil {
+		return m, err
+	}
+	if err := m.write(ctx, out); err != nil {
+		return m, err
+	}
+	return m, out.Put(ctx, successFile, nil)
 }
 
-// add counts the chunks, each once however often an attempt at it was reported.
-func (m *Manifest) add(chunks []Done) {
-	byName := map[string]Done{}
-	for _, c := range chunks {
-		byName[c.Chunk] = c
-	}
-	m.Rows, m.Scored, m.Rejected, m.Chunks = 0, 0, 0, nil
+// set sorts the chunks, takes each once, and counts what is in them.
+func (m *Manifest) set(chunks []Done) {
+	chunks = slices.Clone(chunks)
+	slices.SortStableFunc(chunks, func(a, b Done) int {
+		return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.Round, b.Round), cmp.Compare(a.Chunk, b.Chunk))
+	})
+	m.Chunks = slices.CompactFunc(chunks, func(a, b Done) bool { return a.Chunk == b.Chunk })
+	m.Rows, m.Scored, m.Rejected, m.Retryable, m.Skipped = 0, 0, 0, 0, 0
 	m.Brands, m.Reasons = map[string]int64{}, map[string]int64{}
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		c := byName[name]
-		m.Chunks = append(m.Chunks, c)
-		m.Scored += c.Scored
-		m.Rejected += c.Rejected
-		for brand, n := range c.Brands {
-			m.Brands[brand] += n
+	for rounds := range m.byChunk() {
+		for _, d := range rounds {
+			m.Scored += d.Scored
+			for brand, n := range d.Brands {
+				m.Brands[brand] += n
+			}
 		}
-		for reason, n := range c.Reasons {
+		last := rounds[len(rounds)-1]
+		m.Rows += rounds[0].Rows
+		m.Skipped += rounds[0].Skipped
+		m.Rejected += last.Rejected
+		m.Retryable += last.Retryable
+		for reason, n := range last.Reasons {
 			m.Reasons[reason] += n
 		}
 	}
-	m.Rows = m.Scored + m.Rejected
 }
 
-// tidy removes the pending files of attempts that ended early. A part that no chunk of the run has made is an error: it
-// would be read with the others.
-func tidy(dir string, chunks []Done) error {
-	known := map[string]bool{}
-	for _, c := range chunks {
-		known[partFile(c.Chunk)] = true
-	}
-	for _, sub := range []string{"", scoresDir, rejectsDir} {
-		entries, err := os.ReadDir(filepath.Join(dir, sub))
-		if err != nil {
-			return fmt.Errorf("tidying the output: %w", err)
+// byChunk yields the rounds of each chunk of the listing.
+func (m *Manifest) byChunk() func(yield func([]Done) bool) {
+	return func(yield func([]Done) bool) {
+		for rest := m.Chunks; len(rest) > 0; {
+			n := 1
+			for n < len(rest) && rest[n].Index == rest[0].Index {
+				n++
+			}
+			if !yield(rest[:n]) {
+				return
+			}
+			rest = rest[n:]
 		}
-		for _, e := range entries {
-			path := filepath.Join(dir, sub, e.Name())
-			if isPending(e.Name()) {
-				if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-					return fmt.Errorf("tidying the output: %w", err)
-				}
-			} else if sub != "" && !known[e.Name()] {
-				return fmt.Errorf("%s is no part of this run, and would be read as if it were: remove it and run score again", path)
+	}
+}
+
+// check proves from the chunks' numbers that no row of the listing is missing, or there twice.
+func (m *Manifest) check(location string) error {
+	var before Done
+	next := 0
+	for rounds := range m.byChunk() {
+		d := rounds[0]
+		if d.Index != next || d.Round != 0 {
+			return fmt.Errorf("%s: chunk %d of the listing is missing: run score again", location, next)
+		}
+		if next > 0 && d.File == before.File && d.Offset != before.End {
+			return fmt.Errorf("%s: chunk %d of the listing ends at %d and the next one begins at %d: remove the output and run score again",
+				location, before.Index, before.End, d.Offset)
+		}
+		for i, d := range rounds {
+			want := rounds[0].Rows
+			if i > 0 {
+				want = rounds[i-1].Rejected
+			}
+			if d.Round > 0 && i == 0 || d.Rows != want || d.Scored+d.Rejected+d.Skipped != d.Rows || d.base() != rounds[0].Chunk {
+				return fmt.Errorf("%s: part %s is of %d rows and holds %d scores, %d rejects and %d skipped; it should be of %d: remove the output and run score again",
+					location, d.Chunk, d.Rows, d.Scored, d.Rejected, d.Skipped, want)
 			}
 		}
+		before, next = d, next+1
+	}
+	if m.Run.Rows > 0 && m.Rows != m.Run.Rows {
+		return fmt.Errorf("%s: %d rows are scored, rejected or skipped and the listing has %d: run score again", location, m.Rows, m.Run.Rows)
 	}
 	return nil
 }
 
-// Verify proves from the files alone that every row of the listing was scored or rejected, once: each chunk of the
-// manifest has its parts, they hold as many rows, brands and reasons as it says, nothing else lies beside them, and
-// together they have as many rows as the listing.
-func Verify(dir string) (Manifest, error) {
-	m, err := ReadManifest(dir)
-	if err != nil {
-		return m, err
-	}
-	if _, err := os.Stat(filepath.Join(dir, successFile)); err != nil {
-		return m, fmt.Errorf("%s is not finished: %w; run score again", dir, err)
-	}
-	var errs []error
-	for _, want := range m.Chunks {
-		have, ok, err := ReadPart(dir, want.Chunk, want.Scored+want.Rejected)
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-		case !ok:
-			errs = append(errs, fmt.Errorf("%s: the part of chunk %s is missing", dir, want.Chunk))
-		case have.Scored != want.Scored || !maps.Equal(have.Brands, want.Brands) || !maps.Equal(have.Reasons, want.Reasons):
-			errs = append(errs, fmt.Errorf("%s: the part of chunk %s holds other rows than the manifest says", dir, want.Chunk))
+// files are the names of the files in an output's folders that belong to the run.
+func (m *Manifest) files() map[string]bool {
+	known := map[string]bool{}
+	for rounds := range m.byChunk() {
+		for _, d := range rounds {
+			known[scoresFile(d.Chunk)] = true
 		}
+		known[rounds[len(rounds)-1].rejectsFile()] = true
 	}
-	total := m
-	total.add(m.Chunks)
-	if total.Rows != m.Run.Rows || total.Rows != m.Rows || total.Scored != m.Scored {
-		errs = append(errs, fmt.Errorf("%s: the listing has %d rows, the manifest %d, its chunks %d", dir, m.Run.Rows, m.Rows, total.Rows))
-	}
-	for _, sub := range []string{scoresDir, rejectsDir} {
-		entries, err := os.ReadDir(filepath.Join(dir, sub))
+	return known
+}
+
+// tidy removes what attempts that ended early, or came late, have left, and rejects that a later round has taken the place
+// of. Scores that no chunk of the run has made are an error: they would be read with the others.
+func (m *Manifest) tidy(ctx context.Context, out store.Store) error {
+	known := m.files()
+	for _, dir := range []string{scoresDir, rejectsDir} {
+		files, err := out.List(ctx, dir)
 		if err != nil {
-			errs = append(errs, err)
+			return fmt.Errorf("tidying the output: %w", err)
 		}
-		for _, e := range entries {
-			if !slices.ContainsFunc(m.Chunks, func(c Done) bool { return partFile(c.Chunk) == e.Name() }) {
-				errs = append(errs, fmt.Errorf("%s is no part of this run", filepath.Join(dir, sub, e.Name())))
+		for _, f := range files {
+			switch {
+			case known[f.Name]:
+				delete(known, f.Name)
+			case dir == scoresDir:
+				return fmt.Errorf("%s/%s is no part of this run, and would be read as if it were: remove it and run score again", out, f.Name)
+			default:
+				if err := out.Remove(ctx, f.Name); err != nil {
+					return fmt.Errorf("tidying the output: %w", err)
+				}
 			}
 		}
 	}
-	return m, errors.Join(errs...)
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		return fmt.Errorf("%s/%s is missing: remove the file of scores of the same chunk too, if it is there, and run score again", out, name)
+	}
+	return out.Sweep(ctx)
 }
 
-// ReadManifest reads a folder's manifest.json. errors.Is(err, fs.ErrNotExist) where there is none.
-func ReadManifest(dir string) (Manifest, error) {
-	path := filepath.Join(dir, manifestFile)
-	text, err := os.ReadFile(path)
+// ReadManifest reads an output's manifest.json. errors.Is(err, fs.ErrNotExist) where there is none.
+func ReadManifest(ctx context.Context, location string) (Manifest, error) {
+	out, err := at(ctx, location)
+	if err != nil {
+		return Manifest{}, err
+	}
+	text, err := readAll(ctx, out, manifestFile)
 	if err != nil {
 		return Manifest{}, fmt.Errorf("no output of score: %w", err)
 	}
-	var m Manifest
+	var m struct {
+		Manifest
+		Chunks []Done `json:"chunks"`
+	}
 	if err := json.Unmarshal(text, &m); err != nil {
-		return Manifest{}, fmt.Errorf("%s is no manifest of score: %w", path, err)
+		return Manifest{}, fmt.Errorf("%s/%s is no manifest of score: %w", location, manifestFile, err)
 	}
 	if m.Format != manifestFormat {
-		return Manifest{}, fmt.Errorf("%s has format %d, and this version reads %d: use the version that wrote it (%s)", path, m.Format, manifestFormat, m.Program)
+		return Manifest{}, fmt.Errorf("%s/%s has format %d, and this version reads %d: use the version that wrote it (%s)", location, manifestFile, m.Format, manifestFormat, m.Program)
 	}
-	return m, nil
+	m.Manifest.Chunks = m.Chunks
+	return m.Manifest, nil
 }
 
-// Finished reads the manifest of a folder, and tells whether its run was finished.
-func Finished(dir string) (Manifest, bool, error) {
-	m, err := ReadManifest(dir)
+// readAll reads a small file, anew if it is replaced meanwhile.
+func readAll(ctx context.Context, out store.Store, name string) (data []byte, err error) {
+	for range 5 {
+		if data, err = readOnce(ctx, out, name); !errors.Is(err, store.ErrChanged) {
+			break
+		}
+	}
+	return data, err
+}
+
+func readOnce(ctx context.Context, out store.Store, name string) ([]byte, error) {
+	f, err := out.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r, err := f.Range(ctx, 0, f.Info().Size)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// Finished reads the manifest of an output, and tells whether its run was finished.
+func Finished(ctx context.Context, location string) (Manifest, bool, error) {
+	m, err := ReadManifest(ctx, location)
 	if err != nil {
 		return m, false, err
 	}
-	_, err = os.Stat(filepath.Join(dir, successFile))
+	out, err := at(ctx, location)
+	if err != nil {
+		return m, false, err
+	}
+	_, err = out.Stat(ctx, successFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, false, nil
 	}
-	return m, err == nil, err
+	return m, err == nil && m.Retrying == 0, err
 }
 
-func (o *Output) writeManifest() error {
-	text, err := json.MarshalIndent(o.manifest, "", "  ")
+// write replaces the manifest. It has a line for each chunk, so that people can read it.
+func (m *Manifest) write(ctx context.Context, out store.Store) error {
+	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
-	return o.writeFile(manifestFile, append(text, '\n'))
-}
-
-// writeFile replaces a file of the folder at once, and makes it last.
-func (o *Output) writeFile(name string, text []byte) error {
-	f, err := os.CreateTemp(o.dir, pendingName(name))
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
+	b := bytes.NewBuffer(bytes.TrimSuffix(text, []byte("\n}")))
+	b.WriteString(",\n  \"chunks\": [")
+	for i, d := range m.Chunks {
+		d.Brands, d.Reasons = nil, nil
+		line, err := json.Marshal(d)
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString("\n    ")
+		b.Write(line)
 	}
-	defer os.Remove(f.Name()) // nothing is left of it once it is renamed
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	if err := os.Rename(f.Name(), filepath.Join(o.dir, name)); err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	return syncDir(o.dir)
+	b.WriteString("\n  ]\n}\n")
+	return out.Put(ctx, manifestFile, b.Bytes())
 }

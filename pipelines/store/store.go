@@ -8,9 +8,15 @@
 //	err = w.Commit() // errors.Is(err, fs.ErrExist) if somebody was first; what is there stays
 //
 // A file is seen under its name when it is whole, and never before. What Commit or Put has returned nil for stays through
-// a crash and a power cut. Names in a Store are slash-separated and relative to it, as fs.ValidPath has them.
+// a crash and a power cut. Names in a Store are slash-separated and relative to it, as fs.ValidPath has them. In locations
+// nothing is escaped: gs://bucket/100%.csv is the object "100%.csv".
 //
-// Errors answer errors.Is for fs.ErrNotExist, fs.ErrExist, fs.ErrPermission and ErrChanged. They name the location in full.
+// Buckets are reached with application default credentials (https://google.aip.dev/auth/4110), or without any at the
+// address in STORAGE_EMULATOR_HOST. What fails for a while is repeated; an operation that gets no further for two minutes
+// ends with an error.
+//
+// Errors answer errors.Is for fs.ErrNotExist, fs.ErrExist, fs.ErrPermission, ErrChanged and the context's errors. They name
+// the location in full.
 package store
 
 import (
@@ -18,6 +24,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"path"
 	"strings"
 )
 
@@ -25,18 +33,25 @@ import (
 type Info struct {
 	Name string // in the store
 	Size int64  // bytes
-	// Version changes whenever the content may have: the time of modification on a disk, the generation in a bucket.
+	// Version changes whenever the content may have: on a disk it is the time of modification and the size, in a bucket the
+	// generation.
 	Version string
 	// Sum is a checksum of the content where the store has one ("crc32c:9ae0daaf"), and otherwise empty.
 	Sum string
 }
 
-// File is a file open for reading, at any place and from many goroutines.
+// File is a file open for reading, at any place and from many goroutines. ReadAt uses the context of Open. What is read is
+// the content that was there at Open; where that cannot be had any more the error is ErrChanged. In a bucket this is so
+// when another file has taken its place. On a disk a file that was replaced can be read to its end, but one that was
+// written to in its place cannot, which programs other than this one may do.
+//
+// In a bucket each ReadAt and each Range is a request: better few of them for much.
 type File interface {
 	io.ReaderAt
 	io.Closer
 	Info() Info
-	// Range streams n bytes from offset on, fewer where the file ends. The stream is to be closed.
+	// Range streams n bytes from offset on, fewer where the file ends. The stream is to be closed. Of a bucket's file that
+	// is streamed whole, the checksum is checked.
 	Range(ctx context.Context, offset, n int64) (io.ReadCloser, error)
 }
 
@@ -44,7 +59,8 @@ type File interface {
 type Writer interface {
 	io.Writer
 	// Commit gives the file its name, durably. If there is a file of that name already, it stays as it is and the error is
-	// fs.ErrExist.
+	// fs.ErrExist, even if it is the same; only what this Writer itself has put there, by a try whose answer was lost, is no
+	// error. After another error there is nothing, or the whole file.
 	Commit() error
 	// Abort removes what was written. After Commit it does nothing.
 	Abort()
@@ -59,16 +75,18 @@ type Store interface {
 	// List gives all files under a folder, those in its folders too, sorted by name; "." is the whole store. Files that are
 	// being written are not among them. Where there is no such folder there are no files.
 	List(ctx context.Context, folder string) ([]Info, error)
-	// Create begins a file that must not be there yet when it is committed.
+	// Create begins a file that must not be there yet when it is committed. ctx holds until then. On a disk the file grows
+	// beside its final place, for a bucket in memory.
 	Create(ctx context.Context, name string) (Writer, error)
 	// Put writes a file at once, in place of the one that is there.
 	Put(ctx context.Context, name string, data []byte) error
 	// Remove removes a file. It is no error if there is none.
 	Remove(ctx context.Context, name string) error
 	// Lock keeps other processes from locking the store until unlock is called or this process ends, where that can be had:
-	// on a disk. ErrLocked if another has it.
+	// on a disk, and not on every network's. ErrLocked if another has it. It spares work that would be done twice; that no
+	// file is lost is Commit's promise, with or without it.
 	Lock(ctx context.Context) (unlock func() error, err error)
-	// Sweep removes what writers that ended without Commit or Abort have left.
+	// Sweep removes what writers that ended without Commit or Abort have left. It leaves those alone that are at work.
 	Sweep(ctx context.Context) error
 }
 
@@ -79,11 +97,22 @@ var (
 	ErrLocked = errors.New("another process is writing there")
 )
 
+const remote = "gs://" // begins the locations of buckets
+
+// IsRemote says whether a location is in a bucket.
+func IsRemote(location string) bool { return strings.HasPrefix(location, remote) }
+
 // At is the store at a location: gs://bucket/prefix or a folder's path, which need not be there yet.
-func At(ctx context.Context, location string) (Store, error) {
+func At(ctx context.Context, location string) (Store, error) { return at(ctx, location) }
+
+func at(ctx context.Context, location string) (place, error) {
 	switch scheme, _, ok := strings.Cut(location, "://"); {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
 	case location == "":
 		return nil, errors.New("a location is missing: name a folder or gs://bucket/prefix")
+	case IsRemote(location):
+		return bucketAt(location)
 	case !ok || strings.ContainsAny(scheme, `/\`):
 		return disk{location}, nil
 	default:
@@ -91,14 +120,68 @@ func At(ctx context.Context, location string) (Store, error) {
 	}
 }
 
+// checkName keeps names from meaning something else than a file. Bytes that are no UTF-8 may be in a disk's names.
+func checkName(location, name string) error {
+	if !fs.ValidPath(strings.ToValidUTF8(name, "?")) || name == "." {
+		return fmt.Errorf("%s: %q is no name of a file in it", location, name)
+	}
+	return nil
+}
+
+const pendingMark = ".pending-" // begins the names of files that are being written
+
+func isPending(name string) bool { return strings.HasPrefix(name, pendingMark) }
+
+// checkNew is checkName for a file that is to be written.
+func checkNew(location, name string) error {
+	if isPending(path.Base(name)) {
+		return fmt.Errorf("%s: %q would be taken for a file that is not finished: choose another name", location, name)
+	}
+	return checkName(location, name)
+}
+
+// OpenFile opens the file at a location.
+func OpenFile(ctx context.Context, location string) (File, error) {
+	if IsRemote(location) { // a slash that is doubled, or at the beginning, is a part of an object's name
+		b, name, err := inBucket(location)
+		if err != nil {
+			return nil, err
+		}
+		return b.Open(ctx, name)
+	}
+	folder, name := Split(location)
+	s, err := At(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	return s.Open(ctx, name)
+}
+
 // Split takes a file's location apart into that of the folder it is in and its name there.
 func Split(location string) (folder, name string) {
-	i := strings.LastIndexByte(location, '/')
+	begin := 0
+	if IsRemote(location) {
+		begin = len(remote)
+	}
+	i := strings.LastIndexByte(location[begin:], '/')
 	switch {
+	case i < 0 && begin > 0: // a bucket
+		return location, ""
 	case i < 0:
 		return ".", location
-	case i == 0:
+	case begin+i == 0:
 		return "/", location[1:]
 	}
-	return location[:i], location[i+1:]
+	return location[:begin+i], location[begin+i+1:]
+}
+
+// Join is the location of a file by the folder's and its name there.
+func Join(folder, name string) string {
+	switch {
+	case folder == ".":
+		return name
+	case strings.HasSuffix(folder, "/"):
+		return folder + name
+	}
+	return folder + "/" + name
 }

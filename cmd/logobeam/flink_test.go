@@ -1,0 +1,428 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/logobeam/logobeam/pipelines/scores"
+)
+
+// TestFlink scores on a real Flink cluster with workers that are processes of bin/logobeam, and does to them what happens
+// in a year of nights. `make flink` starts the cluster and runs it.
+func TestFlink(t *testing.T) {
+	rest, endpoint := os.Getenv("FLINK_REST"), os.Getenv("BEAM_ENDPOINT")
+	if rest == "" {
+		t.Skip("there is no cluster: make flink starts one")
+	}
+	bin, err := filepath.Abs("../../bin/logobeam")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := flinkCluster{rest: "http://" + rest, bin: bin, listing: filepath.Join(t.TempDir(), "posts.csv")}
+	f.flags = []string{"--chunk-rows", strconv.Itoa(chunkRows), "--workers", "1"}
+	f.write(t)
+	reference := filepath.Join(t.TempDir(), "prism")
+	if out, err := exec.Command(bin, append([]string{"score", f.listing, "--out", reference}, f.flags...)...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	f.want = contents(t, reference)
+	f.flags = append(f.flags, "--runner", "flink", "--endpoint", endpoint, "--flink-rest", rest)
+	two := []string{"--parallelism", "2"}
+
+	t.Run("both task managers share the work", func(t *testing.T) {
+		f.score(t, two...).succeeds(t)
+		share := f.share(t)
+		if len(share) != 2 || share["tm1"]+share["tm2"] != f.chunks || share["tm1"] == 0 || share["tm2"] == 0 {
+			t.Errorf("chunks by task manager: %v; want all %d, some in each", share, f.chunks)
+		}
+		for _, parallelism := range []string{"1", "2"} {
+			began := time.Now()
+			f.score(t, "--parallelism", parallelism).succeeds(t)
+			t.Logf("parallelism %s: %.0f rows/s, start and end included; %.0f by Flink's clock; chunks %v",
+				parallelism, float64(f.rows)/time.Since(began).Seconds(), f.rate(t), f.share(t))
+		}
+	})
+
+	t.Run("a task manager is killed", func(t *testing.T) {
+		run := f.score(t, two...)
+		run.parts(t, f.chunks/4)
+		f.do(t, "kill-tm", "1")
+		run.parts(t, f.chunks/4+1)
+		f.do(t, "start-tm", "1")
+		run.succeeds(t)
+		if f.failures(t) == "" {
+			t.Error("Flink knows of no failure: the task manager was not needed")
+		}
+		f.managers(t, 2)
+	})
+
+	t.Run("a worker is killed", func(t *testing.T) {
+		others := f.workers(t)
+		run := f.score(t, two...)
+		run.parts(t, f.chunks/4)
+		own := f.workers(t, others...)
+		if len(own) != 2 {
+			t.Errorf("%d workers; want one for each task manager", len(own))
+		}
+		syscall.Kill(own[0], syscall.SIGKILL)
+		run.succeeds(t)
+		if f.failures(t) == "" {
+			t.Error("Flink knows of no failure: the worker was not needed")
+		}
+	})
+
+	t.Run("an error that passes", func(t *testing.T) {
+		run := f.score(t, two...)
+		run.parts(t, f.chunks/4)
+		away := f.listing + ".away"
+		if err := os.Rename(f.listing, away); err != nil {
+			t.Fatal(err)
+		}
+		f.until(t, "the listing is missed", func() bool {
+			return strings.Contains(f.failures(t), f.listing+": no such file")
+		})
+		if err := os.Rename(away, f.listing); err != nil {
+			t.Fatal(err)
+		}
+		run.succeeds(t)
+	})
+
+	t.Run("an error that stays", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "model")
+		if err := os.CopyFS(dir, os.DirFS("../../model/builtin")); err != nil {
+			t.Fatal(err)
+		}
+		run := f.score(t, append(two, "--model", dir)...)
+		f.until(t, "the run has begun", func() bool { return exists(run.out, "manifest.json") })
+		if err := os.RemoveAll(dir); err != nil { // this process has read it; the workers have not
+			t.Fatal(err)
+		}
+		if code := run.end(t); code != exitFailed || !strings.Contains(run.stderr.String(), "failed: model "+dir+": no such file or directory") {
+			t.Errorf("exit code %d, %s", code, &run.stderr)
+		}
+		if exists(run.out, "_SUCCESS") {
+			t.Error("it passes for finished")
+		}
+	})
+
+	t.Run("interrupted, and on", func(t *testing.T) {
+		others := f.workers(t)
+		run := f.score(t, two...)
+		run.parts(t, f.chunks/4)
+		began := time.Now()
+		run.cmd.Process.Signal(os.Interrupt)
+		if code := run.end(t); code != exitInterrupted || run.stderr.String() != "logobeam: interrupted\n" {
+			t.Errorf("exit code %d, %s", code, &run.stderr)
+		}
+		if took := time.Since(began); took > 4*time.Second {
+			t.Errorf("it ended %v after it was interrupted", took)
+		}
+		if state := f.job(t).State; state != "CANCELED" {
+			t.Errorf("Flink's job is %s", state)
+		}
+		f.until(t, "its workers have ended", func() bool { return len(f.workers(t, others...)) == 0 })
+		if _, err := scores.Verify(context.Background(), run.out); err == nil {
+			t.Error("an unfinished output passes for whole")
+		}
+		again := f.score(t, append(two, "--out", run.out)...)
+		again.out = run.out
+		again.succeeds(t)
+	})
+
+	t.Run("worker pool", func(t *testing.T) {
+		l, err := net.Listen("tcp", "localhost:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := l.Addr().(*net.TCPAddr)
+		l.Close()
+		others := f.workers(t)
+		ctx, stop := context.WithCancel(context.Background())
+		pool := exec.CommandContext(ctx, bin, "worker", "--port", strconv.Itoa(address.Port))
+		pool.Cancel = func() error { return pool.Process.Signal(os.Interrupt) }
+		if err := pool.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			stop()
+			pool.Wait()
+			if left := f.workers(t, others...); len(left) > 0 {
+				t.Errorf("the pool has left the workers %v", left)
+			}
+		}()
+		external := append(two, "--environment_type", "EXTERNAL", "--environment_config", fmt.Sprint("localhost:", address.Port))
+		run := f.score(t, external...)
+		run.parts(t, f.chunks/4)
+		f.do(t, "kill-tm", "2") // and its like has the same names for its workers
+		f.do(t, "start-tm", "2")
+		run.succeeds(t)
+		f.managers(t, 2)
+		f.score(t, external...).succeeds(t)
+	})
+}
+
+const (
+	copies    = 20 // of testdata/posts.csv
+	chunkRows = 50
+)
+
+// flinkCluster is the cluster, and the run that it is to do.
+type flinkCluster struct {
+	rest, bin, listing string
+	flags              []string
+	rows, chunks       int
+	want               map[string]string // what the same run writes with the runner prism
+}
+
+// write writes the listing.
+func (f *flinkCluster) write(t *testing.T) {
+	t.Helper()
+	root, err := filepath.Abs("../../testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.Open(filepath.Join(root, "posts.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer text.Close()
+	posts, err := csv.NewReader(text).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString("post_id,image\n")
+	for i := range copies {
+		for _, p := range posts[1:] {
+			fmt.Fprintf(&b, "%d-%s,%s\n", i, p[0], filepath.Join(root, p[1]))
+			f.rows++
+		}
+	}
+	f.chunks = (f.rows + chunkRows - 1) / chunkRows
+	if err := os.WriteFile(f.listing, []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flinkRun is a logobeam score under way.
+type flinkRun struct {
+	*flinkCluster
+	out    string
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+}
+
+// score starts one. Its output is a folder of its own unless the flags name one.
+func (f *flinkCluster) score(t *testing.T, flags ...string) *flinkRun {
+	t.Helper()
+	r := &flinkRun{flinkCluster: f, out: filepath.Join(t.TempDir(), "out")}
+	r.cmd = exec.Command(f.bin, slices.Concat([]string{"score", f.listing, "--out", r.out}, f.flags, flags)...)
+	r.cmd.Stderr = &r.stderr
+	if err := r.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.cmd.Process.Kill() })
+	return r
+}
+
+// end waits for it and gives its exit code.
+func (r *flinkRun) end(t *testing.T) int {
+	t.Helper()
+	if err := r.cmd.Wait(); err != nil && !errors.As(err, new(*exec.ExitError)) {
+		t.Fatal(err)
+	}
+	return r.cmd.ProcessState.ExitCode()
+}
+
+// succeeds waits for it, and wants the same bytes as prism has written.
+func (r *flinkRun) succeeds(t *testing.T) {
+	t.Helper()
+	if code := r.end(t); code != exitDone {
+		t.Fatalf("exit code %d: %s", code, &r.stderr)
+	}
+	if _, err := scores.Verify(context.Background(), r.out); err != nil {
+		t.Error(err)
+	}
+	if got := contents(t, r.out); !maps.Equal(got, r.want) {
+		t.Errorf("%d files, which are not the %d that prism writes", len(got), len(r.want))
+	}
+}
+
+// parts waits until so many parts are there.
+func (r *flinkRun) parts(t *testing.T, n int) {
+	t.Helper()
+	r.until(t, fmt.Sprint(n, " parts are there"), func() bool {
+		files, _ := filepath.Glob(filepath.Join(r.out, "scores", "part-*"))
+		return len(files) >= n
+	})
+	if exists(r.out, "_SUCCESS") {
+		t.Error("the run is over: nothing will come of what happens now")
+	}
+}
+
+func (f *flinkCluster) until(t *testing.T, what string, happened func() bool) {
+	t.Helper()
+	for began := time.Now(); !happened(); time.Sleep(20 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			t.Fatalf("a minute has gone by until %s", what)
+		}
+	}
+}
+
+// do runs cluster.sh.
+func (f *flinkCluster) do(t *testing.T, args ...string) {
+	t.Helper()
+	if out, err := exec.Command("../../testdata/flink/cluster.sh", args...).CombinedOutput(); err != nil {
+		t.Fatalf("cluster.sh %v: %v: %s", args, err, out)
+	}
+}
+
+func (f *flinkCluster) get(t *testing.T, path string, v any) {
+	t.Helper()
+	r, err := http.Get(f.rest + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if err := json.NewDecoder(r.Body).Decode(v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flinkJob is a job as Flink knows it.
+type flinkJob struct {
+	JID, State string
+	Start      int64 `json:"start-time"`
+	Duration   int64 // milliseconds
+}
+
+// job is the newest.
+func (f *flinkCluster) job(t *testing.T) flinkJob {
+	t.Helper()
+	var list struct{ Jobs []flinkJob }
+	f.get(t, "/jobs/overview", &list)
+	if len(list.Jobs) == 0 {
+		t.Fatal("Flink knows no job")
+	}
+	return slices.MaxFunc(list.Jobs, func(a, b flinkJob) int { return int(a.Start - b.Start) })
+}
+
+// rate is rows a second while the newest job ran.
+func (f *flinkCluster) rate(t *testing.T) float64 {
+	return float64(f.rows) / float64(f.job(t).Duration) * 1000
+}
+
+// share is how many chunks each task manager was given in the newest job.
+func (f *flinkCluster) share(t *testing.T) map[string]int {
+	t.Helper()
+	var job struct {
+		Vertices []struct{ ID, Name string }
+	}
+	id := f.job(t).JID
+	f.get(t, "/jobs/"+id, &job)
+	share := map[string]int{}
+	for _, v := range job.Vertices {
+		if !strings.Contains(v.Name, "ScoreChunkFn") {
+			continue
+		}
+		var by struct {
+			TaskManagers []struct {
+				ID      string `json:"taskmanager-id"`
+				Metrics struct {
+					Read int `json:"read-records"`
+				}
+			}
+		}
+		f.get(t, "/jobs/"+id+"/vertices/"+v.ID+"/taskmanagers", &by)
+		for _, m := range by.TaskManagers {
+			share[m.ID] += m.Metrics.Read
+		}
+	}
+	return share
+}
+
+// failures are what the newest job has come through, newest first.
+func (f *flinkCluster) failures(t *testing.T) string {
+	t.Helper()
+	var e struct {
+		ExceptionHistory struct {
+			Entries []struct{ Stacktrace string }
+		}
+	}
+	f.get(t, "/jobs/"+f.job(t).JID+"/exceptions", &e)
+	var b strings.Builder
+	for _, x := range e.ExceptionHistory.Entries {
+		b.WriteString(x.Stacktrace)
+	}
+	return b.String()
+}
+
+// managers waits until there are so many task managers.
+func (f *flinkCluster) managers(t *testing.T, n int) {
+	t.Helper()
+	f.until(t, fmt.Sprint(n, " task managers are there"), func() bool {
+		var o struct{ TaskManagers int }
+		f.get(t, "/overview", &o)
+		return o.TaskManagers == n
+	})
+}
+
+// workers are the processes of the program that work for a runner, but for those that are known. Flink forgets about one that it
+// had begun to start when a job was restarted, until its task manager ends.
+func (f *flinkCluster) workers(t *testing.T, known ...int) (pids []int) {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range all {
+		text, _ := os.ReadFile(file) // it may have ended
+		if args := strings.Split(string(text), "\x00"); args[0] == f.bin && len(args) > 1 && strings.HasPrefix(args[1], "--id=") {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			if err == nil && !slices.Contains(known, pid) {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+func exists(dir, name string) bool {
+	_, err := os.Stat(filepath.Join(dir, name))
+	return err == nil
+}
+
+// contents are all files of a folder.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		all[name] = string(text)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/logobeam/logobeam/pipelines/scores"
+)
+
+func newVerify() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "verify OUT",
+		Short: "prove from the files that every row of the listing was scored or rejected, once",
+		Long: `verify reads all of OUT, the output of score, and checks that the chunks cover the
+listing without a gap, that the part of each chunk holds the rows that the chunk
+had, in scores or in rejects, that manifest.json says the same, and that no
+other file lies among the parts. It needs neither the listing nor the model.`,
+		Args: exactly("OUT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			m, err := scores.Verify(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(struct {
+					Rows     int64 `json:"rows"`
+					Scored   int64 `json:"scored"`
+					Rejected int64 `json:"rejected"`
+					Skipped  int64 `json:"skipped"`
+					Chunks   int   `json:"chunks"`
+				}{m.Rows, m.Scored, m.Rejected, m.Skipped, len(m.Chunks)})
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is whole: %d rows in %d chunks, %d scored, %d rejected, %d skipped\n",
+				args[0], m.Rows, len(m.Chunks), m.Scored, m.Rejected, m.Skipped)
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the counts as one JSON object")
+	return cmd
+}

@@ -1,0 +1,107 @@
+package scores
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+)
+
+// mostFindings is how many faults Verify tells of.
+const mostFindings = 20
+
+// Verify proves from the files alone that every row of the listing was scored, rejected or skipped, once: the parts of the
+// manifest follow each other through the listing, each holds as many rows, brands and reasons as its footer and the
+// manifest say, nothing else lies beside them, and together they have as many rows as the listing. All rows are read. The
+// error names up to 20 faults.
+func Verify(ctx context.Context, location string) (Manifest, error) {
+	m, err := ReadManifest(ctx, location)
+	if err != nil {
+		return m, err
+	}
+	if m.Retrying > 0 {
+		return m, retrying(location)
+	}
+	out, err := at(ctx, location)
+	if err != nil {
+		return m, err
+	}
+	if _, err := out.Stat(ctx, successFile); err != nil {
+		return m, fmt.Errorf("%s is not finished: %w; run score again", location, err)
+	}
+	var faults []error
+	found := func(err error) {
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	found(m.check(location))
+	read := Manifest{Run: m.Run}
+	var parts []Done
+	for rounds := range m.byChunk() {
+		for i, want := range rounds {
+			d, err := m.verifyPart(ctx, location, want, i == len(rounds)-1)
+			found(err)
+			parts = append(parts, d)
+		}
+		if ctx.Err() != nil {
+			return m, ctx.Err()
+		}
+		if len(faults) >= mostFindings {
+			return m, errors.Join(faults[:mostFindings]...)
+		}
+	}
+	if read.set(parts); len(faults) == 0 && (read.Rows != m.Rows || read.Scored != m.Scored || read.Rejected != m.Rejected || read.Retryable != m.Retryable ||
+		read.Skipped != m.Skipped || !maps.Equal(read.Brands, m.Brands) || !maps.Equal(read.Reasons, m.Reasons)) {
+		found(fmt.Errorf("%s: the parts hold %d rows, %d of them scored and %d rejected, and the manifest tells of %d, %d and %d, or of other brands and reasons",
+			location, read.Rows, read.Scored, read.Rejected, m.Rows, m.Scored, m.Rejected))
+	}
+	known := m.files()
+	for _, dir := range []string{scoresDir, rejectsDir} {
+		files, err := out.List(ctx, dir)
+		found(err)
+		for _, f := range files {
+			if !known[f.Name] {
+				found(fmt.Errorf("%s/%s is no part of this run", location, f.Name))
+			}
+		}
+	}
+	return m, errors.Join(faults[:min(len(faults), mostFindings)]...)
+}
+
+// verifyPart counts what is in a part. Of a chunk's rounds the rejects of the last alone are there still.
+func (m *Manifest) verifyPart(ctx context.Context, location string, want Done, last bool) (Done, error) {
+	footer, ok, err := ReadPart(ctx, location, want.Chunk)
+	if err == nil && !ok {
+		err = fmt.Errorf("%s: the part of chunk %s is missing", location, want.Chunk)
+	}
+	if err != nil {
+		return want, err
+	}
+	have := Done{Piece: footer.Piece, Rejects: footer.Rejects, Brands: map[string]int64{}, Reasons: map[string]int64{}}
+	for s, err := range rowsOf[Score](ctx, location, scoresFile(want.Chunk)) {
+		if err != nil {
+			return footer, err
+		}
+		have.score(s.Row)
+	}
+	if last {
+		for r, err := range rowsOf[Reject](ctx, location, want.rejectsFile()) {
+			if err != nil {
+				return footer, err
+			}
+			have.reject(r.Row)
+		}
+	} else {
+		have.Rejected, have.Retryable, have.Reasons = footer.Rejected, footer.Retryable, footer.Reasons
+	}
+	switch {
+	case have.Scored != footer.Scored || have.Rejected != footer.Rejected || have.Retryable != footer.Retryable ||
+		!maps.Equal(have.Brands, footer.Brands) || !maps.Equal(have.Reasons, footer.Reasons):
+		return footer, fmt.Errorf("%s: the part of chunk %s holds %d scores and %d rejects, and its footer tells of %d and %d, or of other brands and reasons",
+			location, want.Chunk, have.Scored, have.Rejected, footer.Scored, footer.Rejected)
+	case footer.Piece != want.Piece || footer.Scored != want.Scored || footer.Rejected != want.Rejected || footer.Rejects != want.Rejects:
+		return footer, fmt.Errorf("%s: the part of chunk %s holds other rows than the manifest says", location, want.Chunk)
+	}
+	return footer, nil
+}
