@@ -54,7 +54,7 @@ func (r *runFlags) watching(cmd *cobra.Command) {
 	f.StringVar(&cfg.Runner, "runner", cfg.Runner, "where the work is done: "+strings.Join(pipelines.Runners(), ", ")+" (logobeam help runners)")
 	flinkFlags(cmd, &cfg.Flink)
 	f.StringVar(&r.listen, "listen", "", "address, as localhost:8080, of a status page, Prometheus metrics and profiles while it runs")
-	f.StringVar(&r.log, "log", "off", "a line on standard error for each chunk, and for what is stuck: off, text or json")
+	f.StringVar(&r.log, "log", "off", "lines on standard error: off for what is stuck alone, text or json for each chunk, too")
 }
 
 // fetchFlags are the flags of how images are fetched.
@@ -98,7 +98,8 @@ func (r *runFlags) complete(cmd *cobra.Command) (allowed float64, err error) {
 		}
 	}
 	switch r.log {
-	case "off", "":
+	case "off", "": // what is stuck is said all the same
+		cfg.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	case "text":
 		cfg.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	case "json":

@@ -140,7 +140,7 @@ func TestRebinding(t *testing.T) {
 		}
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	})
-	cfg := Config{Resolver: resolver, Retries: -1, Timeout: 100 * time.Millisecond, AllowNet: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, IgnoreRobots: true}
+	cfg := Config{resolver: resolver, Retries: -1, Timeout: 100 * time.Millisecond, AllowNet: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}, IgnoreRobots: true}
 	f := fetcher(t, cfg)
 	_, err := f.Fetch(context.Background(), at(inside, "rebind.test"))
 	if r := err.(*Error).Reason; r != Timeout && r != Unreachable {
@@ -166,7 +166,7 @@ func TestNextAddress(t *testing.T) {
 	defer server.Close()
 	// Nobody answers at the first address, nobody listens at the second.
 	resolver := nameServer(t, zone(map[string]string{"many.test": "203.0.113.1 127.0.0.9 127.0.0.1"}))
-	f := fetcher(t, Config{Resolver: resolver, AllowNet: append(loopback, netip.MustParsePrefix("203.0.113.0/24")), IgnoreRobots: true})
+	f := fetcher(t, Config{resolver: resolver, AllowNet: append(loopback, netip.MustParsePrefix("203.0.113.0/24")), IgnoreRobots: true})
 	if _, err := f.Fetch(context.Background(), at(server, "many.test")); err != nil {
 		t.Error(err)
 	}
@@ -179,7 +179,7 @@ func TestNoAddress(t *testing.T) {
 		}
 		return nil
 	})
-	f := fetcher(t, Config{Resolver: resolver, Timeout: time.Second})
+	f := fetcher(t, Config{resolver: resolver, Timeout: time.Second})
 	for name, want := range map[string]string{
 		"none.test":   "unknown-host: there is no host none.test",
 		"broken.test": "unreachable: looking up broken.test fails",

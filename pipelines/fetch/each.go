@@ -57,17 +57,18 @@ type scheduler struct {
 	life context.Context
 	die  context.CancelCauseFunc
 
-	mu     sync.Mutex
-	calls  map[*call]struct{}
-	hosts  *simplelru.LRU[string, *host] // with what is known of hosts of late; those with jobs stay
-	robots int                           // bytes of rules in hosts
-	memory budget
-	disk   lane
-	slow   lane
-	quick  lane
-	begun  map[*job]struct{} // images whose first attempt has begun
-	stats  Stats             // but for what is counted when it is asked for
-	ended  sync.WaitGroup    // goroutines
+	mu       sync.Mutex
+	calls    map[*call]struct{}
+	hosts    *simplelru.LRU[string, *host] // with what is known of hosts of late; those with jobs stay
+	robots   int                           // bytes of rules in hosts
+	memory   budget
+	disk     lane
+	slow     lane
+	quick    lane
+	starting []*job            // by the fill that is under way
+	begun    map[*job]struct{} // images whose first attempt has begun
+	stats    Stats             // but for what is counted when it is asked for
+	ended    sync.WaitGroup    // goroutines
 }
 
 // lane is hosts that share a number of places. They take turns, an image a turn.
@@ -151,6 +152,11 @@ func (s *scheduler) begin(ctx context.Context, images []string, root string, beg
 	for i := range jobs {
 		jobs[i] = job{call: c, index: i}
 		s.place(&jobs[i], time.Time{})
+		if i%512 == 511 { // let others to the lock, and begin
+			s.pump()
+			s.mu.Unlock()
+			s.mu.Lock()
+		}
 	}
 	s.pump()
 	return c, nil
@@ -213,7 +219,7 @@ func (s *scheduler) forget(c *call) {
 		for _, d := range []*dueJobs{&h.later, &h.first} {
 			for _, j := range *d {
 				if !others(j) {
-					s.drop(j)
+					s.abandon(j)
 				}
 			}
 			*d = slices.DeleteFunc(*d, func(j *job) bool { return !others(j) })
@@ -310,17 +316,26 @@ func (s *scheduler) laneOf(h *host) *lane {
 
 // pump starts whatever can start.
 func (s *scheduler) pump() {
+	for _, j := range s.startable() {
+		go s.run(j)
+	}
+}
+
+// startable takes what can start now. The slice is good until the next call.
+func (s *scheduler) startable() []*job {
+	s.starting = s.starting[:0]
 	if s.life.Err() != nil {
-		return
+		return nil
 	}
 	now := time.Now()
 	s.fill(&s.disk, now, func() bool { return s.disk.active < s.disk.places })
 	connections := func() bool { return s.slow.active+s.quick.active < s.cfg.Connections }
 	s.fill(&s.slow, now, func() bool { return s.slow.active < s.slow.places && connections() })
 	s.fill(&s.quick, now, connections)
+	return s.starting
 }
 
-// fill starts jobs of a lane's hosts in turn while there are places and memory.
+// fill takes jobs of a lane's hosts in turn while there are places and memory.
 func (s *scheduler) fill(l *lane, now time.Time, places func() bool) {
 	for len(l.hosts) > 0 && places() && s.memory.room(s.flying()) {
 		h := l.hosts[0]
@@ -370,7 +385,7 @@ func (s *scheduler) start(j *job, h *host, l *lane, now time.Time) {
 		s.pause(h, h.robots.delay)
 	}
 	s.ended.Add(1)
-	go s.run(j)
+	s.starting = append(s.starting, j)
 }
 
 // answer is what came of an attempt.
@@ -384,13 +399,23 @@ type answer struct {
 	took  time.Duration
 }
 
+// run makes attempts: at first j, and then, to keep a goroutine that has grown its stack, what can start at its end.
 func (s *scheduler) run(j *job) {
-	defer s.ended.Done()
-	a := s.attempt(j)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.settle(j, a)
-	s.pump()
+	for j != nil {
+		a := s.attempt(j)
+		s.mu.Lock()
+		s.settle(j, a)
+		s.ended.Done()
+		j = nil
+		for _, next := range s.startable() {
+			if j == nil {
+				j = next
+			} else {
+				go s.run(next)
+			}
+		}
+		s.mu.Unlock()
+	}
 }
 
 // attempt asks for an image once. It counts the time that the image had, without what it waited for memory.
@@ -406,7 +431,7 @@ func (s *scheduler) attempt(j *job) (a answer) {
 		a.data, a.err = s.local(w, j.hold, t.path)
 	case inBucket:
 		a.data, a.err = s.object(w, j.hold, t)
-		a.heard = a.err == nil
+		a.heard = !errors.As(a.err, &e) || !e.ofHost
 	case onWeb:
 		a = s.web.get(w, j, t.url)
 	}
@@ -427,7 +452,7 @@ func (s *scheduler) settle(j *job, a answer) {
 		c.poke()
 	}()
 	if c.ctx.Err() != nil {
-		s.drop(j)
+		s.abandon(j)
 		return
 	}
 	e, _ := a.err.(*Error)
@@ -444,7 +469,7 @@ func (s *scheduler) settle(j *job, a answer) {
 		s.pause(h, min(a.pause, s.cfg.Patience))
 	}
 	if a.pause > s.cfg.Patience {
-		e = ofHost(RateLimited, "%s asks for longer pauses than there is time for", h.name)
+		e = tooLong(h)
 		s.giveUp(h, e, min(a.pause, restLast))
 		j.tries = s.cfg.Retries
 	}
@@ -503,12 +528,15 @@ func (s *scheduler) drop(j *job) {
 		s.memory.resize(j.hold, 0)
 		j.hold = nil
 	}
-	if j.call.ctx.Err() != nil {
-		delete(s.begun, j)
-		if j.robotsOf != nil { // another call may wait for it
-			j.robotsOf.robots.asked = false
-			s.list(j.robotsOf)
-		}
+}
+
+// abandon drops a job whose call has ended.
+func (s *scheduler) abandon(j *job) {
+	s.drop(j)
+	delete(s.begun, j)
+	if j.robotsOf != nil { // another call may wait for it
+		j.robotsOf.robots.asked = false
+		s.list(j.robotsOf)
 	}
 }
 

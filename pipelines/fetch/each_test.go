@@ -114,7 +114,7 @@ func TestEach(t *testing.T) {
 			images, want = append(images, at(server, fmt.Sprintf("h%d.test", i%7))+name), append(want, name)
 		}
 	}
-	f := fetcher(t, Config{Root: dir, Connections: 12, HostConnections: 3, Resolver: nameServer(t, everywhere), AllowNet: loopback})
+	f := fetcher(t, Config{Root: dir, Connections: 12, HostConnections: 3, resolver: nameServer(t, everywhere), AllowNet: loopback})
 	before := runtime.NumGoroutine()
 	var most atomic.Int64
 	var wg sync.WaitGroup
@@ -179,7 +179,7 @@ func TestListingOrder(t *testing.T) {
 		host := strings.TrimPrefix(u, "http://")
 		want[host] = append(want[host], path)
 	}
-	all(t, fetcher(t, Config{HostConnections: 1, IgnoreRobots: true, Resolver: nameServer(t, everywhere), AllowNet: loopback}), images)
+	all(t, fetcher(t, Config{HostConnections: 1, IgnoreRobots: true, resolver: nameServer(t, everywhere), AllowNet: loopback}), images)
 	for host := range want {
 		if fmt.Sprint(asked[host]) != fmt.Sprint(want[host]) {
 			t.Errorf("%s was asked for %v; want %v", host, asked[host], want[host])
@@ -211,7 +211,7 @@ func TestSlowHostsHoldNobodyUp(t *testing.T) {
 	for i := range 300 {
 		images = append(images, at(server, fmt.Sprintf("stuck%d.test", i%2)), at(server, "good.test"))
 	}
-	f := fetcher(t, Config{Connections: 6, HostConnections: 2, Timeout: 300 * time.Millisecond, IgnoreRobots: true, Resolver: nameServer(t, everywhere), AllowNet: loopback})
+	f := fetcher(t, Config{Connections: 6, HostConnections: 2, Timeout: 300 * time.Millisecond, IgnoreRobots: true, resolver: nameServer(t, everywhere), AllowNet: loopback})
 	var good, bad, before int // before the last good one
 	details := map[string]int{}
 	err := f.Each(context.Background(), images, func(i Image) {
@@ -323,7 +323,7 @@ func TestRetries(t *testing.T) {
 		w.WriteHeader(code)
 	}))
 	t.Cleanup(server.Close)
-	cfg := Config{IgnoreRobots: true, Timeout: 2 * time.Second, Resolver: nameServer(t, everywhere), AllowNet: loopback}
+	cfg := Config{IgnoreRobots: true, Timeout: 2 * time.Second, resolver: nameServer(t, everywhere), AllowNet: loopback}
 	for _, tt := range []struct {
 		path     string
 		want     Reason
@@ -368,7 +368,7 @@ func TestRetries(t *testing.T) {
 			images = append(images, quick+"/"+strconv.Itoa(i), patient+"/"+strconv.Itoa(i))
 		}
 		images = append(images, patient+"/503/1?after="+strings.ReplaceAll(time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat), " ", "+"))
-		for _, i := range all(t, fetcher(t, Config{IgnoreRobots: true, HostConnections: 1, Timeout: 2 * time.Second, Resolver: cfg.Resolver, AllowNet: loopback}), images) {
+		for _, i := range all(t, fetcher(t, Config{IgnoreRobots: true, HostConnections: 1, Timeout: 2 * time.Second, resolver: cfg.resolver, AllowNet: loopback}), images) {
 			if i.Err != nil {
 				t.Error(i.Err)
 			}
@@ -601,7 +601,7 @@ func TestBudget(t *testing.T) {
 
 func TestEachIsCancelled(t *testing.T) {
 	server := stuck(t, func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, 1000)) })
-	f := fetcher(t, Config{Resolver: nameServer(t, everywhere), AllowNet: loopback})
+	f := fetcher(t, Config{resolver: nameServer(t, everywhere), AllowNet: loopback})
 	var images []string
 	for i := range 500 {
 		images = append(images, fmt.Sprint(at(server, "stuck.test"), "/", i), fmt.Sprint(at(server, "good.test"), "/", i))
@@ -634,7 +634,7 @@ func TestEachIsCancelled(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	server := stuck(t, func(w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, 1000)) })
-	f := fetcher(t, Config{Resolver: nameServer(t, everywhere), AllowNet: loopback})
+	f := fetcher(t, Config{resolver: nameServer(t, everywhere), AllowNet: loopback})
 	all(t, f, []string{at(server, "good.test")})
 	if n := f.Stats().Connections; n != 1 {
 		t.Errorf("%d connections are open; want the one that is kept", n)
@@ -655,7 +655,7 @@ func TestClose(t *testing.T) {
 
 func TestOldest(t *testing.T) {
 	server := stuck(t, func(w http.ResponseWriter, r *http.Request) {})
-	f := fetcher(t, Config{IgnoreRobots: true, Resolver: nameServer(t, everywhere), AllowNet: loopback})
+	f := fetcher(t, Config{IgnoreRobots: true, resolver: nameServer(t, everywhere), AllowNet: loopback})
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	u := at(server, "stuck.test")

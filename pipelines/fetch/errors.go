@@ -121,10 +121,10 @@ func ofHost(r Reason, format string, args ...any) *Error {
 
 // Redact is an image's name as it may stand in logs: of a URL, without password, query and fragment.
 func Redact(image string) string {
-	if urlScheme.FindString(image) == "" {
+	switch schemeOf(image) {
+	case "":
 		return image
-	}
-	if len(image) >= 5 && strings.EqualFold(image[:5], "data:") {
+	case "data":
 		return "data:..."
 	}
 	u, err := url.Parse(image)
@@ -147,6 +147,8 @@ const maxDetail = 300 // bytes; servers have a say in them
 
 // scrub redacts URLs inside a sentence, and keeps it short and UTF-8.
 func scrub(s string) string {
-	s = passwords.ReplaceAllString(queries.ReplaceAllString(s, "$1..."), "//")
+	if strings.ContainsAny(s, "?#@") {
+		s = passwords.ReplaceAllString(queries.ReplaceAllString(s, "$1..."), "//")
+	}
 	return strings.ToValidUTF8(s[:min(len(s), maxDetail)], "")
 }

@@ -18,6 +18,8 @@
 // User-Agent that says who asks, and quiet for as long as Retry-After says (RFC 9110). How images wait for their hosts
 // without holding one another up is each.go and host.go.
 //
+// A redirect may lead from https to http, as some sites' do: what comes is looked at as a picture and believed in nothing else.
+//
 // Only HTTP/1.1 is spoken: each image has a connection to itself while it comes, so that none can disturb another.
 //
 // HTTP_PROXY, HTTPS_PROXY and NO_PROXY are followed. A proxy's own address need not be public. The target's name is looked
@@ -62,7 +64,7 @@ type Config struct {
 	UserAgent string // of http requests
 	Contact   string // a URL or a mail address, said in the User-Agent
 
-	Connections     int     // open at one time
+	Connections     int     // open at one time; what is read from buckets counts as well
 	HostConnections int     // of one host (a scheme, a name and a port)
 	HostRate        float64 // requests a second to one host; 0 for as many as it answers
 
@@ -84,8 +86,7 @@ func DefaultConfig() Config {
 		MaxRedirects: 5, Retries: 2,
 		UserAgent:   "logobeam (image classifier)",
 		Connections: 128, HostConnections: 8,
-		Memory:   64 << 20,
-		resolver: net.DefaultResolver,
+		Memory: 64 << 20,
 	}
 }
 
@@ -117,7 +118,7 @@ func (c Config) complete() (Config, error) {
 	c.MaxRedirects, c.Retries = cmp.Or(c.MaxRedirects, d.MaxRedirects), cmp.Or(c.Retries, d.Retries)
 	c.Connections = cmp.Or(c.Connections, d.Connections)
 	c.HostConnections = min(cmp.Or(c.HostConnections, d.HostConnections), c.Connections)
-	c.resolver = cmp.Or(c.resolver, d.resolver)
+	c.resolver = cmp.Or(c.resolver, net.DefaultResolver)
 	c.AllowNet = slices.Clone(c.AllowNet)
 	for i, p := range c.AllowNet {
 		if !p.IsValid() {

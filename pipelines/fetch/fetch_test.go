@@ -267,6 +267,9 @@ func TestHostileServer(t *testing.T) {
 			}
 			_, err := f.Fetch(context.Background(), tt.url)
 			wantReason(t, err, tt.want)
+			if _, again := f.Fetch(context.Background(), tt.url); again == nil || again.Error() != err.Error() {
+				t.Errorf("the same fault in other words: %v, then %v", err, again)
+			}
 			if got := err.(*Error).Temporary(); got != tt.temporary {
 				t.Errorf("temporary: %v; want %v", got, tt.temporary)
 			}
@@ -300,6 +303,17 @@ func TestHostileServer(t *testing.T) {
 		_, err := f.Fetch(ctx, server.URL+"/never")
 		wantReason(t, err, Timeout)
 	})
+}
+
+func TestSchemes(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "a.jpg": "", "a/b:c://d": "", `C:\a.jpg`: "", "c://a": "", "1a://b": "", "a:b": "", ":": "", "://": "", "ab:": "", "http:/a": "",
+		"http://a": "http", "HTTP://": "http", "DATA:x": "data", "a+b.c-1://": "a+b.c-1", "é://a": "", "@b://": "", "[a://": "",
+	} {
+		if got := schemeOf(in); got != want {
+			t.Errorf("the scheme of %q is %q; want %q", in, got, want)
+		}
+	}
 }
 
 func TestRedact(t *testing.T) {

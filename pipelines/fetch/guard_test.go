@@ -207,7 +207,7 @@ func TestInside(t *testing.T) {
 		"several.test":  "10.0.0.1 127.0.0.1 ::1",
 		"any.test":      "0.0.0.0",
 	}))
-	f := fetcher(t, Config{Resolver: resolver, Retries: -1, IgnoreRobots: true, Timeout: 5 * time.Second, AllowNet: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}})
+	f := fetcher(t, Config{resolver: resolver, Retries: -1, IgnoreRobots: true, Timeout: 5 * time.Second, AllowNet: []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}})
 	if _, err := f.Fetch(context.Background(), at(front, "127.0.0.2")); err == nil || err.(*Error).Reason != BadAnswer && err.(*Error).Reason != HTTPOther {
 		t.Fatalf("the way in is closed: %v", err)
 	}

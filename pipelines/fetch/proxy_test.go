@@ -37,7 +37,7 @@ func TestProxy(t *testing.T) {
 		"inside.test":  "127.0.0.1",
 		"direct.test":  "127.0.0.1",
 	}))
-	f := fetcher(t, Config{Timeout: 5 * time.Second, Retries: -1, Resolver: resolver, AllowNet: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
+	f := fetcher(t, Config{Timeout: 5 * time.Second, Retries: -1, resolver: resolver, AllowNet: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
 	data, err := f.Fetch(context.Background(), "http://outside.test/a.jpg?b=c")
 	if err != nil || string(data) != "by proxy" {
 		t.Errorf("%q, error %v; want it by proxy", data, err)

@@ -165,7 +165,7 @@ func TestRobots(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	cfg := Config{Timeout: time.Second, Resolver: nameServer(t, everywhere), AllowNet: loopback}
+	cfg := Config{Timeout: time.Second, resolver: nameServer(t, everywhere), AllowNet: loopback}
 	for _, tt := range []struct {
 		host string
 		want map[string]Reason // of paths
@@ -236,7 +236,7 @@ func TestCrawlDelay(t *testing.T) {
 		n.Add(1)
 	}))
 	defer server.Close()
-	f := fetcher(t, Config{Timeout: 50 * time.Millisecond, AllowNet: loopback})
+	f := fetcher(t, Config{Timeout: 50 * time.Millisecond, Patience: 500 * time.Millisecond, AllowNet: loopback})
 	began := time.Now()
 	late := 0
 	for _, i := range all(t, f, strings.Fields(strings.Repeat(server.URL+"/a ", 1000))) {

@@ -41,8 +41,26 @@ func (t target) host() string {
 	return "disk"
 }
 
-// A URL begins with a scheme of at least two letters, so that C:\a.jpg is none, and two slashes; data: needs none.
-var urlScheme = regexp.MustCompile(`^(?i:([a-z][a-z0-9+.-]+)://|(data):)`)
+// schemeOf is the scheme of a URL in lower case, and "" of a path. A URL begins with a scheme of at least two letters, so
+// that C:\a.jpg is none, and two slashes; data: needs none.
+func schemeOf(image string) string {
+	i := strings.IndexByte(image, ':')
+	if i < 2 || !isLetter(image[0]) {
+		return ""
+	}
+	for _, c := range []byte(image[:i]) {
+		if !isLetter(c) && (c < '0' || c > '9') && c != '+' && c != '.' && c != '-' {
+			return ""
+		}
+	}
+	scheme := strings.ToLower(image[:i])
+	if !strings.HasPrefix(image[i:], "://") && scheme != "data" {
+		return ""
+	}
+	return scheme
+}
+
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
 // A longer URL is none that a server would take.
 const maxURL = 16 << 10
@@ -57,9 +75,9 @@ func (s *scheduler) target(j *job) (target, *Error) {
 		return target{kind: onWeb, url: j.robotsOf.url.JoinPath("robots.txt")}, nil
 	}
 	image := j.call.images[j.index]
-	m := urlScheme.FindStringSubmatch(image)
+	scheme := schemeOf(image)
 	switch {
-	case m != nil:
+	case scheme != "":
 	case filepath.IsAbs(image):
 		return target{kind: onDisk, path: image}, nil
 	case store.IsRemote(j.call.root):
@@ -67,7 +85,6 @@ func (s *scheduler) target(j *job) (target, *Error) {
 	default:
 		return target{kind: onDisk, path: filepath.Join(j.call.root, image)}, nil
 	}
-	scheme := strings.ToLower(m[1] + m[2])
 	switch scheme {
 	case "gs":
 		bucket, object, _ := strings.Cut(image[len("gs://"):], "/")

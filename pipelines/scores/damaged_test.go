@@ -12,21 +12,31 @@ import (
 
 // A damaged part gives an error, never a panic.
 func TestDamagedPart(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "out")
-	writeAll(t, dir)
-	path := filepath.Join(dir, "rejects/part-0b.parquet")
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for at := 0; at < len(whole); at += 3 {
-		damaged := append([]byte{}, whole...)
-		damaged[at] ^= 0xff
-		if err := os.WriteFile(path, damaged, 0o644); err != nil {
+	dir := written(t)
+	for _, pattern := range []string{"rejects/part-0b-*", "scores/part-0a.parquet"} {
+		names, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil || len(names) != 1 {
+			t.Fatalf("%v, error %v", names, err)
+		}
+		whole, err := os.ReadFile(names[0])
+		if err != nil {
 			t.Fatal(err)
 		}
-		for _, err := range Rejects(dir) {
-			_ = err
+		for at := 0; at < len(whole); at += 3 {
+			damaged := append([]byte{}, whole...)
+			damaged[at] ^= 0xff
+			if err := os.WriteFile(names[0], damaged, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			for range Rejects(background, dir) {
+			}
+			for range Scores(background, dir) {
+			}
+			for range PostIDs(background, dir) {
+			}
+		}
+		if err := os.WriteFile(names[0], whole, 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

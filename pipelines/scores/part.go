@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"reflect"
+	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -22,7 +23,8 @@ type table[T any] struct {
 	file   bytes.Buffer
 	writer *parquet.GenericWriter[T] // without kept columns, which is faster
 	values *parquet.Writer           // with them
-	schema *parquet.Schema
+	base   *parquet.Schema           // of T
+	buffer []parquet.Row
 	rows   []T
 	kept   [][]string
 	err    error
@@ -55,11 +57,11 @@ func options(schema *parquet.Schema) []parquet.WriterOption {
 }
 
 func newTable[T any](keep []string) *table[T] {
-	t := &table[T]{schema: schemaOf[T](keep)}
+	t := &table[T]{base: schemaOf[T](nil)}
 	if len(keep) == 0 {
-		t.writer = parquet.NewGenericWriter[T](&t.file, options(t.schema)...)
+		t.writer = parquet.NewGenericWriter[T](&t.file, options(t.base)...)
 	} else {
-		t.values = parquet.NewWriter(&t.file, options(t.schema)...)
+		t.values = parquet.NewWriter(&t.file, options(schemaOf[T](keep))...)
 	}
 	return t
 }
@@ -92,21 +94,22 @@ func (t *table[T]) flush() {
 }
 
 func (t *table[T]) flushKept() error {
-	base := schemaOf[T](nil)
-	columns := len(base.Columns())
-	rows := make([]parquet.Row, len(t.rows))
+	columns := len(t.base.Columns())
+	if t.buffer == nil {
+		t.buffer = make([]parquet.Row, batchRows)
+	}
 	for i := range t.rows {
-		row := base.Deconstruct(nil, &t.rows[i])
+		row := t.base.Deconstruct(t.buffer[i][:0], &t.rows[i])
 		for k, v := range t.kept[i] {
 			if v == "" {
 				row = append(row, parquet.NullValue().Level(0, 0, columns+k))
-			} else {
-				row = append(row, parquet.ByteArrayValue([]byte(v)).Level(0, 1, columns+k))
+			} else { // which the writer copies
+				row = append(row, parquet.ByteArrayValue(unsafe.Slice(unsafe.StringData(v), len(v))).Level(0, 1, columns+k))
 			}
 		}
-		rows[i] = row
+		t.buffer[i] = row
 	}
-	_, err := t.values.WriteRows(rows)
+	_, err := t.values.WriteRows(t.buffer[:len(t.rows)])
 	return err
 }
 
@@ -165,47 +168,53 @@ func (p *Part) fit(kept []string) []string {
 // Commit puts the part in its place in an output that Open has made, in another process perhaps. If another attempt at
 // the piece has been faster, its part stays, and Commit says what is in that. It is an error if rows are missing.
 func (p *Part) Commit(ctx context.Context, location string) (Done, error) {
-	fail := func(err error) (Done, error) {
+	done, err := p.commit(ctx, location)
+	if err != nil {
 		return Done{}, fmt.Errorf("a part of the output %s: %w", location, err)
 	}
-	if d := p.done; d.Scored+d.Rejected+d.Skipped != d.Rows {
-		return fail(fmt.Errorf("chunk %s has %d rows: %d scored, %d rejected and %d skipped are not as many", d.Chunk, d.Rows, d.Scored, d.Rejected, d.Skipped))
+	return done, nil
+}
+
+func (p *Part) commit(ctx context.Context, location string) (Done, error) {
+	d := &p.done
+	if d.Scored+d.Rejected+d.Skipped != d.Rows {
+		return Done{}, fmt.Errorf("chunk %s has %d rows: %d scored, %d rejected and %d skipped are not as many", d.Chunk, d.Rows, d.Scored, d.Rejected, d.Skipped)
+	}
+	// An attempt that is late by hours, when the run was committed long ago, is to leave nothing behind.
+	if there, ok, err := ReadPart(ctx, location, d.Chunk); err != nil || ok {
+		return there, err
 	}
 	out, err := at(ctx, location)
 	if err != nil {
-		return fail(err)
+		return Done{}, err
 	}
 	rejects, err := p.rejects.finish("")
 	if err != nil {
-		return fail(err)
+		return Done{}, err
 	}
-	p.done.Rejects = fmt.Sprintf("part-%s-%016x.parquet", p.done.Chunk, xxh3.Hash(rejects))
-	if err := create(ctx, out, p.done.rejectsFile(), rejects); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fail(err)
+	d.Rejects = fmt.Sprintf("part-%s-%016x.parquet", d.Chunk, xxh3.Hash(rejects))
+	if err := create(ctx, out, d.rejectsFile(), rejects); err != nil && !errors.Is(err, fs.ErrExist) {
+		return Done{}, err
 	}
-	text, err := json.Marshal(p.done)
+	text, err := json.Marshal(d)
 	if err != nil {
-		return fail(err)
+		return Done{}, err
 	}
 	found, err := p.scores.finish(string(text))
 	if err != nil {
-		return fail(err)
+		return Done{}, err
 	}
-	err = create(ctx, out, scoresFile(p.done.Chunk), found)
-	if errors.Is(err, fs.ErrExist) {
-		there, ok, err := ReadPart(ctx, location, p.done.Chunk)
-		if err == nil && !ok {
-			err = fmt.Errorf("%s was there and is gone", scoresFile(p.done.Chunk))
-		}
-		if err != nil {
-			return fail(err)
-		}
-		return there, nil
+	if err := create(ctx, out, scoresFile(d.Chunk), found); !errors.Is(err, fs.ErrExist) {
+		return *d, err
 	}
-	if err != nil {
-		return fail(err)
+	there, ok, err := ReadPart(ctx, location, d.Chunk)
+	if err == nil && !ok {
+		err = fmt.Errorf("%s was there and is gone", scoresFile(d.Chunk))
 	}
-	return p.done, nil
+	if err == nil && there.Rejects != d.Rejects {
+		err = out.Remove(ctx, d.rejectsFile()) // no part names it, and none will
+	}
+	return there, err
 }
 
 func create(ctx context.Context, out store.Store, name string, data []byte) error {
