@@ -7,7 +7,7 @@
 // photograph. Retry (retry.go) does again what failed for a reason that may have passed, and Predict (plan.go) says
 // beforehand what a run will cost.
 //
-// What happens to a chunk is scorechunk.go, to its rows job.go, to a photograph photograph.go; what can be asked for is
+// What happens to a chunk is scorechunk.go, to its rows inquiry.go, to a photograph photograph.go; what can be asked for is
 // scoreconfig.go, and how Beam is run run.go.
 package pipelines
 
@@ -84,7 +84,7 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 		if err != nil {
 			return Summary{}, err
 		}
-		predicted = s.predictQuickly(ctx, chunks)
+		predicted = s.predictQuickly(r.ctx, chunks)
 	}
 	var parts []string
 	for _, c := range chunks {

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"strings"
@@ -49,6 +50,7 @@ func run() int {
 	if worker, err := pipelines.Worker(ctx, os.Args[1:]); worker {
 		return explain(os.Stderr, err)
 	}
+	log.SetOutput(io.Discard) // where net/http tells what strangers' servers do
 	err := newRoot().ExecuteContext(ctx)
 	if err != nil && ctx.Err() != nil {
 		fmt.Fprintln(os.Stderr, "logobeam: interrupted")

@@ -51,7 +51,7 @@ func (r *runFlags) watching(cmd *cobra.Command) {
 	f.StringVar(&r.maxRejects, "max-rejects", "100%", "`share` of rejects, as 5% or 0.05, above which the exit code is 3; the run stops as soon as that is plain")
 	f.StringVar(&r.deadline, "deadline", "", "`time` of day, as 06:00, or RFC 3339 time at which the run stops with what is done and exit code 3; the same command goes on from there")
 	f.StringVar(&r.listen, "listen", "", "`address`, as localhost:8080, of a status page, Prometheus metrics and profiles while it runs")
-	f.StringVar(&r.log, "log", "off", "a line on standard error for each chunk, and for what is stuck: `off|text|json`")
+	f.StringVar(&r.log, "log", "off", "`off|text|json`: lines on standard error, off for what is stuck alone, the others for each chunk, too")
 	heading(cmd, "End and progress")
 	f.StringVar(&cfg.Runner, "runner", cfg.Runner, "`name` of what does the work: "+strings.Join(pipelines.Runners(), ", ")+" (logobeam help runners)")
 	flinkFlags(cmd, &cfg.Flink)
@@ -102,7 +102,8 @@ func (r *runFlags) complete(cmd *cobra.Command) (allowed float64, err error) {
 		}
 	}
 	switch r.log {
-	case "off", "":
+	case "off", "": // what is stuck is said all the same
+		cfg.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	case "text":
 		cfg.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	case "json":

@@ -185,7 +185,7 @@ func (p *planner) read(ctx context.Context, c Chunk, in opened) error {
 			if r, end = in.next(); end != nil {
 				break
 			}
-			post.take(c, r)
+			post.take(&c, r)
 			hash.add(&post)
 		}
 		if err := ctx.Err(); err != nil {

@@ -168,47 +168,53 @@ func (p *Part) fit(kept []string) []string {
 // Commit puts the part in its place in an output that Open has made, in another process perhaps. If another attempt at
 // the piece has been faster, its part stays, and Commit says what is in that. It is an error if rows are missing.
 func (p *Part) Commit(ctx context.Context, location string) (Done, error) {
-	fail := func(err error) (Done, error) {
+	done, err := p.commit(ctx, location)
+	if err != nil {
 		return Done{}, fmt.Errorf("a part of the output %s: %w", location, err)
 	}
-	if d := p.done; d.Scored+d.Rejected+d.Skipped != d.Rows {
-		return fail(fmt.Errorf("chunk %s has %d rows: %d scored, %d rejected and %d skipped are not as many", d.Chunk, d.Rows, d.Scored, d.Rejected, d.Skipped))
+	return done, nil
+}
+
+func (p *Part) commit(ctx context.Context, location string) (Done, error) {
+	d := &p.done
+	if d.Scored+d.Rejected+d.Skipped != d.Rows {
+		return Done{}, fmt.Errorf("chunk %s has %d rows: %d scored, %d rejected and %d skipped are not as many", d.Chunk, d.Rows, d.Scored, d.Rejected, d.Skipped)
+	}
+	// An attempt that is late by hours, when the run was committed long ago, is to leave nothing behind.
+	if there, ok, err := ReadPart(ctx, location, d.Chunk); err != nil || ok {
+		return there, err
 	}
 	out, err := at(ctx, location)
 	if err != nil {
-		return fail(err)
+		return Done{}, err
 	}
 	rejects, err := p.rejects.finish("")
 	if err != nil {
-		return fail(err)
+		return Done{}, err
 	}
-	p.done.Rejects = fmt.Sprintf("part-%s-%016x.parquet", p.done.Chunk, xxh3.Hash(rejects))
-	if err := create(ctx, out, p.done.rejectsFile(), rejects); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fail(err)
+	d.Rejects = fmt.Sprintf("part-%s-%016x.parquet", d.Chunk, xxh3.Hash(rejects))
+	if err := create(ctx, out, d.rejectsFile(), rejects); err != nil && !errors.Is(err, fs.ErrExist) {
+		return Done{}, err
 	}
-	text, err := json.Marshal(p.done)
+	text, err := json.Marshal(d)
 	if err != nil {
-		return fail(err)
+		return Done{}, err
 	}
 	found, err := p.scores.finish(string(text))
 	if err != nil {
-		return fail(err)
+		return Done{}, err
 	}
-	err = create(ctx, out, scoresFile(p.done.Chunk), found)
-	if errors.Is(err, fs.ErrExist) {
-		there, ok, err := ReadPart(ctx, location, p.done.Chunk)
-		if err == nil && !ok {
-			err = fmt.Errorf("%s was there and is gone", scoresFile(p.done.Chunk))
-		}
-		if err != nil {
-			return fail(err)
-		}
-		return there, nil
+	if err := create(ctx, out, scoresFile(d.Chunk), found); !errors.Is(err, fs.ErrExist) {
+		return *d, err
 	}
-	if err != nil {
-		return fail(err)
+	there, ok, err := ReadPart(ctx, location, d.Chunk)
+	if err == nil && !ok {
+		err = fmt.Errorf("%s was there and is gone", scoresFile(d.Chunk))
 	}
-	return p.done, nil
+	if err == nil && there.Rejects != d.Rejects {
+		err = out.Remove(ctx, d.rejectsFile()) // no part names it, and none will
+	}
+	return there, err
 }
 
 func create(ctx context.Context, out store.Store, name string, data []byte) error {

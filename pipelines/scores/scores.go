@@ -1,7 +1,7 @@
 // Package scores is what a run of score writes: Parquet parts of scores and of rejects, a manifest, and _SUCCESS. Nothing
 // else in the program writes output, and everything here can be read again:
 //
-//	run := scores.Run{Listing: "posts.csv", ListingHash: "8d0c…", Rows: 2, Model: "built-in", ModelHash: "3fa1…"}
+//	run := scores.Run{Listing: "posts.csv", ListingHash: "8d0c…", Rows: 2, Chunks: 1, Model: "built-in", ModelHash: "3fa1…"}
 //	out, err := scores.Open(ctx, "scored", "logobeam v1", run) // new, resumed or finished; another run's folder is refused
 //	defer out.Close()
 //	part := scores.NewPart(scores.Piece{Chunk: "9f86d081884c7d65", End: 40, Rows: 2}, nil)

@@ -21,7 +21,7 @@ import (
 
 var background = context.Background()
 
-var run = Run{Listing: "posts.csv", ListingHash: "aa", Files: []File{{"/a/posts.csv", "/a"}}, Rows: 7, Model: "built-in", ModelHash: "bb",
+var run = Run{Listing: "posts.csv", ListingHash: "aa", Files: []File{{"/a/posts.csv", "/a"}}, Rows: 7, Chunks: 3, Model: "built-in", ModelHash: "bb",
 	Options: map[string]string{"root": "", "max-bytes": "9"}, Keep: []string{"author", "aged"}}
 
 // The rows of three chunks.
@@ -323,7 +323,7 @@ func TestCommit(t *testing.T) {
 	if _, err := Commit(background, dir, done[2:]); err == nil || !strings.Contains(err.Error(), "chunk 0 of the listing is missing") {
 		t.Errorf("a commit without the first chunk: error %v", err)
 	}
-	if _, err := Commit(background, dir, done[:4]); err == nil || !strings.Contains(err.Error(), "6 rows are scored, rejected or skipped and the listing has 7") {
+	if _, err := Commit(background, dir, done[:4]); err == nil || !strings.Contains(err.Error(), "2 chunks are done and the listing has 3") {
 		t.Errorf("a commit without the last chunk: error %v", err)
 	}
 	if _, err := Verify(background, dir); err == nil || !strings.Contains(err.Error(), "not finished") {

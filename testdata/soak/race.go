@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/url"
+	"net/http/httptest"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -94,18 +94,18 @@ type place struct {
 
 // startBucket serves an empty bucket until stop is called.
 func startBucket() (place, func(), error) {
-	server, err := fakestorage.NewServerWithOptions(fakestorage.Options{Scheme: "http", Host: "127.0.0.1", Writer: io.Discard})
+	web := httptest.NewUnstartedServer(nil)
+	address := web.Listener.Addr().String()
+	server, err := fakestorage.NewServerWithOptions(fakestorage.Options{NoListener: true, PublicHost: address, Writer: io.Discard})
 	if err != nil {
+		web.Close()
 		return place{}, nil, err
 	}
 	const bucket = "soak"
 	server.CreateBucketWithOpts(fakestorage.CreateBucketOpts{Name: bucket})
-	u, err := url.Parse(server.URL())
-	if err != nil {
-		server.Stop()
-		return place{}, nil, err
-	}
-	return place{name: "bucket", prefix: "gs://" + bucket + "/race-", env: []string{"STORAGE_EMULATOR_HOST=" + u.Host},
+	web.Config.Handler = server.HTTPHandler()
+	web.Start()
+	return place{name: "bucket", prefix: "gs://" + bucket + "/race-", env: []string{"STORAGE_EMULATOR_HOST=" + address},
 		read: func(location string) (output, error) {
 			prefix := strings.TrimPrefix(location, "gs://"+bucket+"/") + "/"
 			objects, _, err := server.ListObjectsWithOptions(bucket, fakestorage.ListOptions{Prefix: prefix})
@@ -121,7 +121,7 @@ func startBucket() (place, func(), error) {
 				all[strings.TrimPrefix(attrs.Name, prefix)] = string(o.Content)
 			}
 			return all, nil
-		}}, server.Stop, nil
+		}}, web.Close, nil
 }
 
 func (pl place) race(ctx context.Context, p *program, args []string, races int, want output, r *report) (raced, error) {
