@@ -75,6 +75,11 @@ func modelFlag(cmd *cobra.Command, dir *string) {
 	cmd.Flags().StringVar(dir, "model", "", "`folder` of a model, or gs://bucket/prefix (default the built-in one)")
 }
 
+// jsonFlag is the flag --json.
+func jsonFlag(cmd *cobra.Command, to *bool) {
+	cmd.Flags().BoolVar(to, "json", false, "print what came out as one JSON object")
+}
+
 // precisionFlag is the flag --precision of the commands that run a model. A value that is none of model.Precisions is
 // wrong usage.
 func precisionFlag(cmd *cobra.Command, precision *model.Precision) {
@@ -179,4 +184,12 @@ func readList(path string) (transforms.List, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return list, nil
+}
+
+// count is a number of things.
+func count(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

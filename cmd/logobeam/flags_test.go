@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/logobeam/logobeam/pipelines"
@@ -107,7 +106,7 @@ func TestParseShare(t *testing.T) {
 func TestAdvice(t *testing.T) {
 	score := newScore()
 	for _, r := range rejections() {
-		stage := monitor.Decode
+		stage := monitor.Decode // for those that any stage may have
 		for _, s := range monitor.Stages() {
 			if s.String() == r.stage {
 				stage = s
@@ -182,7 +181,10 @@ func TestHelp(t *testing.T) {
 			}
 		}
 	}
-	score := find(t, root, "score")
+	score, _, err := root.Find([]string{"score"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	score.Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Annotations[headingKey] == nil && !f.Hidden && f.Name != "help" {
 			t.Errorf("score --%s is under no heading", f.Name)
@@ -197,13 +199,4 @@ func TestHelp(t *testing.T) {
 		}
 		last = max(at, last)
 	}
-}
-
-func find(t *testing.T, root *cobra.Command, name string) *cobra.Command {
-	t.Helper()
-	cmd, _, err := root.Find([]string{name})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cmd
 }

@@ -54,8 +54,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// moody is a server with paths of its own beside those of files: /hang/ does not answer, /private/ is not for programs, /agent/ is for
-// who says who asks, and what stands below /busy/NAME/ is there from the third request on.
+// moody is a server with paths of its own beside those of files: /hang/ does not answer, and below /private/, which is not for
+// programs, /agent/, which wants to know who asks, and /busy/NAME/, which fails the first two times, are the files again.
 func moody(files http.Handler) http.Handler {
 	var mutex sync.Mutex
 	asked := map[string]int{}

@@ -87,7 +87,7 @@ func (r *runFlags) complete(cmd *cobra.Command) (allowed float64, err error) {
 	if cfg.Repeats, err = either("--repeats", r.repeats, "remember", "score"); err != nil {
 		return 0, err
 	}
-	if err := checkFetching(&cfg.Images.Fetch); err != nil {
+	if err := completeFetching(&cfg.Images.Fetch); err != nil {
 		return 0, err
 	}
 	if r.maxRejects != "" {
@@ -114,8 +114,8 @@ func (r *runFlags) complete(cmd *cobra.Command) (allowed float64, err error) {
 	return allowed, nil
 }
 
-// checkFetching refuses what cannot be meant, and gives zero its meaning where it would be the default.
-func checkFetching(c *fetch.Config) error {
+// completeFetching refuses what cannot be meant, and writes zero in a way that is not taken for the default.
+func completeFetching(c *fetch.Config) error {
 	if c.Timeout <= 0 || c.Connections < 1 || c.HostConnections < 1 {
 		return usagef("--timeout %v, --connections %d, --host-connections %d: want more than 0 of each", c.Timeout, c.Connections, c.HostConnections)
 	}
@@ -228,19 +228,6 @@ func (r *runFlags) describe(out string, s pipelines.Summary) string {
 		text += fmt.Sprintf("%s may succeed at another time: logobeam retry %s\n", count(s.Retryable, "reject"), out)
 	}
 	return text
-}
-
-// count is a number of things.
-func count(n int64, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// jsonFlag is the flag --json.
-func jsonFlag(cmd *cobra.Command, to *bool) {
-	cmd.Flags().BoolVar(to, "json", false, "print what came out as one JSON object")
 }
 
 // parseShare reads 5% or 0.05.

@@ -38,6 +38,6 @@ other file lies among the parts. It needs neither the listing nor the model.`,
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the counts as one JSON object")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }
