@@ -14,7 +14,7 @@ import (
 )
 
 // tableFile is an open file of rows of T.
-type tableFile[T any] struct {
+type tableFile[T row] struct {
 	store.File
 	location, name string
 	table          *parquet.File
@@ -28,7 +28,7 @@ func (f *tableFile[T]) fail(err error) error {
 
 // openTable opens a file and checks its columns: those of T, in T's types, and then optional strings. The reader of structures
 // panics on what is no Parquet, and reads a missing column as empty.
-func openTable[T any](ctx context.Context, location, name string) (*tableFile[T], error) {
+func openTable[T row](ctx context.Context, location, name string) (*tableFile[T], error) {
 	out, err := at(ctx, location)
 	if err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func guard(read func() error) (err error) {
 }
 
 // rowsOf yields a file's rows with their kept values, and ends with the first error.
-func rowsOf[T any](ctx context.Context, location, name string) iter.Seq2[kept[T], error] {
+func rowsOf[T row](ctx context.Context, location, name string) iter.Seq2[kept[T], error] {
 	return func(yield func(kept[T], error) bool) {
 		f, err := openTable[T](ctx, location, name)
 		if err != nil {
@@ -157,7 +157,7 @@ func Rejects(ctx context.Context, location string) iter.Seq2[Reject, error] {
 	return rows[Reject](ctx, location, rejectsDir)
 }
 
-func rows[T any](ctx context.Context, location, dir string) iter.Seq2[T, error] {
+func rows[T row](ctx context.Context, location, dir string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
 		for name, err := range parts(ctx, location, dir) {
