@@ -262,12 +262,29 @@ func TestVerifySees(t *testing.T) {
 		{"rejects of a chunk are gone", remove("rejects/part-0a-*"), "no such file"},
 		{"a part is cut", func(dir string) error { return os.Truncate(filepath.Join(dir, "scores/part-0a.parquet"), 100) }, "part-0a.parquet cannot be read"},
 		{"a part is empty", func(dir string) error { return os.Truncate(filepath.Join(dir, "scores/part-0a.parquet"), 0) }, "part-0a.parquet cannot be read"},
+		{"a post is another", replace(func(p *Part) {
+			p.Score(Score{"9", "ford", 0.5, 1}, extra[0])
+			p.Score(found[1], extra[1])
+			p.Score(found[2], extra[2])
+		}), "holds other rows than the manifest says"},
+		{"a byte of the rejects is another", func(dir string) error {
+			names, err := filepath.Glob(filepath.Join(dir, "rejects/part-0b-*"))
+			if err != nil {
+				return err
+			}
+			data, err := os.ReadFile(names[0])
+			if err != nil {
+				return err
+			}
+			data[40] ^= 1
+			return os.WriteFile(names[0], data, 0o644)
+		}, "holds other bytes than were written"},
 		{"a row is gone", replace(func(p *Part) { p.Score(found[0], extra[0]); p.Score(found[1], extra[1]) }), "holds other rows than the manifest says"},
 		{"a brand is another", replace(func(p *Part) {
 			for range 3 {
 				p.Score(found[0], extra[0])
 			}
-		}), "or of other brands and reasons"},
+		}), "holds other rows than the manifest says"},
 		{"rows that the footer does not tell of", func(dir string) error {
 			return parquet.WriteFile(filepath.Join(dir, "scores/part-0a.parquet"), found)
 		}, "its footer does not say what it is of"},
