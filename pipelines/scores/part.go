@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"reflect"
+	"slices"
 	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
@@ -19,112 +19,117 @@ import (
 )
 
 // table is a Parquet file of rows of T and kept columns while it is written, in memory: a chunk's rows are few.
-type table[T any] struct {
-	file   bytes.Buffer
-	writer *parquet.GenericWriter[T] // without kept columns, which is faster
-	values *parquet.Writer           // with them
-	base   *parquet.Schema           // of T
-	buffer []parquet.Row
-	rows   []T
-	kept   [][]string
-	err    error
+type table[T row] struct {
+	file    bytes.Buffer
+	writer  *parquet.Writer
+	columns [][]parquet.Value // of the rows that the writer has not got yet
+	err     error
 }
 
-// schemaOf is T's columns, followed by optional strings.
-func schemaOf[T any](keep []string) *parquet.Schema {
-	t := reflect.TypeFor[T]()
-	if len(keep) == 0 {
-		return parquet.SchemaOf(reflect.Zero(t).Interface())
-	}
-	fields := reflect.VisibleFields(t)
-	for i, name := range keep {
-		fields = append(fields, reflect.StructField{
-			Name: fmt.Sprintf("Kept%d", i), Type: reflect.TypeFor[*string](), Tag: reflect.StructTag(fmt.Sprintf("parquet:%q", name+",optional")),
-		})
-	}
-	for i := range fields {
-		fields[i].Index, fields[i].Offset = nil, 0
-	}
-	return parquet.SchemaOf(reflect.Zero(reflect.StructOf(fields)).Interface())
+// row is what stands in a table, beside kept columns.
+type row interface {
+	Score | Reject
+	// put appends its values to the columns, which are in the order of its fields.
+	put(columns [][]parquet.Value)
 }
+
+func (s Score) put(columns [][]parquet.Value) {
+	columns[0] = append(columns[0], text(s.PostID))
+	columns[1] = append(columns[1], text(s.Brand))
+	columns[2] = append(columns[2], parquet.FloatValue(s.Probability))
+	columns[3] = append(columns[3], parquet.Int32Value(s.Frames))
+}
+
+func (r Reject) put(columns [][]parquet.Value) {
+	for i, s := range [...]string{r.PostID, r.Image, r.Stage, r.Reason, r.Detail} {
+		columns[i] = append(columns[i], text(s))
+	}
+	columns[5] = append(columns[5], parquet.BooleanValue(r.Retryable))
+}
+
+// text is s itself, which the writer copies.
+func text(s string) parquet.Value {
+	return parquet.ByteArrayValue(unsafe.Slice(unsafe.StringData(s), len(s)))
+}
+
+// schemaOf is T's columns, followed by optional strings of any names. The library has no struct tags for names with commas
+// in them, and sorts the columns of its groups.
+func schemaOf[T row](keep []string) *parquet.Schema {
+	var none T
+	base := parquet.SchemaOf(none)
+	if len(keep) == 0 {
+		return base
+	}
+	fields := slices.Clone(base.Fields())
+	for _, name := range keep {
+		fields = append(fields, field{parquet.Optional(parquet.String()), name})
+	}
+	return parquet.NewSchema(base.Name(), group{base, fields})
+}
+
+// group is a group of columns in an order of its own.
+type group struct {
+	parquet.Node
+	fields []parquet.Field
+}
+
+func (g group) Fields() []parquet.Field { return g.fields }
+
+// field is a column that no field of a struct stands for.
+type field struct {
+	parquet.Node
+	name string
+}
+
+func (f field) Name() string                      { return f.name }
+func (f field) Value(reflect.Value) reflect.Value { return reflect.Value{} }
 
 // codec is one for all, as it lends out the same few encoders again and again, which take some megabytes each.
 var codec = zstd.Codec{Level: zstd.SpeedFastest, Concurrency: 1}
 
-// options keep everything out of a file that would tell one build or machine from another.
-func options(schema *parquet.Schema) []parquet.WriterOption {
-	return []parquet.WriterOption{schema, parquet.Compression(&codec), parquet.CreatedBy("logobeam", "", "")}
-}
-
-func newTable[T any](keep []string) *table[T] {
-	t := &table[T]{base: schemaOf[T](nil)}
-	if len(keep) == 0 {
-		t.writer = parquet.NewGenericWriter[T](&t.file, options(t.base)...)
-	} else {
-		t.values = parquet.NewWriter(&t.file, options(schemaOf[T](keep))...)
-	}
+func newTable[T row](keep []string) *table[T] {
+	schema := schemaOf[T](keep)
+	t := &table[T]{columns: make([][]parquet.Value, len(schema.Columns()))}
+	// Nothing may be in the file that would tell one build or machine from another.
+	t.writer = parquet.NewWriter(&t.file, schema, parquet.Compression(&codec), parquet.CreatedBy("logobeam", "", ""))
 	return t
 }
 
-// batchRows is how many rows are handed to the Parquet library at once.
+// batchRows is how many rows the Parquet library writes or reads at once.
 const batchRows = 512
 
 func (t *table[T]) add(row T, kept []string) {
-	t.rows = append(t.rows, row)
-	if t.values != nil {
-		t.kept = append(t.kept, kept)
+	row.put(t.columns)
+	first := len(t.columns) - len(kept)
+	for i, s := range kept {
+		v := parquet.NullValue()
+		if s != "" {
+			v = text(s).Level(0, 1, first+i)
+		}
+		t.columns[first+i] = append(t.columns[first+i], v)
 	}
-	if len(t.rows) == batchRows {
+	if len(t.columns[0]) == batchRows {
 		t.flush()
 	}
 }
 
 func (t *table[T]) flush() {
-	var err error
-	if t.values == nil {
-		_, err = t.writer.Write(t.rows)
-	} else {
-		err = t.flushKept()
-	}
-	if t.err == nil {
-		t.err = err
-	}
-	clear(t.rows)
-	t.rows, t.kept = t.rows[:0], t.kept[:0]
-}
-
-func (t *table[T]) flushKept() error {
-	columns := len(t.base.Columns())
-	if t.buffer == nil {
-		t.buffer = make([]parquet.Row, batchRows)
-	}
-	for i := range t.rows {
-		row := t.base.Deconstruct(t.buffer[i][:0], &t.rows[i])
-		for k, v := range t.kept[i] {
-			if v == "" {
-				row = append(row, parquet.NullValue().Level(0, 0, columns+k))
-			} else { // which the writer copies
-				row = append(row, parquet.ByteArrayValue(unsafe.Slice(unsafe.StringData(v), len(v))).Level(0, 1, columns+k))
-			}
+	for i, w := range t.writer.ColumnWriters() {
+		if _, err := w.WriteRowValues(t.columns[i]); err != nil && t.err == nil {
+			t.err = err
 		}
-		t.buffer[i] = row
+		clear(t.columns[i])
+		t.columns[i] = t.columns[i][:0]
 	}
-	_, err := t.values.WriteRows(t.buffer[:len(t.rows)])
-	return err
 }
 
-// finish returns the file's bytes.
+// finish returns the file's bytes. Its footer has the metadata, unless that is empty.
 func (t *table[T]) finish(metadata string) ([]byte, error) {
 	t.flush()
-	var closing io.Closer = t.writer
-	set := t.writer.SetKeyValueMetadata
-	if t.values != nil {
-		closing, set = t.values, t.values.SetKeyValueMetadata
-	}
 	if metadata != "" {
-		set(metadataKey, metadata)
+		t.writer.SetKeyValueMetadata(metadataKey, metadata)
 	}
-	if err := errors.Join(t.err, closing.Close()); err != nil {
+	if err := errors.Join(t.err, t.writer.Close()); err != nil {
 		return nil, err
 	}
 	return t.file.Bytes(), nil
