@@ -154,15 +154,13 @@ func (r Run) differs(there Run) string {
 	for _, name := range slices.Sorted(maps.Keys(there.Options)) {
 		say("--"+name, there.Options[name], r.Options[name])
 	}
-	say("--keep", quoted(there.Keep), quoted(r.Keep))
-	say("--after", quoted(there.After), quoted(r.After))
+	say("--keep", fmt.Sprintf("%q", there.Keep), fmt.Sprintf("%q", r.Keep))
+	say("--after", fmt.Sprintf("%q", there.After), fmt.Sprintf("%q", r.After))
 	if list == nil && !reflect.DeepEqual(r.Options, there.Options) {
 		return "other options"
 	}
 	return strings.Join(list, ", ")
 }
-
-func quoted(list []string) string { return strings.Join(list, ",") }
 
 func (r Run) listing() string {
 	if r.Rows == 0 {
@@ -175,7 +173,7 @@ func (r Run) listing() string {
 func (o *Output) Partial(ctx context.Context, chunks []Done) error {
 	m := o.manifest
 	m.set(chunks)
-	m.Chunks = nil
+	m.Chunks = o.manifest.Chunks // of a retry, if the run was finished once
 	return m.write(ctx, o.store)
 }
 
@@ -190,15 +188,12 @@ func Commit(ctx context.Context, location string, chunks []Done) (Manifest, erro
 	if m.Retrying > 0 {
 		return m, retrying(location)
 	}
-	for _, d := range m.Chunks { // a retry's, if _SUCCESS alone was lost
-		if d.Round > 0 {
-			if d, err = reread(ctx, location, d); err != nil {
-				return m, err
-			}
-			chunks = append(chunks, d)
-		}
+	// What a retry has made counts too, if _SUCCESS alone was lost.
+	retried, err := reread(ctx, location, slices.DeleteFunc(m.Chunks, func(d Done) bool { return d.Round == 0 }))
+	if err != nil {
+		return m, err
 	}
-	m.set(chunks)
+	m.set(append(retried, chunks...))
 	if err := m.check(location); err != nil {
 		return m, err
 	}

@@ -239,7 +239,7 @@ var at = store.At
 
 // ReadPart says what is in a chunk's part, by the footer of its scores alone, and whether it is there at all.
 func ReadPart(ctx context.Context, location, chunk string) (d Done, ok bool, err error) {
-	f, err := openTable[Score](ctx, location, scoresFile(chunk))
+	f, err := openTable[Score](ctx, location, scoresFile(chunk), footerBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Done{}, false, nil
 	}
@@ -247,9 +247,16 @@ func ReadPart(ctx context.Context, location, chunk string) (d Done, ok bool, err
 		return Done{}, false, err
 	}
 	defer f.Close()
+	d, err = f.done(chunk)
+	return d, err == nil, err
+}
+
+// done is what the footer of a chunk's scores says.
+func (f *tableFile[T]) done(chunk string) (d Done, err error) {
 	text, found := f.table.Lookup(metadataKey)
-	if err = json.Unmarshal([]byte(text), &d); !found || err != nil || d.Chunk != chunk {
-		return Done{}, false, f.fail(fmt.Errorf("its footer does not say what it is of"))
+	err = json.Unmarshal([]byte(text), &d)
+	if !found || err != nil || d.Chunk != chunk || d.Scored != f.table.NumRows() {
+		return Done{}, f.fail(errors.New("its footer does not say what it is of"))
 	}
-	return d, true, nil
+	return d, nil
 }

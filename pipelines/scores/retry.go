@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/logobeam/logobeam/pipelines/store"
 )
 
 // ErrNothingToRetry says that no reject of an output may succeed at another time.
@@ -121,14 +125,11 @@ func CommitRetry(ctx context.Context, location string, parts []Done) (Manifest, 
 	if len(todo) > 0 {
 		return m, fmt.Errorf("%s: %d parts of the retry are missing: run logobeam retry %s again", location, len(todo), location)
 	}
-	var all []Done
-	for _, d := range m.Chunks { // the manifest has them without brands and reasons
-		if d, err = reread(ctx, location, d); err != nil {
-			return m, err
-		}
-		all = append(all, d)
+	before, err := reread(ctx, location, m.Chunks)
+	if err != nil {
+		return m, err
 	}
-	m.set(append(all, parts...))
+	m.set(append(before, parts...))
 	m.Retrying = 0
 	if err := m.check(location); err != nil {
 		return m, err
@@ -146,11 +147,23 @@ func CommitRetry(ctx context.Context, location string, parts []Done) (Manifest, 
 	return m, m.write(ctx, out)
 }
 
-// reread is a part of the manifest with its brands and reasons.
-func reread(ctx context.Context, location string, d Done) (Done, error) {
-	whole, ok, err := ReadPart(ctx, location, d.Chunk)
-	if err == nil && !ok {
-		err = fmt.Errorf("%s/%s: %w", location, scoresFile(d.Chunk), fs.ErrNotExist)
+// footersAtOnce is how many footers are read at once: a bucket takes a while to answer.
+const footersAtOnce = 32
+
+// reread is parts of the manifest with their brands and reasons, which the manifest does not tell by parts.
+func reread(ctx context.Context, location string, parts []Done) ([]Done, error) {
+	whole := make([]Done, len(parts))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(footersAtOnce)
+	for i, d := range parts {
+		group.Go(func() (err error) {
+			ok := false
+			whole[i], ok, err = ReadPart(ctx, location, d.Chunk)
+			if err == nil && !ok {
+				err = fmt.Errorf("%s: %w", store.Join(location, scoresFile(d.Chunk)), fs.ErrNotExist)
+			}
+			return err
+		})
 	}
-	return whole, err
+	return whole, group.Wait()
 }
