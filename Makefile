@@ -6,7 +6,7 @@ OUT     ?= out
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo test race noasm arm64 lint fuzz hostile flink bench bench-peers testdata kernels builtin-model clean
+.PHONY: build demo test race noasm arm64 lint fuzz hostile soak flink bench bench-peers testdata kernels builtin-model clean
 
 build: ## bin/logobeam, one static binary
 	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/logobeam
@@ -16,8 +16,8 @@ demo: build ## score the photographs of testdata with the built-in model, and sh
 	$(BIN) show testdata/posts.csv --label-column post_id --scores $(OUT)/demo --out $(OUT)/demo.png
 
 test: ## everything, as CI does
-	$(GO) vet ./... ./testdata/make
-	$(GO) test ./... ./testdata/make
+	$(GO) vet ./... ./testdata/make ./testdata/soak
+	$(GO) test ./... ./testdata/make ./testdata/soak
 
 race: ## the same under the race detector, which needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race ./...
@@ -50,6 +50,17 @@ fuzz: ## every fuzz target for FUZZTIME
 FILES ?= 100000
 hostile: ## decode FILES hostile files: no panic, bounded memory, a reason for each; prints the slowest of each kind
 	LOGOBEAM_HOSTILE=$(FILES) $(GO) test -run '^TestHostile$$' -v -timeout 2h ./transforms
+
+KILLS ?= 100
+ROWS  ?= 10000000
+URLS  ?= 1000000
+soak: build ## score under kill -9, on full disks, with ROWS rows, with URLS URLs of a hostile server, in races: an hour
+	$(GO) build -o bin/soak ./testdata/soak
+	bin/soak kill --kills $(KILLS) --rows 400 --timeout 500ms
+	bin/soak diskfull
+	bin/soak rows --rows 100000,$(ROWS)
+	bin/soak http --rows $(URLS)
+	bin/soak race
 
 flink: build ## score on a Flink cluster that is started here, while workers and task managers are killed: wants JDK 17 and Maven
 	testdata/flink/cluster.sh with $(GO) test -count=1 -v -timeout 15m -run '^TestFlink$$' ./cmd/logobeam

@@ -39,7 +39,7 @@ type Prediction struct {
 }
 
 // Predict looks at about sample rows, drawn by seed from the whole listing, as Score would, and says what all of them will take with the
-// same configuration on this machine. It writes nothing. Images over the network are taken to come as fast as the sample's did; how many come
+// same configuration on this machine. It writes nothing, but for a while to the temporary folder. Images over the network are taken to come as fast as the sample's did; how many come
 // at one time follows from the limits of fetch.Config and the number of hosts in the sample.
 func Predict(ctx context.Context, cfg ScoreConfig, sample int, seed uint64) (Prediction, error) {
 	cfg, err := cfg.complete()
@@ -100,16 +100,24 @@ func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int
 	if err != nil {
 		return p, err
 	}
+	p.Rows, p.Exact = listing.Rows(chunks)
+	if len(rows) == 0 {
+		return p, nil
+	}
 	root := s.Images.Root
 	if root == "" {
 		root = chunks[0].Root()
 	}
+	seen := map[string]bool{}
 	watching := s.monitor
 	defer func() { s.monitor = watching }()
 	s.monitor = nil
 	if len(rows) > 2*warmUp {
 		if _, err := s.score(ctx, root, rows[:warmUp]); err != nil {
 			return p, err
+		}
+		for _, r := range rows[:warmUp] {
+			seen[r.Image] = true
 		}
 		rows = rows[warmUp:]
 	}
@@ -121,7 +129,6 @@ func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int
 	}
 	elapsed, fetched := time.Since(began).Seconds(), s.fetcher.Stats()
 	n := float64(len(rows))
-	p.Rows, p.Exact = listing.Rows(chunks)
 	p.Sampled = len(rows)
 	for _, o := range outcomes {
 		if o.reject != nil {
@@ -129,19 +136,23 @@ func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int
 		}
 	}
 	hosts := map[string]bool{}
-	seen := map[string]bool{}
+	warm := len(seen)
+	different := map[string]bool{}
 	for _, r := range rows {
-		seen[r.Image] = true
+		seen[r.Image], different[r.Image] = true, true
 		if u, err := url.Parse(r.Image); err == nil && u.Host != "" {
 			hosts[u.Host] = true
 		}
 	}
 	p.Fresh = 1
 	if !s.Repeats {
-		p.Fresh = fresh(len(rows), len(seen), p.Rows)
+		p.Fresh = fresh(len(rows), len(different), p.Rows)
 	}
 	p.Hosts = len(hosts)
-	images := float64(len(seen)) // that were worked on
+	images := float64(max(len(seen)-warm, 1)) // that were worked on
+	if s.Repeats {
+		images = n
+	}
 	for _, t := range s.monitor.Snapshot().Stages {
 		switch t.Stage {
 		case monitor.Decode:

@@ -121,7 +121,9 @@ classifier, too.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newQuantize(), newVersion(), newWorker(), newRunners())
+	cobra.AddTemplateFunc("flagUsages", flagUsages)
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "Flags:\n{{.LocalFlags.FlagUsages", "{{flagUsages .LocalFlags", 1))
+	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newQuantize(), newVersion(), newWorker(), newRunners(), newReasons())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

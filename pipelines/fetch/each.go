@@ -33,7 +33,7 @@ func (i Image) Release() { i.hold.release() }
 // Each returns when all were delivered, or with ctx's error; then some were not delivered. It leaves no goroutine.
 // Several calls at a time share the limits of the Fetcher.
 func (f *Fetcher) Each(ctx context.Context, images []string, deliver func(Image)) error {
-	c, err := f.begin(ctx, images, f.root)
+	c, err := f.begin(ctx, images, f.root, f.begun)
 	if err != nil {
 		return err
 	}
@@ -100,6 +100,7 @@ type call struct {
 	cancel context.CancelCauseFunc
 	images []string
 	root   string
+	begun  func(index int) // nil for nobody
 
 	left    int           // not yet done
 	running int           // goroutines
@@ -137,8 +138,8 @@ func (j *job) image() string {
 	return j.call.images[j.index]
 }
 
-func (s *scheduler) begin(ctx context.Context, images []string, root string) (*call, error) {
-	c := &call{images: images, root: root, left: len(images), wake: make(chan struct{}, 1)}
+func (s *scheduler) begin(ctx context.Context, images []string, root string, begun func(int)) (*call, error) {
+	c := &call{images: images, root: root, begun: begun, left: len(images), wake: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	jobs := make([]job, len(images))
 	s.mu.Lock()
@@ -373,6 +374,9 @@ func (s *scheduler) start(j *job, h *host, l *lane, now time.Time) {
 	if j.began.IsZero() {
 		j.began = now
 		s.begun[j] = struct{}{}
+		if j.call.begun != nil && j.robotsOf == nil {
+			j.call.begun(j.index)
+		}
 	}
 	h.active++
 	l.active++

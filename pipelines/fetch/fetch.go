@@ -160,7 +160,8 @@ func checkContact(s string) error {
 
 // Fetcher gets images. It may be used from many goroutines, which share its limits.
 type Fetcher struct {
-	root string
+	root  string
+	begun func(int)
 	*scheduler
 }
 
@@ -170,11 +171,17 @@ func New(cfg Config) (*Fetcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Fetcher{cfg.Root, newScheduler(cfg)}, nil
+	return &Fetcher{root: cfg.Root, scheduler: newScheduler(cfg)}, nil
 }
 
 // Under is f with relative paths under another folder. It shares f's connections and limits, and is closed with it.
-func (f *Fetcher) Under(root string) *Fetcher { return &Fetcher{root, f.scheduler} }
+func (f *Fetcher) Under(root string) *Fetcher { return &Fetcher{root, f.begun, f.scheduler} }
+
+// Telling is f, whose Each tells begun the index of each image when its first attempt begins, which is before it is
+// delivered. begun must neither wait nor call f. An image that is refused without an attempt is not told.
+func (f *Fetcher) Telling(begun func(index int)) *Fetcher {
+	return &Fetcher{f.root, begun, f.scheduler}
+}
 
 // Close ends what is under way, with the error ErrClosed, and leaves no goroutine and no connection.
 func (f *Fetcher) Close() { f.close() }

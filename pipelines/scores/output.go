@@ -340,7 +340,7 @@ func ReadManifest(ctx context.Context, location string) (Manifest, error) {
 	}
 	text, err := readAll(ctx, out, manifestFile)
 	if err != nil {
-		return Manifest{}, fmt.Errorf("no output of score: %w", err)
+		return Manifest{}, fmt.Errorf("%s holds no output of score: %w", location, err)
 	}
 	var m struct {
 		Manifest

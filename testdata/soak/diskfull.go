@@ -91,13 +91,13 @@ var (
 )
 
 func runDiskFull(ctx context.Context, cfg config, p *program, r *report) (err error) {
-	rows, err := cfg.oneRowCount(400)
+	rows, err := cfg.oneRowCount(200)
 	if err != nil {
 		return err
 	}
 	tries, m := cfg.tries, mix{rows: rows, faults: 0.2, slow: 0.01}
 	if cfg.quick {
-		tries, m.faults, cfg.timeout = 3, 0.05, min(cfg.timeout, 500*time.Millisecond)
+		tries, m.faults, cfg.timeout = 3, 0.05, min(cfg.timeout, 300*time.Millisecond)
 	}
 	disk, unmount, err := mountSmall(ctx, cfg)
 	if err != nil {
@@ -169,7 +169,8 @@ func (f *filled) try(ctx context.Context, p *program, o *overHTTP, disk smallDis
 		} else if e.Code != 1 || !saysFull.MatchString(text) {
 			r.problem("%s: exit code %d, and not a word of the disk being full: %.300s", what, e.Code, text)
 		}
-		f.Errors[varying.ReplaceAllString(text[:min(len(text), 200)], "...")]++
+		text = varying.ReplaceAllString(text, "...")
+		f.Errors[text[:min(len(text), 300)]]++
 		for _, w := range want.whole(got) {
 			r.problem("%s, the disk is full: %s", what, w)
 		}

@@ -32,8 +32,8 @@ type fetched struct {
 	RowsSecond float64       `json:"rows_per_second"`
 	Requests   float64       `json:"requests_per_second"`
 	Peak       int64         `json:"peak_bytes"`
-	Server     hostile.Stats `json:"server"` // after the end
-	Samples    []sample      `json:"samples"`
+	Server     hostile.Stats `json:"server"`  // after the end
+	Samples    []sample      `json:"samples"` // at most 20 of those taken
 }
 
 func runHTTP(ctx context.Context, cfg config, p *program, r *report) error {
@@ -63,11 +63,14 @@ func runHTTP(ctx context.Context, cfg config, p *program, r *report) error {
 	if err != nil {
 		return err
 	}
-	f := fetched{Rows: rows, Samples: watchRun(run, o.server, metrics)}
+	samples := watchRun(run, o.server, metrics)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	e := run.ended
+	f, e := fetched{Rows: rows}, run.ended
+	for i := 0; i < len(samples); i += len(samples)/20 + 1 {
+		f.Samples = append(f.Samples, samples[i])
+	}
 	if err := e.failure(); err != nil {
 		r.problem("%v", err)
 	}
@@ -86,11 +89,11 @@ func runHTTP(ctx context.Context, cfg config, p *program, r *report) error {
 	s := e.Wall.Seconds()
 	f.Seconds, f.CPU, f.Peak = round(s), round(e.CPU.Seconds()), e.Peak
 	f.RowsSecond, f.Requests = round(float64(rows)/s), round(float64(f.Server.Requests)/s)
-	for _, leak := range leaks(f.Samples) {
+	for _, leak := range leaks(samples) {
 		r.problem("%s", leak)
 	}
 	r.Runs = f
-	most := peaks(f.Samples)
+	most := peaks(samples)
 	r.row("rows", "wall", "CPU", "rows/s", "requests/s", "peak MB", "connections", "descriptors", "goroutines")
 	r.row(rows, f.Seconds, f.CPU, f.RowsSecond, f.Requests, f.Peak>>20, f.Server.MostConnections, most.Descriptors, most.Goroutines)
 	return nil

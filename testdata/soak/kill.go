@@ -101,13 +101,13 @@ type killed struct {
 }
 
 func runKill(ctx context.Context, cfg config, p *program, r *report) error {
-	rows, err := cfg.oneRowCount(400)
+	rows, err := cfg.oneRowCount(200)
 	if err != nil {
 		return err
 	}
 	kills, m := cfg.kills, mix{rows: rows, faults: 0.3, slow: 0.03}
 	if cfg.quick {
-		kills, m.faults, cfg.timeout = 3, 0.1, min(cfg.timeout, 500*time.Millisecond)
+		kills, m.faults, cfg.timeout = 3, 0.1, min(cfg.timeout, 300*time.Millisecond)
 	}
 	o, err := serve(cfg, p, m, 8, "--retries=2", fmt.Sprint("--chunk-rows=", max(rows/40, 10)), "--connections=128", "--host-connections=32")
 	if err != nil {
@@ -143,6 +143,12 @@ func runKill(ctx context.Context, cfg config, p *program, r *report) error {
 			if random.IntN(3) == 0 {
 				break
 			}
+		}
+		if here == 0 {
+			if err := os.RemoveAll(out); err != nil {
+				return err
+			}
+			continue
 		}
 		end, err := p.run(ctx, nil, o.to(out)...)
 		if err != nil {

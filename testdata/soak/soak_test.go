@@ -181,12 +181,12 @@ func TestLeaks(t *testing.T) {
 	flat, growing := make([]sample, 100), make([]sample, 100)
 	for i := range growing {
 		flat[i] = sample{Connections: 100 + i%7, Descriptors: 120 - i%5, Goroutines: min(40*i, 300)}
-		growing[i] = sample{Connections: 100, Descriptors: 100 + i, Goroutines: 50 * i}
+		growing[i] = sample{Connections: 100, Descriptors: 100 + 2*i, Goroutines: 50 * i}
 	}
 	if got := leaks(flat); got != nil {
 		t.Errorf("flat: %q", got)
 	}
-	if want := []string{"open descriptors grew from 149 to 199", "goroutines grew from 2450 to 4950"}; !reflect.DeepEqual(leaks(growing), want) {
+	if want := []string{"open descriptors grew from 198 to 298", "goroutines grew from 2450 to 4950"}; !reflect.DeepEqual(leaks(growing), want) {
 		t.Errorf("growing: %q; want %q", leaks(growing), want)
 	}
 	if got := leaks(growing[:19]); got != nil {
