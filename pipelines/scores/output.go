@@ -90,7 +90,8 @@ func Open(ctx context.Context, location, program string, run Run) (*Output, erro
 	return o, nil
 }
 
-// lock keeps others away from an output, on disks, where there may not be two that make its parts twice.
+// lock keeps other runs away from an output on a disk. In a bucket there is no lock; there two runs would do the same work
+// twice, and harm nothing.
 func lock(ctx context.Context, location string) (*Output, error) {
 	out, err := at(ctx, location)
 	if err != nil {
@@ -111,11 +112,11 @@ func (o *Output) open(ctx context.Context, program string, run Run) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// A run that was killed before its first manifest had its name has left nothing that is listed.
-		files, err := o.store.List(ctx, ".")
+		empty, err := o.store.Empty(ctx)
 		if err != nil {
 			return fmt.Errorf("the output folder cannot be used: %w", err)
 		}
-		if len(files) > 0 {
+		if !empty {
 			return fmt.Errorf("%s is not empty and holds no output of score: choose another folder", o.location)
 		}
 		o.manifest = Manifest{Format: manifestFormat, Program: program, Run: run}
@@ -350,7 +351,8 @@ func ReadManifest(ctx context.Context, location string) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("%s/%s is no manifest of score: %w", location, manifestFile, err)
 	}
 	if m.Format != manifestFormat {
-		return Manifest{}, fmt.Errorf("%s/%s has format %d, and this version reads %d: use the version that wrote it (%s)", location, manifestFile, m.Format, manifestFormat, m.Program)
+		return Manifest{}, fmt.Errorf("%s/%s has format %d, and this version reads %d: use the version that wrote it (%s)",
+			location, manifestFile, m.Format, manifestFormat, m.Program)
 	}
 	m.Manifest.Chunks = m.Chunks
 	return m.Manifest, nil

@@ -21,8 +21,8 @@ import (
 // table is a Parquet file of rows of T and kept columns while it is written, in memory: a chunk's rows are few.
 type table[T row] struct {
 	file    bytes.Buffer
-	writer  *parquet.Writer
-	columns [][]parquet.Value // of the rows that the writer has not got yet
+	writer  *parquet.GenericWriter[any] // by columns, which are not those of a Go type
+	columns [][]parquet.Value           // of the rows that the writer has not got yet
 	err     error
 }
 
@@ -91,7 +91,7 @@ func newTable[T row](keep []string) *table[T] {
 	schema := schemaOf[T](keep)
 	t := &table[T]{columns: make([][]parquet.Value, len(schema.Columns()))}
 	// Nothing may be in the file that would tell one build or machine from another.
-	t.writer = parquet.NewWriter(&t.file, schema, parquet.Compression(&codec), parquet.CreatedBy("logobeam", "", ""))
+	t.writer = parquet.NewGenericWriter[any](&t.file, schema, parquet.Compression(&codec), parquet.CreatedBy("logobeam", "", ""))
 	return t
 }
 
