@@ -14,9 +14,9 @@ import (
 // ErrNothingToRetry says that no reject of an output may succeed at another time.
 var ErrNothingToRetry = errors.New("no reject may succeed at another time")
 
-// Retry is a round of trying again what an output's earlier rounds have rejected. Each chunk with such rejects gets one more
-// part, named CHUNK-rN in round N: what is scored now is added to the scores, and all rejects that remain take the place of the
-// chunk's former ones. While a round is under way there is no _SUCCESS, and the manifest says so.
+// Retry is a round of trying again what an output's earlier rounds have rejected. Each chunk with rejects that may succeed
+// gets one more part, named CHUNK-rN in round N: what is scored now is added to the scores, and all rejects that remain take
+// the place of the chunk's former ones. While a round is under way there is no _SUCCESS, and the manifest says so.
 type Retry struct {
 	*Output
 	round int
@@ -102,8 +102,9 @@ func (d Done) ReadRejects(ctx context.Context, location string) (rows []Rejected
 // CommitRetry ends the round of an output, in another process perhaps than the one that has begun it. Its parts are those
 // of this round.
 //
-// Former rejects are removed first, then comes _SUCCESS, and the manifest last. So whoever reads by _SUCCESS sees each post once,
-// and whoever reads the manifest before it is written anew is told to run retry again, which then finds all parts there.
+// Former rejects are removed first, then comes _SUCCESS, and the manifest last. So whoever reads by _SUCCESS sees each post
+// once, and whoever reads the manifest before it is written anew is told to run retry again, which then finds all parts
+// there.
 func CommitRetry(ctx context.Context, location string, parts []Done) (Manifest, error) {
 	m, err := ReadManifest(ctx, location)
 	if err != nil {
