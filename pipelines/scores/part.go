@@ -116,6 +116,9 @@ func (t *table[T]) add(row T, kept []string) {
 }
 
 func (t *table[T]) flush() {
+	if len(t.columns[0]) == 0 {
+		return
+	}
 	for i, w := range t.writer.ColumnWriters() {
 		if _, err := w.WriteRowValues(t.columns[i]); err != nil && t.err == nil {
 			t.err = err
