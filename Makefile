@@ -6,7 +6,7 @@ OUT     ?= out
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo test race noasm arm64 lint fuzz hostile flink bench bench-peers testdata kernels builtin-model clean
+.PHONY: build demo test race noasm arm64 lint fuzz hostile flink soak bench bench-peers testdata kernels builtin-model clean
 
 build: ## bin/logobeam, one static binary
 	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/logobeam
@@ -16,8 +16,8 @@ demo: build ## score the photographs of testdata with the built-in model, and sh
 	$(BIN) show testdata/posts.csv --label-column post_id --scores $(OUT)/demo --out $(OUT)/demo.png
 
 test: ## everything, as CI does
-	$(GO) vet ./... ./testdata/make
-	$(GO) test ./... ./testdata/make
+	$(GO) vet ./... ./testdata/make ./testdata/soak
+	$(GO) test ./... ./testdata/make ./testdata/soak
 
 race: ## the same under the race detector, which needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race ./...
@@ -53,6 +53,18 @@ hostile: ## decode FILES hostile files: no panic, bounded memory, a reason for e
 
 flink: build ## score on a Flink cluster that is started here, while workers and task managers are killed: wants JDK 17 and Maven
 	testdata/flink/cluster.sh with $(GO) test -count=1 -v -timeout 15m -run '^TestFlink$$' ./cmd/logobeam
+
+KILLS ?= 100
+FULL  ?= 20
+ROWS  ?= 10000000
+URLS  ?= 1000000
+soak: build ## score from outside: KILLS kills, FULL full disks (as root), ROWS rows of local images, URLS of a hostile server, and races
+	$(GO) build -trimpath -o bin/soak ./testdata/soak
+	bin/soak kill --logobeam $(BIN) --kills $(KILLS)
+	bin/soak diskfull --logobeam $(BIN) --tries $(FULL)
+	bin/soak rows --logobeam $(BIN) --rows 100000,$(ROWS)
+	bin/soak http --logobeam $(BIN) --rows $(URLS)
+	bin/soak race --logobeam $(BIN)
 
 bench: ## images a second of every architecture beside the processor's peaks, then the kernels alone
 	$(GO) run ./cmd/bench
