@@ -6,7 +6,7 @@ OUT     ?= out
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo test race noasm arm64 lint fuzz hostile flink soak bench bench-peers testdata kernels builtin-model clean
+.PHONY: build demo test race noasm arm64 lint fuzz hostile soak flink bench bench-peers testdata kernels builtin-model clean
 
 build: ## bin/logobeam, one static binary
 	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/logobeam
@@ -51,20 +51,19 @@ FILES ?= 100000
 hostile: ## decode FILES hostile files: no panic, bounded memory, a reason for each; prints the slowest of each kind
 	LOGOBEAM_HOSTILE=$(FILES) $(GO) test -run '^TestHostile$$' -v -timeout 2h ./transforms
 
-flink: build ## score on a Flink cluster that is started here, while workers and task managers are killed: wants JDK 17 and Maven
-	testdata/flink/cluster.sh with $(GO) test -count=1 -v -timeout 15m -run '^TestFlink$$' ./cmd/logobeam
-
 KILLS ?= 100
-FULL  ?= 20
 ROWS  ?= 10000000
 URLS  ?= 1000000
-soak: build ## score from outside: KILLS kills, FULL full disks (as root), ROWS rows of local images, URLS of a hostile server, and races
-	$(GO) build -trimpath -o bin/soak ./testdata/soak
-	bin/soak kill --logobeam $(BIN) --kills $(KILLS)
-	bin/soak diskfull --logobeam $(BIN) --tries $(FULL)
-	bin/soak rows --logobeam $(BIN) --rows 100000,$(ROWS)
-	bin/soak http --logobeam $(BIN) --rows $(URLS)
-	bin/soak race --logobeam $(BIN)
+soak: build ## score under kill -9, on full disks, with ROWS rows, with URLS URLs of a hostile server, in races: an hour
+	$(GO) build -o bin/soak ./testdata/soak
+	bin/soak kill --kills $(KILLS) --rows 400 --timeout 500ms
+	bin/soak diskfull
+	bin/soak rows --rows 100000,$(ROWS)
+	bin/soak http --rows $(URLS)
+	bin/soak race
+
+flink: build ## score on a Flink cluster that is started here, while workers and task managers are killed: wants JDK 17 and Maven
+	testdata/flink/cluster.sh with $(GO) test -count=1 -v -timeout 15m -run '^TestFlink$$' ./cmd/logobeam
 
 bench: ## images a second of every architecture beside the processor's peaks, then the kernels alone
 	$(GO) run ./cmd/bench

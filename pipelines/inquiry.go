@@ -81,7 +81,8 @@ func (s *scorer) pass(ctx context.Context, root string, rows []listing.Row, todo
 	for k := range mine {
 		names[k] = rows[mine[k].row].Image
 	}
-	err = s.fetcher.Under(root).Each(ctx, names, func(image fetch.Image) { mine[image.Index].fetched(image) })
+	fetcher := s.fetcher.Under(root).Telling(func(k int) { mine[k].begun() })
+	err = fetcher.Each(ctx, names, func(image fetch.Image) { mine[image.Index].fetched(image) })
 	for k := range mine {
 		if !mine[k].came { // ctx has ended
 			mine[k].settle(outcome{abandoned: true})

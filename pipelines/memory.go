@@ -2,7 +2,6 @@ package pipelines
 
 import (
 	"fmt"
-	"math"
 	"runtime/debug"
 	"runtime/metrics"
 
@@ -45,6 +44,6 @@ func inUse() int64 {
 
 // bound makes the collector work harder before the process has more than memory, until release is called.
 func bound(memory int64) (release func()) {
-	former := debug.SetMemoryLimit(min(memory, math.MaxInt64) - memory/16)
+	former := debug.SetMemoryLimit(memory - memory/16)
 	return func() { debug.SetMemoryLimit(former) }
 }

@@ -52,11 +52,21 @@ type photograph struct {
 	byBytes question
 	content bool // byBytes is for this photograph to answer
 	task    monitor.Task
+	began   time.Time // to be fetched; zero if it was refused at once
+}
+
+// begun shows the photograph to whoever watches, as its first byte is asked for.
+func (p *photograph) begun() {
+	p.began = time.Now()
+	p.task = p.inquiry.scorer.monitor.Begin(monitor.Fetch, p.post(), p.inquiry.rows[p.row].Image)
 }
 
 // fetched takes what the fetcher got, and waits for a worker that takes it.
 func (p *photograph) fetched(image fetch.Image) {
 	p.came, p.image = true, image
+	if !p.began.IsZero() {
+		p.inquiry.scorer.monitor.Spent(monitor.Fetch, time.Since(p.began), 1, int64(len(image.Data)))
+	}
 	if image.Err != nil {
 		image.Release()
 		var e *fetch.Error
@@ -132,7 +142,7 @@ func (s *scorer) work(ended <-chan struct{}) {
 // decode takes a photograph as far as the network's input. If it does not come so far, it is settled.
 func (s *scorer) decode(p *photograph, input []float32) (ok bool) {
 	data := p.image.Data
-	p.task = s.monitor.Begin(monitor.Decode, p.post(), p.inquiry.rows[p.row].Image)
+	p.task.Enter(monitor.Decode)
 	began := time.Now()
 	defer func() { // a fault in one photograph's way must not take the others with it
 		if fault := recover(); fault != nil {
@@ -149,13 +159,14 @@ func (s *scorer) decode(p *photograph, input []float32) (ok bool) {
 	}
 	p.byBytes = askBytes(data)
 	o, known, ours := s.answers.ask(p.byBytes, waiter{photo: p})
-	if p.content = ours; !ours {
+	if !ours { // then p is another's already, if its answer is not known
 		s.monitor.Count(0, 0, 0, 1)
 		if known {
 			p.settle(o)
 		}
 		return false
 	}
+	p.content = true
 	header, err := transforms.Inspect(data, s.Images.Limits)
 	if err == nil {
 		// A picture that takes more than there is for all of them is decoded alone.

@@ -7,6 +7,8 @@ import (
 	"math"
 	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,9 +40,10 @@ type Prediction struct {
 	Memory      int64   `json:"memory"`       // bytes of the process at its peak
 }
 
-// Predict looks at about sample rows, drawn by seed from the whole listing, as Score would, and says what all of them will take with the
-// same configuration on this machine. It writes nothing. Images over the network are taken to come as fast as the sample's did; how many come
-// at one time follows from the limits of fetch.Config and the number of hosts in the sample.
+// Predict looks at about sample rows, drawn by seed from the whole listing, as Score would, and says what all of them
+// will take with the same configuration on this machine. It writes nothing, but for a while to the temporary folder.
+// Images over the network are taken to come as fast as the sample's did; how many come at one time follows from the
+// limits of fetch.Config and the number of hosts in the sample.
 func Predict(ctx context.Context, cfg ScoreConfig, sample int, seed uint64) (Prediction, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
@@ -95,21 +98,54 @@ const perRow = 1e-6
 // warmUp is how many of a sample's rows are not timed.
 const warmUp = 8
 
+// sample draws about n rows, and says what their images' names are relative to.
+func (s *scorer) sample(ctx context.Context, chunks []listing.Chunk, n int, seed uint64) (root string, rows []listing.Row, err error) {
+	root = cmp.Or(s.Images.Root, chunks[0].Root())
+	if s.Images.Root != "" || !slices.ContainsFunc(chunks, func(c listing.Chunk) bool { return c.Root() != root }) {
+		rows, err = listing.Sample(ctx, chunks, n, seed)
+		return root, rows, err
+	}
+	all, _ := listing.Rows(chunks) // files of several folders: some rows of each
+	for len(chunks) > 0 {
+		k := slices.IndexFunc(chunks, func(c listing.Chunk) bool { return c.Root() != chunks[0].Root() })
+		if k < 0 {
+			k = len(chunks)
+		}
+		have, _ := listing.Rows(chunks[:k])
+		some, err := listing.Sample(ctx, chunks[:k], int(1+int64(n)*have/max(all, 1)), seed)
+		if err != nil {
+			return "", nil, err
+		}
+		for i, r := range some {
+			if !strings.Contains(r.Image, "://") && !filepath.IsAbs(r.Image) {
+				some[i].Image = store.Join(chunks[0].Root(), filepath.ToSlash(r.Image))
+			}
+		}
+		rows = append(rows, some...)
+		chunks = chunks[k:]
+	}
+	return "", rows, nil
+}
+
 func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int, seed uint64) (p Prediction, err error) {
-	rows, err := listing.Sample(ctx, chunks, sample+warmUp, seed)
+	root, rows, err := s.sample(ctx, chunks, sample+warmUp, seed)
 	if err != nil {
 		return p, err
 	}
-	root := s.Images.Root
-	if root == "" {
-		root = chunks[0].Root()
+	p.Rows, p.Exact = listing.Rows(chunks)
+	if len(rows) == 0 {
+		return p, nil
 	}
+	seen := map[string]bool{}
 	watching := s.monitor
 	defer func() { s.monitor = watching }()
 	s.monitor = nil
 	if len(rows) > 2*warmUp {
 		if _, err := s.score(ctx, root, rows[:warmUp]); err != nil {
 			return p, err
+		}
+		for _, r := range rows[:warmUp] {
+			seen[r.Image] = true
 		}
 		rows = rows[warmUp:]
 	}
@@ -121,7 +157,6 @@ func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int
 	}
 	elapsed, fetched := time.Since(began).Seconds(), s.fetcher.Stats()
 	n := float64(len(rows))
-	p.Rows, p.Exact = listing.Rows(chunks)
 	p.Sampled = len(rows)
 	for _, o := range outcomes {
 		if o.reject != nil {
@@ -129,19 +164,23 @@ func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int
 		}
 	}
 	hosts := map[string]bool{}
-	seen := map[string]bool{}
+	warm := len(seen)
+	different := map[string]bool{}
 	for _, r := range rows {
-		seen[r.Image] = true
+		seen[r.Image], different[r.Image] = true, true
 		if u, err := url.Parse(r.Image); err == nil && u.Host != "" {
 			hosts[u.Host] = true
 		}
 	}
 	p.Fresh = 1
 	if !s.Repeats {
-		p.Fresh = fresh(len(rows), len(seen), p.Rows)
+		p.Fresh = fresh(len(rows), len(different), p.Rows)
 	}
 	p.Hosts = len(hosts)
-	images := float64(len(seen)) // that were worked on
+	images := float64(max(len(seen)-warm, 1)) // that were worked on
+	if s.Repeats {
+		images = n
+	}
 	for _, t := range s.monitor.Snapshot().Stages {
 		switch t.Stage {
 		case monitor.Decode:

@@ -18,10 +18,11 @@ import (
 	"github.com/logobeam/logobeam/pipelines/scores"
 )
 
-// Retry tries again what a finished Score has rejected for a reason that may have passed, with the model and the options
-// that it had, and moves what succeeds to the scores. cfg.Out names the output; what changes results is taken from its
-// manifest, all but the model's place, which cfg.Model may name anew, and the rest from cfg. An interrupted Retry
-// goes on where it was; until it is finished there is no _SUCCESS. Without anything to try again it does nothing.
+// Retry tries again what a finished Score has rejected for a reason that may have passed, with the model and the
+// options that it had, and moves what succeeds to the scores. cfg.Out names the output; what changes results is taken
+// from its manifest, all but the model's place, which cfg.Model may name anew, and the rest from cfg, without
+// MaxRejects. An interrupted Retry goes on where it was; until it is finished there is no _SUCCESS. Without anything to
+// try again it does nothing.
 func Retry(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	m, err := scores.ReadManifest(ctx, cfg.Out)
 	if err != nil {
@@ -80,7 +81,7 @@ func Retry(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 
 // like takes over what changes results from a run.
 func (cfg ScoreConfig) like(run scores.Run) (ScoreConfig, error) {
-	cfg.Listing, cfg.Options.Keep, cfg.After = run.Listing, run.Keep, nil
+	cfg.Listing, cfg.Options.Keep, cfg.After, cfg.MaxRejects = run.Listing, run.Keep, nil, nil // rows that were rejected once are no measure
 	if cfg.Model == "" && run.Model != builtIn {
 		cfg.Model = run.Model
 	}
@@ -152,6 +153,7 @@ func (f *RetryChunkFn) retry(ctx context.Context, run *running, d scores.Done) (
 				again = append(again, i)
 			} else {
 				outcomes[i] = carried(b.Reject)
+				f.scorer.monitor.Count(0, 1, 0, 0)
 			}
 		}
 		err = f.scorer.about(ctx, f.Roots[d.File], rows, again, outcomes)

@@ -7,14 +7,16 @@
 // photograph. Retry (retry.go) does again what failed for a reason that may have passed, and Predict (plan.go) says
 // beforehand what a run will cost.
 //
-// What happens to a chunk is scorechunk.go, to its rows job.go, to a photograph photograph.go; what can be asked for is
+// What happens to a chunk is scorechunk.go, to its rows inquiry.go, to a photograph photograph.go; what can be asked for is
 // scoreconfig.go, and how Beam is run run.go.
 package pipelines
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -84,7 +86,7 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 		if err != nil {
 			return Summary{}, err
 		}
-		predicted = s.predictQuickly(ctx, chunks)
+		predicted = s.predictQuickly(r.ctx, chunks)
 	}
 	var parts []string
 	for _, c := range chunks {
@@ -155,7 +157,22 @@ func (cfg ScoreConfig) finished(ctx context.Context) (scores.Manifest, error) {
 	return m, err
 }
 
+// What crosses a stage is JSON to the runner. Beam would have it as rows of a schema, which runners in Java take apart, and they
+// stumble over lists and maps that Go's SDK has written.
+func encodeChunk(c listing.Chunk) ([]byte, error) { return json.Marshal(c) }
+func decodeChunk(text []byte) (c listing.Chunk, err error) {
+	err = json.Unmarshal(text, &c)
+	return c, err
+}
+func encodeDone(d scores.Done) ([]byte, error) { return json.Marshal(d) }
+func decodeDone(text []byte) (d scores.Done, err error) {
+	err = json.Unmarshal(text, &d)
+	return d, err
+}
+
 func init() {
+	beam.RegisterCoder(reflect.TypeFor[listing.Chunk](), encodeChunk, decodeChunk)
+	beam.RegisterCoder(reflect.TypeFor[scores.Done](), encodeDone, decodeDone)
 	register.DoFn3x1[context.Context, listing.Chunk, func(int, scores.Done), error](&ScoreChunkFn{})
 	register.DoFn3x1[context.Context, int, func(*scores.Done) bool, error](&CommitFn{})
 	register.Emitter2[int, scores.Done]()

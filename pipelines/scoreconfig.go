@@ -121,7 +121,7 @@ func (cfg ScoreConfig) describe(ctx context.Context, chunks []listing.Chunk, c *
 	if cfg.Images.Limits.Truncated {
 		truncated = "score"
 	}
-	run := scores.Run{Listing: cfg.Listing, ListingHash: listing.Hash(chunks), Model: cmp.Or(cfg.Model, builtIn), ModelHash: c.Model.Hash(), Keep: cfg.Options.Keep,
+	run := scores.Run{Listing: cfg.Listing, ListingHash: listing.Hash(chunks), Chunks: len(chunks), Model: cmp.Or(cfg.Model, builtIn), ModelHash: c.Model.Hash(), Keep: cfg.Options.Keep,
 		After: cfg.After, Options: map[string]string{
 			"root":       cfg.Images.Root,
 			"precision":  string(c.Plan.Precision()),

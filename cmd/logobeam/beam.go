@@ -59,8 +59,9 @@ func checkRunner(cmd *cobra.Command, runner string) error {
 
 // flinkFlags are those that Beam lacks.
 func flinkFlags(cmd *cobra.Command, f *pipelines.Flink) {
-	cmd.Flags().StringVar(&f.REST, "flink-rest", "", "HOST:PORT of Flink's REST interface, through which an interrupted run cancels its job")
-	cmd.Flags().StringToStringVar(&f.Options, "flink-option", nil, "KEY=VALUE, an option of Beam's Flink runner, as execution_mode_for_batch=BATCH_FORCED; may be repeated")
+	cmd.Flags().StringVar(&f.REST, "flink-rest", "", "`HOST:PORT` of Flink's REST interface, through which an interrupted run cancels its job")
+	cmd.Flags().StringToStringVar(&f.Options, "flink-option", nil, "`KEY=VALUE`, an option of Beam's Flink runner, as execution_mode_for_batch=BATCH_FORCED; may be repeated")
+	cmd.Flags().Lookup("flink-option").DefValue = "" // which is [] otherwise, and would be shown
 }
 
 // newRunners is a topic of help, not a command.

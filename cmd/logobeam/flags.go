@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/transforms"
@@ -29,15 +30,60 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
+// heading puts those flags of cmd under a heading in its help that are not under one yet, in the order in which they were
+// declared.
+func heading(cmd *cobra.Command, text string) {
+	cmd.Flags().SortFlags = false
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Annotations[headingKey] == nil {
+			f.Annotations = map[string][]string{headingKey: {text}}
+		}
+	})
+}
+
+const headingKey = "heading"
+
+// flagUsages is the part of a command's help on its flags, under their headings.
+func flagUsages(all *pflag.FlagSet) string {
+	var order []string
+	groups := map[string]*pflag.FlagSet{}
+	all.VisitAll(func(f *pflag.Flag) {
+		name := "Flags"
+		if h := f.Annotations[headingKey]; h != nil {
+			name = h[0]
+		}
+		if groups[name] == nil {
+			order = append(order, name)
+			groups[name] = pflag.NewFlagSet(name, pflag.ContinueOnError)
+			groups[name].SortFlags = all.SortFlags
+		}
+		groups[name].AddFlag(f)
+	})
+	var b strings.Builder
+	for _, name := range order {
+		if text := groups[name].FlagUsagesWrapped(helpColumns); text != "" {
+			fmt.Fprintf(&b, "%s:\n%s\n", name, text)
+		}
+	}
+	return b.String()
+}
+
+const helpColumns = 100
+
 // modelFlag is the flag --model, which every command that needs a model has.
 func modelFlag(cmd *cobra.Command, dir *string) {
-	cmd.Flags().StringVar(dir, "model", "", "folder of a model, or gs://bucket/prefix (default the built-in one)")
+	cmd.Flags().StringVar(dir, "model", "", "`folder` of a model, or gs://bucket/prefix (default the built-in one)")
+}
+
+// jsonFlag is the flag --json.
+func jsonFlag(cmd *cobra.Command, to *bool) {
+	cmd.Flags().BoolVar(to, "json", false, "print what came out as one JSON object")
 }
 
 // precisionFlag is the flag --precision of the commands that run a model. A value that is none of model.Precisions is
 // wrong usage.
 func precisionFlag(cmd *cobra.Command, precision *model.Precision) {
-	cmd.Flags().Var((*precisionValue)(precision), "precision", "fp32 or int8 (default what the model's card says is best)")
+	cmd.Flags().Var((*precisionValue)(precision), "precision", "`fp32|int8` (default what the model's card says is best)")
 }
 
 type precisionValue model.Precision
@@ -74,14 +120,14 @@ func (v *truncatedValue) Set(s string) error {
 func limitFlags(cmd *cobra.Command, lim *transforms.Limits) {
 	*lim = transforms.DefaultLimits()
 	f := cmd.Flags()
-	f.Int64Var(&lim.Bytes, "max-bytes", lim.Bytes, "largest file to read")
+	f.Var((*size)(&lim.Bytes), "max-bytes", "largest file to read")
 	f.Int64Var(&lim.Pixels, "max-pixels", lim.Pixels, "largest photograph to decode, width x height")
-	f.Int64Var(&lim.Memory, "max-memory", lim.Memory, "bytes of memory that decoding one photograph may take, beside its file")
-	f.DurationVar(&lim.Time, "decode-timeout", lim.Time, "for decoding one photograph")
-	f.Var((*truncatedValue)(&lim.Truncated), "truncated", "what to do with a JPEG that ends too early though half of its rows are there: reject or score")
+	f.Var((*size)(&lim.Memory), "max-memory", "that decoding one photograph may take, beside its file")
+	f.DurationVar(&lim.Time, "decode-timeout", lim.Time, "time for decoding one photograph")
+	f.Var((*truncatedValue)(&lim.Truncated), "truncated", "`reject|score` a JPEG that ends too early though half of its rows are there")
 	cmd.PreRunE = func(*cobra.Command, []string) error {
-		if lim.Bytes < 1 || lim.Pixels < 1 || lim.Memory < 1 || lim.Time < 1 {
-			return usagef("--max-bytes %d, --max-pixels %d, --max-memory %d, --decode-timeout %v: want more than 0 of each", lim.Bytes, lim.Pixels, lim.Memory, lim.Time)
+		if lim.Pixels < 1 || lim.Time < 1 {
+			return usagef("--max-pixels %d, --decode-timeout %v: want more than 0 of each", lim.Pixels, lim.Time)
 		}
 		return nil
 	}
@@ -101,7 +147,7 @@ func checkFolder(flag, dir string) error {
 
 // allowNetFlag is the flag --allow-net of the commands that fetch; prefixes reads it.
 func allowNetFlag(cmd *cobra.Command, allow *[]string) {
-	cmd.Flags().StringSliceVar(allow, "allow-net", nil, "network whose addresses may be fetched from though they are not public, as 10.0.0.0/8; may be repeated")
+	cmd.Flags().StringSliceVar(allow, "allow-net", nil, "`network` whose addresses may be fetched from though they are not public, as 10.0.0.0/8; may be repeated")
 }
 
 func prefixes(cidrs []string) ([]netip.Prefix, error) {
@@ -138,4 +184,12 @@ func readList(path string) (transforms.List, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return list, nil
+}
+
+// count is a number of things.
+func count(n int64, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

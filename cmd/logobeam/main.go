@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"strings"
@@ -49,6 +50,7 @@ func run() int {
 	if worker, err := pipelines.Worker(ctx, os.Args[1:]); worker {
 		return explain(os.Stderr, err)
 	}
+	log.SetOutput(io.Discard) // where net/http tells what strangers' servers do
 	err := newRoot().ExecuteContext(ctx)
 	if err != nil && ctx.Err() != nil {
 		fmt.Fprintln(os.Stderr, "logobeam: interrupted")
@@ -119,7 +121,9 @@ classifier, too.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newQuantize(), newVersion(), newWorker(), newRunners())
+	cobra.AddTemplateFunc("flagUsages", flagUsages)
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "Flags:\n{{.LocalFlags.FlagUsages", "{{flagUsages .LocalFlags", 1))
+	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newQuantize(), newVersion(), newWorker(), newRunners(), newReasons())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

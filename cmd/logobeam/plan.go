@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/logobeam/logobeam/pipelines"
+	"github.com/logobeam/logobeam/pipelines/monitor"
 )
 
 func newPlan() *cobra.Command {
@@ -49,13 +50,17 @@ the sample, as many at a time as --connections and --host-connections allow.`,
 		},
 	}
 	f := cmd.Flags()
+	f.IntVar(&sample, "sample", 500, "`rows` to look at")
+	f.Uint64Var(&seed, "seed", 1, "`number` that the sample is drawn by")
 	modelFlag(cmd, &cfg.Model)
 	precisionFlag(cmd, &cfg.Precision)
+	jsonFlag(cmd, &r.json)
+	heading(cmd, "Flags")
 	listingFlags(cmd, &cfg)
-	f.IntVar(&sample, "sample", 500, "rows to look at")
-	f.Uint64Var(&seed, "seed", 1, "that the sample is drawn by")
-	r.resources(cmd)
+	r.fetching(cmd)
 	limitFlags(cmd, &cfg.Images.Limits)
+	heading(cmd, "Limits of one photograph")
+	r.resources(cmd)
 	return cmd
 }
 
@@ -65,28 +70,59 @@ func describePlan(p pipelines.Prediction, now time.Time) string {
 	if p.Exact {
 		about = ""
 	}
-	took := time.Duration(p.Seconds * float64(time.Second)).Round(time.Second)
+	took := time.Duration(p.Seconds * float64(time.Second))
+	shown := took.Round(time.Second)
+	if took < 10*time.Second {
+		shown = took.Round(100 * time.Millisecond)
+	}
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-9s "+format+"\n", append([]any{name}, args...)...)
 	}
-	line("rows", "%s%d; %d were looked at, %.1f %% of them rejected, %.0f %% of images new", about, p.Rows, p.Sampled, 100*p.Rejects, 100*p.Fresh)
-	line("time", "%v, until %s if it begins now", took, now.Add(took).Format("Mon 15:04"))
-	line("binds", "%s", p.Binds)
+	line("rows", "%s%d; %d were looked at, %.1f %% of them rejected", about, p.Rows, p.Sampled, 100*p.Rejects)
+	if p.Fresh < 1 {
+		line("", "%.1f %% have an image that none before has", 100*p.Fresh)
+	}
+	line("time", "%v, until %s if it begins now", shown, now.Add(took).Format("Mon 15:04"))
+	line("binds", "%s: %s", p.Binds, remedy(p))
 	line("an image", "%s decode, %s infer%s", milliseconds(p.Decode), milliseconds(p.Infer), latency(p))
-	line("images", "%s to fetch", megabytes(p.ImageBytes))
-	line("output", "%s", megabytes(p.OutputBytes))
-	line("memory", "%s at most", megabytes(p.Memory))
+	line("images", "%s to fetch", bytesOf(p.ImageBytes))
+	line("output", "%s", bytesOf(p.OutputBytes))
+	line("memory", "%s at most", bytesOf(p.Memory))
 	return b.String()
+}
+
+// remedy is what would make the run shorter.
+func remedy(p pipelines.Prediction) string {
+	switch {
+	case p.Binds != monitor.Fetch.String():
+		return "more cores would help"
+	case p.Hosts > 0:
+		return "more --connections and --host-connections would help, if the hosts can bear them"
+	}
+	return "a faster disk would help"
 }
 
 func latency(p pipelines.Prediction) string {
 	if p.Latency == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %s over the network from %d host(s)", milliseconds(p.Latency), p.Hosts)
+	return fmt.Sprintf(", %s over the network from %s", milliseconds(p.Latency), count(int64(p.Hosts), "host"))
 }
 
 func milliseconds(s float64) string { return fmt.Sprintf("%.2f ms", 1000*s) }
 
-func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
+// bytesOf is a number of bytes with a unit that leaves few digits.
+func bytesOf(n int64) string {
+	v, unit := float64(n), "bytes"
+	for _, larger := range []string{"KB", "MB", "GB", "TB"} {
+		if v < 1000 {
+			break
+		}
+		v, unit = v/1000, larger
+	}
+	if unit == "bytes" {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%.1f %s", v, unit)
+}

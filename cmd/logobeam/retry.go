@@ -8,7 +8,7 @@ import (
 
 func newRetry() *cobra.Command {
 	cfg := pipelines.DefaultScoreConfig()
-	r := runFlags{cfg: &cfg}
+	r := runFlags{cfg: &cfg, nothing: "has no reject that may succeed at another time"}
 	cmd := &cobra.Command{
 		Use:   "retry OUT",
 		Short: "try again what a finished score rejected for a reason that may have passed",
@@ -22,6 +22,11 @@ interrupted goes on where it was. It can be run any number of times.`,
 		Args: exactly("OUT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg.Out = args[0]
+			asked := cfg
+			asked.Listing = cfg.Out // which the output names
+			if err := asked.Validate(); err != nil {
+				return usageError{err}
+			}
 			if err := checkRunner(cmd, cfg.Runner); err != nil {
 				return err
 			}
@@ -29,9 +34,11 @@ interrupted goes on where it was. It can be run any number of times.`,
 		},
 	}
 	modelFlag(cmd, &cfg.Model)
-	cmd.Flags().Lookup("model").Usage = "folder or gs:// prefix of the model, if it has moved since"
+	cmd.Flags().Lookup("model").Usage = "`folder` or gs:// prefix of the model, if it has moved since"
+	jsonFlag(cmd, &r.json)
+	heading(cmd, "Flags")
+	r.fetching(cmd)
 	r.resources(cmd)
 	r.watching(cmd)
-	beamFlags(cmd)
 	return cmd
 }

@@ -32,42 +32,46 @@ type runFlags struct {
 	listen     string
 	log        string
 	json       bool
+	nothing    string // what is said of an output with nothing to do
 }
 
-// resources are the flags that say what a run may take of the machine and of others'.
+// resources are the flags that say what a run may take of the machine.
 func (r *runFlags) resources(cmd *cobra.Command) {
 	f, cfg := cmd.Flags(), r.cfg
-	f.IntVar(&cfg.Workers, "workers", cfg.Workers, "photographs decoded and classified at one time")
-	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "photographs a worker classifies at once (default what suits the model)")
-	f.Var((*size)(&cfg.Memory), "memory", "that the program may take")
-	f.StringVar(&r.repeats, "repeats", "remember", "of an image that comes again, by its name or its bytes: remember its answer, or score it anew")
-	f.BoolVar(&r.json, "json", false, "print what came out as one JSON object")
-	fetchFlags(cmd, &cfg.Images.Fetch, &r.robots)
-	allowNetFlag(cmd, &r.allow)
+	f.Var((*size)(&cfg.Memory), "memory", "that the program may take, as 4GiB")
+	f.IntVar(&cfg.Workers, "workers", cfg.Workers, "`photographs` decoded and classified at one time")
+	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "`photographs` a worker classifies at once (default what suits the model)")
+	f.StringVar(&r.repeats, "repeats", "remember", "of an image that comes again, by its name or by its bytes: remember its answer, or score it anew (`remember|score`)")
+	heading(cmd, "The machine")
 }
 
-// watching are the flags of how a run ends and is watched.
+// watching are the flags of how a run ends, is watched, and where it is done.
 func (r *runFlags) watching(cmd *cobra.Command) {
 	f, cfg := cmd.Flags(), r.cfg
-	f.StringVar(&r.maxRejects, "max-rejects", "100%", "share of rejects, as 5% or 0.05, above which the exit code is 3; if it is plain that there are too many, the run stops")
-	f.StringVar(&r.deadline, "deadline", "", "time of day, as 06:00, or RFC 3339 time at which the run stops with what is done and exit code 3; the same command goes on from there")
-	f.StringVar(&cfg.Runner, "runner", cfg.Runner, "where the work is done: "+strings.Join(pipelines.Runners(), ", ")+" (logobeam help runners)")
+	f.StringVar(&r.maxRejects, "max-rejects", "100%", "`share` of rejects, as 5% or 0.05, above which the exit code is 3; the run stops as soon as that is plain")
+	f.StringVar(&r.deadline, "deadline", "", "`time` of day, as 06:00, or RFC 3339 time at which the run stops with what is done and exit code 3; the same command goes on from there")
+	f.StringVar(&r.listen, "listen", "", "`address`, as localhost:8080, of a status page, Prometheus metrics and profiles while it runs")
+	f.StringVar(&r.log, "log", "off", "`off|text|json`: lines on standard error, off for what is stuck alone, the others for each chunk, too")
+	heading(cmd, "End and progress")
+	f.StringVar(&cfg.Runner, "runner", cfg.Runner, "`name` of what does the work: "+strings.Join(pipelines.Runners(), ", ")+" (logobeam help runners)")
 	flinkFlags(cmd, &cfg.Flink)
-	f.StringVar(&r.listen, "listen", "", "address, as localhost:8080, of a status page, Prometheus metrics and profiles while it runs")
-	f.StringVar(&r.log, "log", "off", "a line on standard error for each chunk, and for what is stuck: off, text or json")
+	heading(cmd, "Where the work is done")
+	beamFlags(cmd)
 }
 
-// fetchFlags are the flags of how images are fetched.
-func fetchFlags(cmd *cobra.Command, c *fetch.Config, robots *string) {
-	f := cmd.Flags()
+// fetching are the flags of how images are fetched.
+func (r *runFlags) fetching(cmd *cobra.Command) {
+	f, c := cmd.Flags(), &r.cfg.Images.Fetch
 	f.DurationVar(&c.Timeout, "timeout", c.Timeout, "for getting one photograph, all attempts together")
+	f.IntVar(&c.Retries, "retries", c.Retries, "`attempts` after the first, for reasons that may pass")
 	f.DurationVar(&c.Patience, "patience", c.Patience, "for the pauses that a host asks for (429, Retry-After), all together, before its photographs are left for a retry")
-	f.IntVar(&c.Retries, "retries", c.Retries, "attempts after the first, for reasons that may pass")
-	f.IntVar(&c.Connections, "connections", c.Connections, "photographs fetched at one time")
-	f.IntVar(&c.HostConnections, "host-connections", c.HostConnections, "of them, from one host")
-	f.Float64Var(&c.HostRate, "host-rate", c.HostRate, "requests a second to one host; 0 for no limit")
-	f.StringVar(&c.Contact, "contact", c.Contact, "URL or mail address that the user agent names, for people whose sites are fetched from")
-	f.StringVar(robots, "robots", "honour", "robots.txt and X-Robots-Tag: honour or ignore")
+	f.IntVar(&c.Connections, "connections", c.Connections, "`photographs` fetched at one time")
+	f.IntVar(&c.HostConnections, "host-connections", c.HostConnections, "`photographs` fetched from one host at one time")
+	f.Float64Var(&c.HostRate, "host-rate", c.HostRate, "`requests` a second to one host (default no limit)")
+	f.StringVar(&c.Contact, "contact", c.Contact, "`URL` or mail address that the user agent names, for people whose sites are fetched from")
+	f.StringVar(&r.robots, "robots", "honour", "`honour|ignore` robots.txt and X-Robots-Tag")
+	allowNetFlag(cmd, &r.allow)
+	heading(cmd, "Fetching photographs")
 }
 
 // complete reads what the flags say into the configuration.
@@ -83,8 +87,8 @@ func (r *runFlags) complete(cmd *cobra.Command) (allowed float64, err error) {
 	if cfg.Repeats, err = either("--repeats", r.repeats, "remember", "score"); err != nil {
 		return 0, err
 	}
-	if cfg.Images.Fetch.Retries == 0 {
-		cfg.Images.Fetch.Retries = -1 // none, where 0 would be the default
+	if err := completeFetching(&cfg.Images.Fetch); err != nil {
+		return 0, err
 	}
 	if r.maxRejects != "" {
 		if allowed, err = parseShare(r.maxRejects); err != nil {
@@ -98,7 +102,8 @@ func (r *runFlags) complete(cmd *cobra.Command) (allowed float64, err error) {
 		}
 	}
 	switch r.log {
-	case "off", "":
+	case "off", "": // what is stuck is said all the same
+		cfg.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	case "text":
 		cfg.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	case "json":
@@ -107,6 +112,26 @@ func (r *runFlags) complete(cmd *cobra.Command) (allowed float64, err error) {
 		return 0, usagef("--log is %s: want off, text or json", r.log)
 	}
 	return allowed, nil
+}
+
+// completeFetching refuses what cannot be meant, and writes zero in a way that is not taken for the default.
+func completeFetching(c *fetch.Config) error {
+	if c.Timeout <= 0 || c.Connections < 1 || c.HostConnections < 1 {
+		return usagef("--timeout %v, --connections %d, --host-connections %d: want more than 0 of each", c.Timeout, c.Connections, c.HostConnections)
+	}
+	if c.Retries < 0 || c.Patience < 0 || !(c.HostRate >= 0) {
+		return usagef("--retries %d, --patience %v, --host-rate %v: want 0 or more of each", c.Retries, c.Patience, c.HostRate)
+	}
+	f, err := fetch.New(*c)
+	if err != nil {
+		return usagef("--contact: %w", err) // the rest was checked
+	}
+	f.Close()
+	if c.Retries == 0 {
+		c.Retries = -1
+	}
+	c.Patience = max(c.Patience, 1)
+	return nil
 }
 
 // either reads a flag with two values: the first is false, the second true.
@@ -162,9 +187,10 @@ func (r *runFlags) run(cmd *cobra.Command, label string, do func(context.Context
 			Predicted float64 `json:"predicted_seconds,omitempty"`
 		}{s, s.Elapsed.Seconds(), s.Predicted.Seconds()})
 	} else {
-		_, err = fmt.Fprint(cmd.OutOrStdout(), describe(cfg.Out, s))
+		_, err = fmt.Fprint(cmd.OutOrStdout(), r.describe(cfg.Out, s))
 	}
 	if err == nil && float64(s.Rejected) > allowed*float64(s.Rows) {
+		fmt.Fprint(cmd.ErrOrStderr(), running.Load().Explain(advice)) // nothing, if nothing was done
 		err = fmt.Errorf("%w: %d of %d rows, and --max-rejects is %s; the reasons are in %s/rejects", pipelines.ErrRejects, s.Rejected, s.Rows, r.maxRejects, cfg.Out)
 	}
 	return err
@@ -191,15 +217,15 @@ func tickOf(m *monitor.Monitor) tick {
 }
 
 // describe is the summary for people.
-func describe(out string, s pipelines.Summary) string {
+func (r *runFlags) describe(out string, s pipelines.Summary) string {
 	text := report.Summary{Rows: s.Rows, Scored: s.Scored, Rejected: s.Rejected, Skipped: s.Skipped, Elapsed: s.Elapsed.Round(time.Millisecond),
 		Predicted: s.Predicted.Round(time.Second), Brands: s.Brands, Reasons: s.Reasons}.String()
 	if s.Already {
-		return fmt.Sprintf("%s was finished before: nothing to do\n\n%s", out, text)
+		return fmt.Sprintf("%s %s: nothing to do\n\n%s", out, r.nothing, text)
 	}
 	text += fmt.Sprintf("\n%s holds the scores, %s the rejects\n", out+"/scores", out+"/rejects")
 	if s.Retryable > 0 {
-		text += fmt.Sprintf("%d rejects may succeed at another time: logobeam retry %s\n", s.Retryable, out)
+		text += fmt.Sprintf("%s may succeed at another time: logobeam retry %s\n", count(s.Retryable, "reject"), out)
 	}
 	return text
 }

@@ -15,7 +15,7 @@ import (
 
 func newScore() *cobra.Command {
 	cfg := pipelines.DefaultScoreConfig()
-	r := runFlags{cfg: &cfg}
+	r := runFlags{cfg: &cfg, nothing: "was finished before"}
 	cmd := &cobra.Command{
 		Use:   "score LISTING --out OUT",
 		Short: "classify the photographs of a listing of posts, into Parquet",
@@ -28,13 +28,14 @@ writes
   OUT/_SUCCESS            last
 
 Every row of the listing is in exactly one of scores and rejects. A second run on
-a finished output does nothing; an interrupted one goes on where it was.
+a finished output does nothing; an interrupted one goes on where it was. Exit code
+3 says that there are more rejects than --max-rejects, or that --deadline came first.
 
 LISTING is CSV with a header, JSON Lines, Parquet, or text with an image a line,
 plain or compressed with gzip or zstd; a pattern of such files in quotes; or a
 folder of images. Listings, OUT, the model and images are on a disk or at
-gs://bucket/..., images also at http(s) URLs.
-` + reasons(),
+gs://bucket/..., images also at http(s) URLs. "logobeam help reasons" lists why rows
+are rejected.`,
 		Example: `  logobeam score posts.csv --out scored
   logobeam score 'gs://posts/2026-11-26/*.parquet' --out gs://scores/2026-11-26 --model my-model --post-id-column id
   logobeam score posts.csv.gz --out scored --keep author,time --after last-night --deadline 06:00`,
@@ -57,28 +58,32 @@ gs://bucket/..., images also at http(s) URLs.
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&cfg.Out, "out", "", "folder or gs:// prefix to write to")
+	f.StringVar(&cfg.Out, "out", "", "`folder` or gs:// prefix to write to")
 	modelFlag(cmd, &cfg.Model)
 	precisionFlag(cmd, &cfg.Precision)
+	jsonFlag(cmd, &r.json)
+	heading(cmd, "Flags")
 	listingFlags(cmd, &cfg)
+	r.fetching(cmd)
+	limitFlags(cmd, &cfg.Images.Limits)
+	heading(cmd, "Limits of one photograph")
 	r.resources(cmd)
 	r.watching(cmd)
-	limitFlags(cmd, &cfg.Images.Limits)
-	beamFlags(cmd)
 	return cmd
 }
 
 // listingFlags are the flags of the commands that read a listing of posts.
 func listingFlags(cmd *cobra.Command, cfg *pipelines.ScoreConfig) {
 	f, o := cmd.Flags(), &cfg.Options
-	f.StringVar((*string)(&o.Format), "format", "", "of the listing: csv, jsonl, parquet or text (default by its extension)")
-	f.StringVar(&o.PostIDColumn, "post-id-column", listing.DefaultPostIDColumn, "column of the listing that identifies the post")
-	f.StringVar(&o.ImageColumn, "image-column", listing.DefaultImageColumn, "column of the listing that holds the image")
-	f.StringSliceVar(&o.Keep, "keep", nil, "further columns of the listing that go into the output, as author,time")
-	f.StringSliceVar(&cfg.After, "after", nil, "output of an earlier run of the same model, whose scored posts are skipped; may be repeated")
-	f.StringVar(&cfg.Images.Root, "root", "", "folder or gs:// prefix that the images' paths are relative to (default the listing's)")
-	f.IntVar(&o.ChunkRows, "chunk-rows", 0, "rows a chunk (default by the number of rows)")
+	f.StringVar((*string)(&o.Format), "format", "", "`format` of the listing: csv, jsonl, parquet or text (default by its extension)")
+	f.StringVar(&o.PostIDColumn, "post-id-column", listing.DefaultPostIDColumn, "`column` of the listing that identifies the post")
+	f.StringVar(&o.ImageColumn, "image-column", listing.DefaultImageColumn, "`column` of the listing that holds the image")
+	f.StringSliceVar(&o.Keep, "keep", nil, "further `columns` of the listing that go into the output, as author,time")
+	f.StringSliceVar(&cfg.After, "after", nil, "`output` of an earlier run of the same model, whose scored posts are skipped; may be repeated")
+	f.StringVar(&cfg.Images.Root, "root", "", "`folder` or gs:// prefix that the images' paths are relative to (default the listing's)")
+	f.IntVar(&o.ChunkRows, "chunk-rows", 0, "`rows` of a chunk, which is done as a whole (default by the number of rows)")
 	f.BoolVar(&o.Exact, "exact-chunks", false, "read a large listing once before the run, to cut it at exact rows")
+	heading(cmd, "The listing")
 }
 
 // A rejection is why a row may end among the rejects, and the flag that moves the line, if there is one.
@@ -111,10 +116,10 @@ func rejections() []rejection {
 		rejection{"any", pipelines.ReasonPanic, "a fault of this program: please report the photograph", ""})
 }
 
-// reasons lists every reason for a reject.
-func reasons() string {
+// newReasons is a topic of help, not a command.
+func newReasons() *cobra.Command {
 	var b strings.Builder
-	b.WriteString("\nReasons for rejects, by stage:\n")
+	b.WriteString("Why a row is among the rejects, by stage, and the flag that moves the line.\n")
 	stage := ""
 	for _, r := range rejections() {
 		if r.stage != stage {
@@ -126,7 +131,7 @@ func reasons() string {
 		}
 		fmt.Fprintf(&b, "    %-20s  %s\n", r.reason, r.text)
 	}
-	return b.String()
+	return &cobra.Command{Use: "reasons", Short: "why rows are rejected", Long: strings.TrimSuffix(b.String(), "\n")}
 }
 
 // advice is what to do about rows that are rejected for a reason.

@@ -30,14 +30,14 @@ other file lies among the parts. It needs neither the listing nor the model.`,
 					Scored   int64 `json:"scored"`
 					Rejected int64 `json:"rejected"`
 					Skipped  int64 `json:"skipped"`
-					Chunks   int   `json:"chunks"`
+					Parts    int   `json:"parts"`
 				}{m.Rows, m.Scored, m.Rejected, m.Skipped, len(m.Chunks)})
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is whole: %d rows in %d chunks, %d scored, %d rejected, %d skipped\n",
-				args[0], m.Rows, len(m.Chunks), m.Scored, m.Rejected, m.Skipped)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is whole: %s in %s, %d scored, %d rejected, %d skipped\n",
+				args[0], count(m.Rows, "row"), count(int64(len(m.Chunks)), "part"), m.Scored, m.Rejected, m.Skipped)
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the counts as one JSON object")
+	jsonFlag(cmd, &asJSON)
 	return cmd
 }

@@ -33,7 +33,7 @@ func (i Image) Release() { i.hold.release() }
 // Each returns when all were delivered, or with ctx's error; then some were not delivered. It leaves no goroutine.
 // Several calls at a time share the limits of the Fetcher.
 func (f *Fetcher) Each(ctx context.Context, images []string, deliver func(Image)) error {
-	c, err := f.begin(ctx, images, f.root)
+	c, err := f.begin(ctx, images, f.root, f.begun)
 	if err != nil {
 		return err
 	}
@@ -100,6 +100,7 @@ type call struct {
 	cancel context.CancelCauseFunc
 	images []string
 	root   string
+	begun  func(index int) // nil for nobody
 
 	left    int           // not yet done
 	running int           // goroutines
@@ -137,8 +138,8 @@ func (j *job) image() string {
 	return j.call.images[j.index]
 }
 
-func (s *scheduler) begin(ctx context.Context, images []string, root string) (*call, error) {
-	c := &call{images: images, root: root, left: len(images), wake: make(chan struct{}, 1)}
+func (s *scheduler) begin(ctx context.Context, images []string, root string, begun func(int)) (*call, error) {
+	c := &call{images: images, root: root, begun: begun, left: len(images), wake: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
 	jobs := make([]job, len(images))
 	s.mu.Lock()
@@ -151,6 +152,11 @@ func (s *scheduler) begin(ctx context.Context, images []string, root string) (*c
 	for i := range jobs {
 		jobs[i] = job{call: c, index: i}
 		s.place(&jobs[i], time.Time{})
+		if i%512 == 511 { // let others to the lock, and begin
+			s.pump()
+			s.mu.Unlock()
+			s.mu.Lock()
+		}
 	}
 	s.pump()
 	return c, nil
@@ -213,7 +219,7 @@ func (s *scheduler) forget(c *call) {
 		for _, d := range []*dueJobs{&h.later, &h.first} {
 			for _, j := range *d {
 				if !others(j) {
-					s.drop(j)
+					s.abandon(j)
 				}
 			}
 			*d = slices.DeleteFunc(*d, func(j *job) bool { return !others(j) })
@@ -368,6 +374,9 @@ func (s *scheduler) start(j *job, h *host, l *lane, now time.Time) {
 	if j.began.IsZero() {
 		j.began = now
 		s.begun[j] = struct{}{}
+		if j.call.begun != nil && j.robotsOf == nil {
+			j.call.begun(j.index)
+		}
 	}
 	h.active++
 	l.active++
@@ -422,7 +431,7 @@ func (s *scheduler) attempt(j *job) (a answer) {
 		a.data, a.err = s.local(w, j.hold, t.path)
 	case inBucket:
 		a.data, a.err = s.object(w, j.hold, t)
-		a.heard = a.err == nil
+		a.heard = !errors.As(a.err, &e) || !e.ofHost
 	case onWeb:
 		a = s.web.get(w, j, t.url)
 	}
@@ -443,7 +452,7 @@ func (s *scheduler) settle(j *job, a answer) {
 		c.poke()
 	}()
 	if c.ctx.Err() != nil {
-		s.drop(j)
+		s.abandon(j)
 		return
 	}
 	e, _ := a.err.(*Error)
@@ -460,7 +469,7 @@ func (s *scheduler) settle(j *job, a answer) {
 		s.pause(h, min(a.pause, s.cfg.Patience))
 	}
 	if a.pause > s.cfg.Patience {
-		e = ofHost(RateLimited, "%s asks for longer pauses than there is time for", h.name)
+		e = tooLong(h)
 		s.giveUp(h, e, min(a.pause, restLast))
 		j.tries = s.cfg.Retries
 	}
@@ -519,12 +528,15 @@ func (s *scheduler) drop(j *job) {
 		s.memory.resize(j.hold, 0)
 		j.hold = nil
 	}
-	if j.call.ctx.Err() != nil {
-		delete(s.begun, j)
-		if j.robotsOf != nil { // another call may wait for it
-			j.robotsOf.robots.asked = false
-			s.list(j.robotsOf)
-		}
+}
+
+// abandon drops a job whose call has ended.
+func (s *scheduler) abandon(j *job) {
+	s.drop(j)
+	delete(s.begun, j)
+	if j.robotsOf != nil { // another call may wait for it
+		j.robotsOf.robots.asked = false
+		s.list(j.robotsOf)
 	}
 }
 

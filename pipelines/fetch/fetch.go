@@ -18,6 +18,8 @@
 // User-Agent that says who asks, and quiet for as long as Retry-After says (RFC 9110). How images wait for their hosts
 // without holding one another up is each.go and host.go.
 //
+// A redirect may lead from https to http, as some sites' do: what comes is looked at as a picture and believed in nothing else.
+//
 // Only HTTP/1.1 is spoken: each image has a connection to itself while it comes, so that none can disturb another.
 //
 // HTTP_PROXY, HTTPS_PROXY and NO_PROXY are followed. A proxy's own address need not be public. The target's name is looked
@@ -62,7 +64,7 @@ type Config struct {
 	UserAgent string // of http requests
 	Contact   string // a URL or a mail address, said in the User-Agent
 
-	Connections     int     // open at one time
+	Connections     int     // open at one time; what is read from buckets counts as well
 	HostConnections int     // of one host (a scheme, a name and a port)
 	HostRate        float64 // requests a second to one host; 0 for as many as it answers
 
@@ -158,7 +160,8 @@ func checkContact(s string) error {
 
 // Fetcher gets images. It may be used from many goroutines, which share its limits.
 type Fetcher struct {
-	root string
+	root  string
+	begun func(int)
 	*scheduler
 }
 
@@ -168,11 +171,17 @@ func New(cfg Config) (*Fetcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Fetcher{cfg.Root, newScheduler(cfg)}, nil
+	return &Fetcher{root: cfg.Root, scheduler: newScheduler(cfg)}, nil
 }
 
 // Under is f with relative paths under another folder. It shares f's connections and limits, and is closed with it.
-func (f *Fetcher) Under(root string) *Fetcher { return &Fetcher{root, f.scheduler} }
+func (f *Fetcher) Under(root string) *Fetcher { return &Fetcher{root, f.begun, f.scheduler} }
+
+// Telling is f, whose Each tells begun the index of each image when its first attempt begins, which is before it is
+// delivered. begun must neither wait nor call f. An image that is refused without an attempt is not told.
+func (f *Fetcher) Telling(begun func(index int)) *Fetcher {
+	return &Fetcher{f.root, begun, f.scheduler}
+}
 
 // Close ends what is under way, with the error ErrClosed, and leaves no goroutine and no connection.
 func (f *Fetcher) Close() { f.close() }

@@ -267,6 +267,9 @@ func TestHostileServer(t *testing.T) {
 			}
 			_, err := f.Fetch(context.Background(), tt.url)
 			wantReason(t, err, tt.want)
+			if _, again := f.Fetch(context.Background(), tt.url); again == nil || again.Error() != err.Error() {
+				t.Errorf("the same fault in other words: %v, then %v", err, again)
+			}
 			if got := err.(*Error).Temporary(); got != tt.temporary {
 				t.Errorf("temporary: %v; want %v", got, tt.temporary)
 			}

@@ -18,7 +18,7 @@ func TestBucket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, n := range map[string]int{"a.jpg": 1000, "folder/b c?d#e%.jpg": 300 << 10, "empty": 0, "large": 400<<10 + 1} {
+	for name, n := range map[string]int{"a.jpg": 1000, "folder/b c?d#e%.jpg": 300 << 10, "folder/c.jpg": 10, "empty": 0, "large": 400<<10 + 1} {
 		fake.CreateObject(fakestorage.Object{ObjectAttrs: fakestorage.ObjectAttrs{BucketName: "bucket", Name: name}, Content: make([]byte, n)})
 	}
 	server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -57,6 +57,20 @@ func TestBucket(t *testing.T) {
 	}
 	hurried := fetcher(t, Config{Timeout: 50 * time.Millisecond})
 	wantReason(t, all(t, hurried, []string{"gs://bucket/slow"})[0].Err, Timeout)
+	inside := []string{"c.jpg", "./c.jpg", "../a.jpg", "x/../c.jpg", "gs://bucket/a.jpg", "../../../a.jpg", ".."}
+	folder := f.Under("gs://bucket/folder")
+	err = folder.Each(t.Context(), inside, func(i Image) {
+		defer i.Release()
+		if i.Index < 5 && (i.Err != nil || len(i.Data) == 0) {
+			t.Errorf("%s in a folder of the bucket: %d bytes, error %v", inside[i.Index], len(i.Data), i.Err)
+		}
+		if i.Index >= 5 {
+			wantReason(t, i.Err, NotFound)
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
 	if h := f.Stats().Hosts; len(h) != 2 || !strings.HasPrefix(h[0].Host, "gs://") {
 		t.Errorf("hosts %v; want the two buckets", h)
 	}

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// How a host's failures are taken. Failures here are those that speak of the host and not of one image (Reason.ofHost).
+// How a host's failures are taken. Failures here are those that speak of the host and not of one image (Error.ofHost).
 const (
 	// A host is given up after so many images in a row that failed. If it has answered before, chance can bring more of
 	// them together, such as the images of a chunk that hang, which stay to the end while the others go by.
@@ -20,7 +20,7 @@ const (
 	slowAfter = 2 * time.Second
 )
 
-// host is what is asked one at a time: a scheme, a name and a port on the web, a bucket, the disk. The scheduler's lock
+// host is what requests are counted by: a scheme, a name and a port on the web, a bucket, the disk. The scheduler's lock
 // guards it.
 type host struct {
 	name string
@@ -132,8 +132,12 @@ func (s *scheduler) pause(h *host, d time.Duration) {
 	h.pausedFor += until.Sub(now)
 	h.pausedUntil = until
 	for h.queue.len > 0 && h.pausedFor-h.queue.head.pausedBefore > s.cfg.Patience {
-		s.fail(h.queue.pop(), ofHost(RateLimited, "%s asks for longer pauses than there is time for", h.name))
+		s.fail(h.queue.pop(), tooLong(h))
 	}
+}
+
+func tooLong(h *host) *Error {
+	return ofHost(RateLimited, "%s asks for longer pauses than there is time for", h.name)
 }
 
 // giveUp ends all that waits for a host, as it will end what comes, for a while.
@@ -225,7 +229,7 @@ func (q *jobQueue) pop() *job {
 	return j
 }
 
-// keep drops what is not to be kept, and calls nothing twice.
+// keep leaves those in the queue for which ok, which is asked in order, says so.
 func (q *jobQueue) keep(ok func(*job) bool) {
 	old := *q
 	*q = jobQueue{}

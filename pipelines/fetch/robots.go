@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"container/heap"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -57,7 +58,8 @@ func (s *scheduler) settleRobots(j *job, data []byte, e *Error) {
 	h.verdict = nil // if one was there for want of this
 	s.robots += r.size
 	h.queue.keep(func(j *job) bool { return s.mayAsk(h, j) })
-	h.later = slices.DeleteFunc(h.later, func(j *job) bool { return !s.mayAsk(h, j) }) // in order, it stays a heap
+	h.later = slices.DeleteFunc(h.later, func(j *job) bool { return !s.mayAsk(h, j) })
+	heap.Init(&h.later)
 }
 
 // mayAsk tells whether robots.txt allows a job, which ends if not.

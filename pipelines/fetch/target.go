@@ -3,12 +3,15 @@ package fetch
 import (
 	"net/netip"
 	"net/url"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"golang.org/x/net/idna"
+
+	"github.com/logobeam/logobeam/pipelines/store"
 )
 
 type kind int
@@ -73,11 +76,14 @@ func (s *scheduler) target(j *job) (target, *Error) {
 	}
 	image := j.call.images[j.index]
 	scheme := schemeOf(image)
-	if scheme == "" {
-		if !filepath.IsAbs(image) {
-			image = filepath.Join(j.call.root, image)
-		}
+	switch {
+	case scheme != "":
+	case filepath.IsAbs(image):
 		return target{kind: onDisk, path: image}, nil
+	case store.IsRemote(j.call.root):
+		return inFolder(j.call.root, image)
+	default:
+		return target{kind: onDisk, path: filepath.Join(j.call.root, image)}, nil
 	}
 	switch scheme {
 	case "gs":
@@ -105,6 +111,20 @@ func (s *scheduler) target(j *job) (target, *Error) {
 	}
 	u, e := s.web.check(u)
 	return target{kind: onWeb, url: u}, e
+}
+
+// inFolder is an object of a bucket by its path relative to a folder there. The names of objects are no paths, so only what leads
+// up or nowhere is resolved.
+func inFolder(folder, image string) (target, *Error) {
+	bucket, _, _ := strings.Cut(folder[len("gs://"):], "/")
+	at := store.Join(folder, image)
+	if dots := "/" + image + "/"; strings.Contains(dots, "/../") || strings.Contains(dots, "/./") {
+		at = "gs://" + path.Join(at[len("gs://"):])
+	}
+	if !strings.HasPrefix(at, "gs://"+bucket+"/") {
+		return target{}, reject(NotFound, "the path leads out of the bucket %s", bucket)
+	}
+	return target{kind: inBucket, path: at}, nil
 }
 
 // check brings a URL's host to the form in which it is looked up, as the URL standard (https://url.spec.whatwg.org) has it,

@@ -39,6 +39,8 @@ const (
 // MaxChunkRows is the largest Options.ChunkRows: a chunk's rows are in memory together.
 const MaxChunkRows = 1 << 20
 
+const guessedMost = 4 * MaxChunkRows // rows of a chunk that was cut by a guess of their length
+
 // written are the names that the output's columns have already.
 var written = []string{"post_id", "brand", "probability", "frames", "image", "stage", "reason", "detail", "retryable"}
 
@@ -160,6 +162,9 @@ func (c Chunk) changed() error {
 // Read reads the chunk's rows, and checks that they are the ones that were planned. It may be called from several
 // goroutines. In a compressed file it goes on where an earlier Read of this process ended, if it can.
 func (c Chunk) Read(ctx context.Context) ([]Row, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	in, parked, err := parking.take(ctx, c)
 	if err != nil {
 		return nil, err
@@ -208,14 +213,14 @@ func (c Chunk) read(ctx context.Context, in opened) ([]Row, error) {
 		if err != nil {
 			return nil, in.failed(err)
 		}
-		if len(rows) == MaxChunkRows {
-			return nil, fmt.Errorf("the listing %s has more than %d rows from byte %d to %d: their lengths differ too much to be guessed: give a smaller --chunk-rows, or --exact-chunks", c.Source, MaxChunkRows, c.Offset, c.End)
+		if len(rows) == guessedMost {
+			return nil, fmt.Errorf("the listing %s has more than %d rows from byte %d to %d, since their lengths differ too much to be guessed: have it read once first with --exact-chunks", c.Source, len(rows), c.Offset, c.End)
 		}
 		if c.Rows == 0 && r.end > c.End {
 			return nil, fmt.Errorf("the listing %s was to be cut at byte %d, but the row that begins at byte %d goes on to byte %d: quoted fields that span lines hide where rows begin; have it read once first with --exact-chunks",
 				c.Source, c.End, r.offset, r.end)
 		}
-		post.take(c, r)
+		post.take(&c, r)
 		rows = append(rows, post.row())
 		if c.Version == "" {
 			hash.add(&post)
@@ -237,7 +242,7 @@ type post struct {
 }
 
 // take makes a post of a record. It is valid as long as that.
-func (p *post) take(c Chunk, r record) {
+func (p *post) take(c *Chunk, r record) {
 	p.record, p.kept = r, len(c.Keep)
 	p.text = append(p.text[:0], r.values...)
 	if len(r.values) == 1 { // plain text: the image is all there is

@@ -116,7 +116,7 @@ func (k cutter) rowStart(ctx context.Context, at int64) (text []byte, start int6
 		if err := ctx.Err(); err != nil {
 			return nil, none, err
 		}
-		text := make([]byte, min(int64(look), k.size-at))
+		text = make([]byte, min(int64(look), k.size-at))
 		if _, err := io.ReadFull(io.NewSectionReader(k.file, at, int64(len(text))), text); err != nil {
 			return nil, none, err
 		}
@@ -133,11 +133,11 @@ func (k cutter) rowStart(ctx context.Context, at int64) (text []byte, start int6
 // find gives the place in text, which begins anywhere in a row, where a row begins; none if that cannot be told without
 // more of it. all says that there is no more.
 //
-// A line of a CSV either begins a row or is inside a quoted field. Whichever is the case, rows are then told apart without
-// any doubt, and both ways of telling them apart soon meet: with the row that ends after the field's closing quote, if it
-// was inside one. A place where they meet begins a row in either case. If being inside a field turns out to break the
-// rules, the line does begin a row. It is a guess only where no quote is in sight: that the text, whose lines
-// have as many commas as the header, is not all inside a quoted field.
+// A line of a CSV either begins a row or is inside a quoted field. In both cases it is then beyond doubt where the rows
+// after it end, and the two ways of telling rows apart soon meet: where the row ends that the line is inside of, if it is
+// inside of one. A place where they meet begins a row in either case. If being inside a field would break the rules, the
+// line begins a row. Only where no quote is in sight is it a guess: that lines with as many commas as the header are
+// rows, and not all of them inside a quoted field.
 func (k cutter) find(text []byte, all bool) int {
 	line := bytes.IndexByte(text, '\n') + 1
 	if line == 0 {

@@ -138,9 +138,16 @@ func (p *planner) source(ctx context.Context, c Chunk) error {
 	if is {
 		return p.folder(ctx, c)
 	}
-	if c.Format, err = formatOf(c.Source, c.Format); err != nil {
+	format, err := formatOf(c.Source, c.Format)
+	if err != nil { // but first, what keeps it from being read at all: a folder's misspelt name has no extension either
+		in, missing := openFile(ctx, c.Source)
+		if missing != nil {
+			return missing
+		}
+		in.close()
 		return err
 	}
+	c.Format = format
 	if len(c.Keep) > 0 && c.Format == Text {
 		return fmt.Errorf("%s is plain text without columns: there is no %q to keep", c.Source, c.Keep[0])
 	}
@@ -178,7 +185,7 @@ func (p *planner) read(ctx context.Context, c Chunk, in opened) error {
 			if r, end = in.next(); end != nil {
 				break
 			}
-			post.take(c, r)
+			post.take(&c, r)
 			hash.add(&post)
 		}
 		if err := ctx.Err(); err != nil {

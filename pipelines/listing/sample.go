@@ -171,7 +171,7 @@ func (d draw) look(ctx context.Context) ([]Row, error) {
 		if err != nil {
 			return nil, in.failed(err)
 		}
-		post.take(c, r)
+		post.take(&c, r)
 		rows = append(rows, post.row())
 	}
 	return rows, nil

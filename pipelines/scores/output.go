@@ -23,6 +23,7 @@ type Run struct {
 	ListingHash string `json:"listing_hash"` // of its chunks
 	Files       []File `json:"files"`        // of the listing
 	Rows        int64  `json:"rows"`         // of the listing; 0 if they are not counted before they are read
+	Chunks      int    `json:"chunks"`       // of the listing
 	Model       string `json:"model"`        // its folder as given, or built-in
 	ModelHash   string `json:"model_hash"`
 	// Options are those that change results, by the names of their flags.
@@ -275,12 +276,15 @@ func (m *Manifest) check(location string) error {
 			if i > 0 {
 				want = rounds[i-1].Rejected
 			}
-			if d.Round > 0 && i == 0 || d.Rows != want || d.Scored+d.Rejected+d.Skipped != d.Rows || d.base() != rounds[0].Chunk {
+			if d.Rows != want || d.Scored+d.Rejected+d.Skipped != d.Rows || d.base() != rounds[0].Chunk {
 				return fmt.Errorf("%s: part %s is of %d rows and holds %d scores, %d rejects and %d skipped; it should be of %d: remove the output and run score again",
 					location, d.Chunk, d.Rows, d.Scored, d.Rejected, d.Skipped, want)
 			}
 		}
 		before, next = d, next+1
+	}
+	if next != m.Run.Chunks {
+		return fmt.Errorf("%s: %d chunks are done and the listing has %d: run score again", location, next, m.Run.Chunks)
 	}
 	if m.Run.Rows > 0 && m.Rows != m.Run.Rows {
 		return fmt.Errorf("%s: %d rows are scored, rejected or skipped and the listing has %d: run score again", location, m.Rows, m.Run.Rows)
@@ -301,9 +305,11 @@ func (m *Manifest) files() map[string]bool {
 }
 
 // tidy removes what attempts that ended early, or came late, have left, and rejects that a later round has taken the place
-// of. Scores that no chunk of the run has made are an error: they would be read with the others.
+// of. Before it removes anything it looks whether all files of the run are there. Scores that no chunk of the run has made
+// are an error: they would be read with the others.
 func (m *Manifest) tidy(ctx context.Context, out store.Store) error {
-	known := m.files()
+	missing := m.files()
+	var left []string
 	for _, dir := range []string{scoresDir, rejectsDir} {
 		files, err := out.List(ctx, dir)
 		if err != nil {
@@ -311,19 +317,22 @@ func (m *Manifest) tidy(ctx context.Context, out store.Store) error {
 		}
 		for _, f := range files {
 			switch {
-			case known[f.Name]:
-				delete(known, f.Name)
+			case missing[f.Name]:
+				delete(missing, f.Name)
 			case dir == scoresDir:
-				return fmt.Errorf("%s/%s is no part of this run, and would be read as if it were: remove it and run score again", out, f.Name)
+				return fmt.Errorf("%s is no part of this run, and would be read as if it were: remove it and run score again", store.Join(out.String(), f.Name))
 			default:
-				if err := out.Remove(ctx, f.Name); err != nil {
-					return fmt.Errorf("tidying the output: %w", err)
-				}
+				left = append(left, f.Name)
 			}
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(known)) {
-		return fmt.Errorf("%s/%s is missing: remove the file of scores of the same chunk too, if it is there, and run score again", out, name)
+	for _, name := range slices.Sorted(maps.Keys(missing)) {
+		return fmt.Errorf("%s is missing: remove the file of scores of the same chunk too, if it is there, and run the same command again", store.Join(out.String(), name))
+	}
+	for _, name := range left {
+		if err := out.Remove(ctx, name); err != nil {
+			return fmt.Errorf("tidying the output: %w", err)
+		}
 	}
 	return out.Sweep(ctx)
 }
@@ -336,7 +345,7 @@ func ReadManifest(ctx context.Context, location string) (Manifest, error) {
 	}
 	text, err := readAll(ctx, out, manifestFile)
 	if err != nil {
-		return Manifest{}, fmt.Errorf("no output of score: %w", err)
+		return Manifest{}, fmt.Errorf("%s holds no output of score: %w", location, err)
 	}
 	var m struct {
 		Manifest

@@ -3,12 +3,14 @@ package scores
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
+	"math"
 	"reflect"
+	"slices"
 	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
@@ -19,112 +21,117 @@ import (
 )
 
 // table is a Parquet file of rows of T and kept columns while it is written, in memory: a chunk's rows are few.
-type table[T any] struct {
-	file   bytes.Buffer
-	writer *parquet.GenericWriter[T] // without kept columns, which is faster
-	values *parquet.Writer           // with them
-	base   *parquet.Schema           // of T
-	buffer []parquet.Row
-	rows   []T
-	kept   [][]string
-	err    error
+type table[T row] struct {
+	file    bytes.Buffer
+	writer  *parquet.Writer
+	columns [][]parquet.Value // of the rows that the writer has not got yet
+	err     error
 }
 
-// schemaOf is T's columns, followed by optional strings.
-func schemaOf[T any](keep []string) *parquet.Schema {
-	t := reflect.TypeFor[T]()
-	if len(keep) == 0 {
-		return parquet.SchemaOf(reflect.Zero(t).Interface())
-	}
-	fields := reflect.VisibleFields(t)
-	for i, name := range keep {
-		fields = append(fields, reflect.StructField{
-			Name: fmt.Sprintf("Kept%d", i), Type: reflect.TypeFor[*string](), Tag: reflect.StructTag(fmt.Sprintf("parquet:%q", name+",optional")),
-		})
-	}
-	for i := range fields {
-		fields[i].Index, fields[i].Offset = nil, 0
-	}
-	return parquet.SchemaOf(reflect.Zero(reflect.StructOf(fields)).Interface())
+// row is what stands in a table, beside kept columns.
+type row interface {
+	Score | Reject
+	// put appends its values to the columns, which are in the order of its fields.
+	put(columns [][]parquet.Value)
 }
+
+func (s Score) put(columns [][]parquet.Value) {
+	columns[0] = append(columns[0], text(s.PostID))
+	columns[1] = append(columns[1], text(s.Brand))
+	columns[2] = append(columns[2], parquet.FloatValue(s.Probability))
+	columns[3] = append(columns[3], parquet.Int32Value(s.Frames))
+}
+
+func (r Reject) put(columns [][]parquet.Value) {
+	for i, s := range [...]string{r.PostID, r.Image, r.Stage, r.Reason, r.Detail} {
+		columns[i] = append(columns[i], text(s))
+	}
+	columns[5] = append(columns[5], parquet.BooleanValue(r.Retryable))
+}
+
+// text is s itself, which the writer copies.
+func text(s string) parquet.Value {
+	return parquet.ByteArrayValue(unsafe.Slice(unsafe.StringData(s), len(s)))
+}
+
+// schemaOf is T's columns, followed by optional strings of any names. The library has no struct tags for names with commas
+// in them, and sorts the columns of its groups.
+func schemaOf[T row](keep []string) *parquet.Schema {
+	var none T
+	base := parquet.SchemaOf(none)
+	if len(keep) == 0 {
+		return base
+	}
+	fields := slices.Clone(base.Fields())
+	for _, name := range keep {
+		fields = append(fields, field{parquet.Optional(parquet.String()), name})
+	}
+	return parquet.NewSchema(base.Name(), group{base, fields})
+}
+
+// group is a group of columns in an order of its own.
+type group struct {
+	parquet.Node
+	fields []parquet.Field
+}
+
+func (g group) Fields() []parquet.Field { return g.fields }
+
+// field is a column that no field of a struct stands for.
+type field struct {
+	parquet.Node
+	name string
+}
+
+func (f field) Name() string                      { return f.name }
+func (f field) Value(reflect.Value) reflect.Value { return reflect.Value{} }
 
 // codec is one for all, as it lends out the same few encoders again and again, which take some megabytes each.
 var codec = zstd.Codec{Level: zstd.SpeedFastest, Concurrency: 1}
 
-// options keep everything out of a file that would tell one build or machine from another.
-func options(schema *parquet.Schema) []parquet.WriterOption {
-	return []parquet.WriterOption{schema, parquet.Compression(&codec), parquet.CreatedBy("logobeam", "", "")}
-}
-
-func newTable[T any](keep []string) *table[T] {
-	t := &table[T]{base: schemaOf[T](nil)}
-	if len(keep) == 0 {
-		t.writer = parquet.NewGenericWriter[T](&t.file, options(t.base)...)
-	} else {
-		t.values = parquet.NewWriter(&t.file, options(schemaOf[T](keep))...)
-	}
+func newTable[T row](keep []string) *table[T] {
+	schema := schemaOf[T](keep)
+	t := &table[T]{columns: make([][]parquet.Value, len(schema.Columns()))}
+	// Nothing may be in the file that would tell one build or machine from another.
+	t.writer = parquet.NewWriter(&t.file, schema, parquet.Compression(&codec), parquet.CreatedBy("logobeam", "", ""))
 	return t
 }
 
-// batchRows is how many rows are handed to the Parquet library at once.
+// batchRows is how many rows the Parquet library writes or reads at once.
 const batchRows = 512
 
 func (t *table[T]) add(row T, kept []string) {
-	t.rows = append(t.rows, row)
-	if t.values != nil {
-		t.kept = append(t.kept, kept)
+	row.put(t.columns)
+	first := len(t.columns) - len(kept)
+	for i, s := range kept {
+		v := parquet.NullValue()
+		if s != "" {
+			v = text(s).Level(0, 1, first+i)
+		}
+		t.columns[first+i] = append(t.columns[first+i], v)
 	}
-	if len(t.rows) == batchRows {
+	if len(t.columns[0]) == batchRows {
 		t.flush()
 	}
 }
 
 func (t *table[T]) flush() {
-	var err error
-	if t.values == nil {
-		_, err = t.writer.Write(t.rows)
-	} else {
-		err = t.flushKept()
-	}
-	if t.err == nil {
-		t.err = err
-	}
-	clear(t.rows)
-	t.rows, t.kept = t.rows[:0], t.kept[:0]
-}
-
-func (t *table[T]) flushKept() error {
-	columns := len(t.base.Columns())
-	if t.buffer == nil {
-		t.buffer = make([]parquet.Row, batchRows)
-	}
-	for i := range t.rows {
-		row := t.base.Deconstruct(t.buffer[i][:0], &t.rows[i])
-		for k, v := range t.kept[i] {
-			if v == "" {
-				row = append(row, parquet.NullValue().Level(0, 0, columns+k))
-			} else { // which the writer copies
-				row = append(row, parquet.ByteArrayValue(unsafe.Slice(unsafe.StringData(v), len(v))).Level(0, 1, columns+k))
-			}
+	for i, w := range t.writer.ColumnWriters() {
+		if _, err := w.WriteRowValues(t.columns[i]); err != nil && t.err == nil {
+			t.err = err
 		}
-		t.buffer[i] = row
+		clear(t.columns[i])
+		t.columns[i] = t.columns[i][:0]
 	}
-	_, err := t.values.WriteRows(t.buffer[:len(t.rows)])
-	return err
 }
 
-// finish returns the file's bytes.
+// finish returns the file's bytes. Its footer has the metadata, unless that is empty.
 func (t *table[T]) finish(metadata string) ([]byte, error) {
 	t.flush()
-	var closing io.Closer = t.writer
-	set := t.writer.SetKeyValueMetadata
-	if t.values != nil {
-		closing, set = t.values, t.values.SetKeyValueMetadata
-	}
 	if metadata != "" {
-		set(metadataKey, metadata)
+		t.writer.SetKeyValueMetadata(metadataKey, metadata)
 	}
-	if err := errors.Join(t.err, closing.Close()); err != nil {
+	if err := errors.Join(t.err, t.writer.Close()); err != nil {
 		return nil, err
 	}
 	return t.file.Bytes(), nil
@@ -134,19 +141,49 @@ func (t *table[T]) finish(metadata string) ([]byte, error) {
 type Part struct {
 	done    Done
 	keep    int
+	hash    rowsHash
 	scores  *table[Score]
 	rejects *table[Reject]
 }
 
+// rowsHash is a hash of scores, so that Verify sees what has happened to them since.
+type rowsHash struct {
+	hasher *xxh3.Hasher
+	buffer []byte
+}
+
+func newRowsHash() rowsHash { return rowsHash{hasher: xxh3.New()} }
+
+func (h *rowsHash) add(s Score, kept []string) {
+	b := h.buffer[:0]
+	for _, text := range [...]string{s.PostID, s.Brand} {
+		b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
+	}
+	b = binary.LittleEndian.AppendUint32(b, math.Float32bits(s.Probability))
+	b = binary.LittleEndian.AppendUint32(b, uint32(s.Frames))
+	for _, text := range kept {
+		b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
+	}
+	h.hasher.Write(b)
+	h.buffer = b
+}
+
+func (h *rowsHash) String() string {
+	sum := h.hasher.Sum128()
+	return fmt.Sprintf("%016x%016x", sum.Hi, sum.Lo)
+}
+
 // NewPart begins a part whose rows have the columns keep beside those of Score and Reject.
 func NewPart(p Piece, keep []string) *Part {
-	return &Part{Done{Piece: p, Brands: map[string]int64{}, Reasons: map[string]int64{}}, len(keep), newTable[Score](keep), newTable[Reject](keep)}
+	return &Part{Done{Piece: p, Brands: map[string]int64{}, Reasons: map[string]int64{}}, len(keep), newRowsHash(), newTable[Score](keep), newTable[Reject](keep)}
 }
 
 // Score adds a row to the scores, with a value for each kept column. An empty one is written as null.
 func (p *Part) Score(s Score, kept []string) {
+	kept = p.fit(kept)
 	p.done.score(s)
-	p.scores.add(s, p.fit(kept))
+	p.hash.add(s, kept)
+	p.scores.add(s, kept)
 }
 
 // Reject adds a row to the rejects likewise.
@@ -168,47 +205,58 @@ func (p *Part) fit(kept []string) []string {
 // Commit puts the part in its place in an output that Open has made, in another process perhaps. If another attempt at
 // the piece has been faster, its part stays, and Commit says what is in that. It is an error if rows are missing.
 func (p *Part) Commit(ctx context.Context, location string) (Done, error) {
-	fail := func(err error) (Done, error) {
+	done, err := p.commit(ctx, location)
+	if err != nil {
 		return Done{}, fmt.Errorf("a part of the output %s: %w", location, err)
 	}
-	if d := p.done; d.Scored+d.Rejected+d.Skipped != d.Rows {
-		return fail(fmt.Errorf("chunk %s has %d rows: %d scored, %d rejected and %d skipped are not as many", d.Chunk, d.Rows, d.Scored, d.Rejected, d.Skipped))
+	return done, nil
+}
+
+func (p *Part) commit(ctx context.Context, location string) (Done, error) {
+	d := &p.done
+	if d.Scored+d.Rejected+d.Skipped != d.Rows {
+		return Done{}, fmt.Errorf("chunk %s has %d rows: %d scored, %d rejected and %d skipped are not as many", d.Chunk, d.Rows, d.Scored, d.Rejected, d.Skipped)
+	}
+	// An attempt that is late by hours, when the run was committed long ago, is to leave nothing behind.
+	if there, ok, err := ReadPart(ctx, location, d.Chunk); err != nil || ok {
+		return there, err
 	}
 	out, err := at(ctx, location)
 	if err != nil {
-		return fail(err)
+		return Done{}, err
 	}
 	rejects, err := p.rejects.finish("")
 	if err != nil {
-		return fail(err)
+		return Done{}, err
 	}
-	p.done.Rejects = fmt.Sprintf("part-%s-%016x.parquet", p.done.Chunk, xxh3.Hash(rejects))
-	if err := create(ctx, out, p.done.rejectsFile(), rejects); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fail(err)
+	d.Rejects, d.Hash = rejectsName(d.Chunk, rejects), p.hash.String()
+	if err := create(ctx, out, d.rejectsFile(), rejects); err != nil && !errors.Is(err, fs.ErrExist) {
+		return Done{}, err
 	}
-	text, err := json.Marshal(p.done)
+	text, err := json.Marshal(d)
 	if err != nil {
-		return fail(err)
+		return Done{}, err
 	}
 	found, err := p.scores.finish(string(text))
 	if err != nil {
-		return fail(err)
+		return Done{}, err
 	}
-	err = create(ctx, out, scoresFile(p.done.Chunk), found)
-	if errors.Is(err, fs.ErrExist) {
-		there, ok, err := ReadPart(ctx, location, p.done.Chunk)
-		if err == nil && !ok {
-			err = fmt.Errorf("%s was there and is gone", scoresFile(p.done.Chunk))
-		}
-		if err != nil {
-			return fail(err)
-		}
-		return there, nil
+	if err := create(ctx, out, scoresFile(d.Chunk), found); !errors.Is(err, fs.ErrExist) {
+		return *d, err
 	}
-	if err != nil {
-		return fail(err)
+	there, ok, err := ReadPart(ctx, location, d.Chunk)
+	if err == nil && !ok {
+		err = fmt.Errorf("%s was there and is gone", scoresFile(d.Chunk))
 	}
-	return p.done, nil
+	if err == nil && there.Rejects != d.Rejects {
+		err = out.Remove(ctx, d.rejectsFile()) // no part names it, and none will
+	}
+	return there, err
+}
+
+// rejectsName is the name of a file of rejects with these bytes.
+func rejectsName(chunk string, data []byte) string {
+	return fmt.Sprintf("part-%s-%016x.parquet", chunk, xxh3.Hash(data))
 }
 
 func create(ctx context.Context, out store.Store, name string, data []byte) error {

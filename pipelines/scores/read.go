@@ -2,6 +2,7 @@ package scores
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,7 @@ import (
 )
 
 // tableFile is an open file of rows of T.
-type tableFile[T any] struct {
+type tableFile[T row] struct {
 	store.File
 	location, name string
 	table          *parquet.File
@@ -26,9 +27,16 @@ func (f *tableFile[T]) fail(err error) error {
 	return fmt.Errorf("%s/%s cannot be read: %w; remove it to have it made again", f.location, f.name, err)
 }
 
-// openTable opens a file and checks its columns: those of T, in T's types, and then optional strings. The reader of structures
-// panics on what is no Parquet, and reads a missing column as empty.
-func openTable[T any](ctx context.Context, location, name string) (*tableFile[T], error) {
+// How much of a file is read at once, which in a bucket is a request: footers are smaller than the one, most columns than
+// the other.
+const (
+	footerBytes = 32 << 10
+	columnBytes = 256 << 10
+)
+
+// openTable opens a file and checks its columns: those of T, in T's types, and then optional strings. The reader of
+// structures panics on what is no Parquet, and reads a missing column as empty.
+func openTable[T row](ctx context.Context, location, name string) (*tableFile[T], error) {
 	out, err := at(ctx, location)
 	if err != nil {
 		return nil, err
@@ -38,18 +46,44 @@ func openTable[T any](ctx context.Context, location, name string) (*tableFile[T]
 		return nil, err
 	}
 	f := &tableFile[T]{File: file, location: location, name: name}
-	err = guard(func() (err error) {
-		f.table, err = parquet.OpenFile(file, file.Info().Size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
-		return err
-	})
-	if err == nil {
-		err = f.check()
-	}
-	if err != nil {
+	if err := guard(f.open); err != nil {
 		file.Close()
 		return nil, f.fail(err)
 	}
 	return f, nil
+}
+
+func (f *tableFile[T]) open() error {
+	size := f.Info().Size
+	tail := tailed{f.File, max(0, size-footerBytes), make([]byte, min(size, footerBytes))}
+	if n, err := f.File.ReadAt(tail.data, tail.from); n < len(tail.data) {
+		return err
+	}
+	// The library makes room for a footer of whatever length the file says it has.
+	if n := len(tail.data); n < 12 || int64(binary.LittleEndian.Uint32(tail.data[n-8:])) > size-12 {
+		return errors.New("it is no Parquet file, or only a piece of one")
+	}
+	var err error
+	f.table, err = parquet.OpenFile(tail, size, parquet.SkipMagicBytes(true), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true),
+		parquet.ReadBufferSize(columnBytes))
+	if err != nil {
+		return err
+	}
+	return f.check()
+}
+
+// tailed is a file whose end is in memory.
+type tailed struct {
+	io.ReaderAt
+	from int64 // where data begins
+	data []byte
+}
+
+func (t tailed) ReadAt(p []byte, offset int64) (int, error) {
+	if offset >= t.from && offset+int64(len(p)) <= t.from+int64(len(t.data)) {
+		return copy(p, t.data[offset-t.from:]), nil
+	}
+	return t.ReaderAt.ReadAt(p, offset)
 }
 
 func (f *tableFile[T]) check() error {
@@ -84,7 +118,7 @@ func guard(read func() error) (err error) {
 }
 
 // rowsOf yields a file's rows with their kept values, and ends with the first error.
-func rowsOf[T any](ctx context.Context, location, name string) iter.Seq2[kept[T], error] {
+func rowsOf[T row](ctx context.Context, location, name string) iter.Seq2[kept[T], error] {
 	return func(yield func(kept[T], error) bool) {
 		f, err := openTable[T](ctx, location, name)
 		if err != nil {
@@ -157,7 +191,7 @@ func Rejects(ctx context.Context, location string) iter.Seq2[Reject, error] {
 	return rows[Reject](ctx, location, rejectsDir)
 }
 
-func rows[T any](ctx context.Context, location, dir string) iter.Seq2[T, error] {
+func rows[T row](ctx context.Context, location, dir string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
 		for name, err := range parts(ctx, location, dir) {

@@ -1,7 +1,7 @@
 // Package scores is what a run of score writes: Parquet parts of scores and of rejects, a manifest, and _SUCCESS. Nothing
 // else in the program writes output, and everything here can be read again:
 //
-//	run := scores.Run{Listing: "posts.csv", ListingHash: "8d0c…", Rows: 2, Model: "built-in", ModelHash: "3fa1…"}
+//	run := scores.Run{Listing: "posts.csv", ListingHash: "8d0c…", Rows: 2, Chunks: 1, Model: "built-in", ModelHash: "3fa1…"}
 //	out, err := scores.Open(ctx, "scored", "logobeam v1", run) // new, resumed or finished; another run's folder is refused
 //	defer out.Close()
 //	part := scores.NewPart(scores.Piece{Chunk: "9f86d081884c7d65", End: 40, Rows: 2}, nil)
@@ -67,6 +67,7 @@ type Done struct {
 	Rejected  int64            `json:"rejected"`
 	Retryable int64            `json:"retryable,omitempty"` // of the rejects
 	Rejects   string           `json:"rejects"`             // the name of their file
+	Hash      string           `json:"hash"`                // of the scores with their kept columns, in their order: 128 bits in hexadecimal
 	Brands    map[string]int64 `json:"brands,omitempty"`    // scores by brand
 	Reasons   map[string]int64 `json:"reasons,omitempty"`   // rejects by "stage: reason"
 }

@@ -21,7 +21,7 @@ import (
 
 var background = context.Background()
 
-var run = Run{Listing: "posts.csv", ListingHash: "aa", Files: []File{{"/a/posts.csv", "/a"}}, Rows: 7, Model: "built-in", ModelHash: "bb",
+var run = Run{Listing: "posts.csv", ListingHash: "aa", Files: []File{{"/a/posts.csv", "/a"}}, Rows: 7, Chunks: 3, Model: "built-in", ModelHash: "bb",
 	Options: map[string]string{"root": "", "max-bytes": "9"}, Keep: []string{"author", "aged"}}
 
 // The rows of three chunks.
@@ -262,12 +262,29 @@ func TestVerifySees(t *testing.T) {
 		{"rejects of a chunk are gone", remove("rejects/part-0a-*"), "no such file"},
 		{"a part is cut", func(dir string) error { return os.Truncate(filepath.Join(dir, "scores/part-0a.parquet"), 100) }, "part-0a.parquet cannot be read"},
 		{"a part is empty", func(dir string) error { return os.Truncate(filepath.Join(dir, "scores/part-0a.parquet"), 0) }, "part-0a.parquet cannot be read"},
+		{"a post is another", replace(func(p *Part) {
+			p.Score(Score{"9", "ford", 0.5, 1}, extra[0])
+			p.Score(found[1], extra[1])
+			p.Score(found[2], extra[2])
+		}), "holds other rows than the manifest says"},
+		{"a byte of the rejects is another", func(dir string) error {
+			names, err := filepath.Glob(filepath.Join(dir, "rejects/part-0b-*"))
+			if err != nil {
+				return err
+			}
+			data, err := os.ReadFile(names[0])
+			if err != nil {
+				return err
+			}
+			data[40] ^= 1
+			return os.WriteFile(names[0], data, 0o644)
+		}, "holds other bytes than were written"},
 		{"a row is gone", replace(func(p *Part) { p.Score(found[0], extra[0]); p.Score(found[1], extra[1]) }), "holds other rows than the manifest says"},
 		{"a brand is another", replace(func(p *Part) {
 			for range 3 {
 				p.Score(found[0], extra[0])
 			}
-		}), "or of other brands and reasons"},
+		}), "holds other rows than the manifest says"},
 		{"rows that the footer does not tell of", func(dir string) error {
 			return parquet.WriteFile(filepath.Join(dir, "scores/part-0a.parquet"), found)
 		}, "its footer does not say what it is of"},
@@ -323,7 +340,7 @@ func TestCommit(t *testing.T) {
 	if _, err := Commit(background, dir, done[2:]); err == nil || !strings.Contains(err.Error(), "chunk 0 of the listing is missing") {
 		t.Errorf("a commit without the first chunk: error %v", err)
 	}
-	if _, err := Commit(background, dir, done[:4]); err == nil || !strings.Contains(err.Error(), "6 rows are scored, rejected or skipped and the listing has 7") {
+	if _, err := Commit(background, dir, done[:4]); err == nil || !strings.Contains(err.Error(), "2 chunks are done and the listing has 3") {
 		t.Errorf("a commit without the last chunk: error %v", err)
 	}
 	if _, err := Verify(background, dir); err == nil || !strings.Contains(err.Error(), "not finished") {
