@@ -86,9 +86,9 @@ type field struct {
 func (f field) Name() string                      { return f.name }
 func (f field) Value(reflect.Value) reflect.Value { return reflect.Value{} }
 
-// pageBytes is about the size of a page before it is compressed: below 128 KiB, from which on an encoder would keep a history of
+// pageBytes is about the size of a page before it is compressed: below 64 KiB, from which on an encoder would keep a history of
 // 8 MiB.
-const pageBytes = 96 << 10
+const pageBytes = 48 << 10
 
 // codec is one for all, as it lends out the same few encoders again and again, which take some megabytes each.
 var codec = zstd.Codec{Level: zstd.SpeedFastest, Concurrency: 1}
