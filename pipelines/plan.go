@@ -38,9 +38,10 @@ type Prediction struct {
 	Memory      int64   `json:"memory"`       // bytes of the process at its peak
 }
 
-// Predict looks at about sample rows, drawn by seed from the whole listing, as Score would, and says what all of them will take with the
-// same configuration on this machine. It writes nothing, but for a while to the temporary folder. Images over the network are taken to come as fast as the sample's did; how many come
-// at one time follows from the limits of fetch.Config and the number of hosts in the sample.
+// Predict looks at about sample rows, drawn by seed from the whole listing, as Score would, and says what all of them
+// will take with the same configuration on this machine. It writes nothing, but for a while to the temporary folder.
+// Images over the network are taken to come as fast as the sample's did; how many come at one time follows from the
+// limits of fetch.Config and the number of hosts in the sample.
 func Predict(ctx context.Context, cfg ScoreConfig, sample int, seed uint64) (Prediction, error) {
 	cfg, err := cfg.complete()
 	if err != nil {

@@ -92,15 +92,15 @@ func TestPredictNetwork(t *testing.T) {
 	web.answers(func(http.ResponseWriter, *http.Request) bool { time.Sleep(slow); return false })
 	cfg := ScoreConfig{Listing: listed(t, "post_id,image", numbered(3000, web.url+"/%d.png")...), Model: newModel(t, 1), Images: local()}
 	p := predict(t, cfg, 80)
-	if p.Hosts != 1 || p.Binds != "fetch" || p.Latency < slow.Seconds() || p.Latency > 2*slow.Seconds() {
+	if p.Hosts != 1 || p.Binds != "fetch" || p.Latency < slow.Seconds() || p.Latency > 1 { // on a busy machine it is more
 		t.Errorf("%d hosts, %s binds, latency %v s; want 1, fetch, and some %v", p.Hosts, p.Binds, p.Latency, slow)
 	}
-	if least := 3000 * slow.Seconds() / 8; p.Seconds < least || p.Seconds > 3*least { // 8 connections to a host
-		t.Errorf("%v s in all; want some %v", p.Seconds, least)
+	if want := 3000 * p.Latency / 8; math.Abs(p.Seconds-want) > 1 { // 8 connections to a host
+		t.Errorf("%v s in all; want some %v", p.Seconds, want)
 	}
-	cfg.Images.Fetch.HostRate = 100
-	if p := predict(t, cfg, 40); p.Seconds < 30 || p.Seconds > 40 {
-		t.Errorf("at 100 requests a second: %v s in all; want some 30", p.Seconds)
+	cfg.Images.Fetch.HostRate = 50
+	if p := predict(t, cfg, 20); p.Seconds < 60 || math.Abs(p.Seconds-max(60, 3000*p.Latency/8)) > 1 {
+		t.Errorf("at 50 requests a second: %v s in all; want some 60", p.Seconds)
 	}
 }
 

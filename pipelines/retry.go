@@ -18,10 +18,11 @@ import (
 	"github.com/logobeam/logobeam/pipelines/scores"
 )
 
-// Retry tries again what a finished Score has rejected for a reason that may have passed, with the model and the options
-// that it had, and moves what succeeds to the scores. cfg.Out names the output; what changes results is taken from its
-// manifest, all but the model's place, which cfg.Model may name anew, and the rest from cfg, without MaxRejects. An interrupted Retry
-// goes on where it was; until it is finished there is no _SUCCESS. Without anything to try again it does nothing.
+// Retry tries again what a finished Score has rejected for a reason that may have passed, with the model and the
+// options that it had, and moves what succeeds to the scores. cfg.Out names the output; what changes results is taken
+// from its manifest, all but the model's place, which cfg.Model may name anew, and the rest from cfg, without
+// MaxRejects. An interrupted Retry goes on where it was; until it is finished there is no _SUCCESS. Without anything to
+// try again it does nothing.
 func Retry(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	m, err := scores.ReadManifest(ctx, cfg.Out)
 	if err != nil {

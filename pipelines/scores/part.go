@@ -3,10 +3,12 @@ package scores
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"reflect"
 	"slices"
 	"unsafe"
@@ -114,6 +116,9 @@ func (t *table[T]) add(row T, kept []string) {
 }
 
 func (t *table[T]) flush() {
+	if len(t.columns[0]) == 0 {
+		return
+	}
 	for i, w := range t.writer.ColumnWriters() {
 		if _, err := w.WriteRowValues(t.columns[i]); err != nil && t.err == nil {
 			t.err = err
@@ -139,19 +144,49 @@ func (t *table[T]) finish(metadata string) ([]byte, error) {
 type Part struct {
 	done    Done
 	keep    int
+	hash    rowsHash
 	scores  *table[Score]
 	rejects *table[Reject]
 }
 
+// rowsHash is a hash of scores, so that Verify sees what has happened to them since.
+type rowsHash struct {
+	hasher *xxh3.Hasher
+	buffer []byte
+}
+
+func newRowsHash() rowsHash { return rowsHash{hasher: xxh3.New()} }
+
+func (h *rowsHash) add(s Score, kept []string) {
+	b := h.buffer[:0]
+	for _, text := range [...]string{s.PostID, s.Brand} {
+		b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
+	}
+	b = binary.LittleEndian.AppendUint32(b, math.Float32bits(s.Probability))
+	b = binary.LittleEndian.AppendUint32(b, uint32(s.Frames))
+	for _, text := range kept {
+		b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
+	}
+	h.hasher.Write(b)
+	h.buffer = b
+}
+
+func (h *rowsHash) String() string {
+	sum := h.hasher.Sum128()
+	return fmt.Sprintf("%016x%016x", sum.Hi, sum.Lo)
+}
+
 // NewPart begins a part whose rows have the columns keep beside those of Score and Reject.
 func NewPart(p Piece, keep []string) *Part {
-	return &Part{Done{Piece: p, Brands: map[string]int64{}, Reasons: map[string]int64{}}, len(keep), newTable[Score](keep), newTable[Reject](keep)}
+	return &Part{Done{Piece: p, Brands: map[string]int64{}, Reasons: map[string]int64{}}, len(keep), newRowsHash(), newTable[Score](keep), newTable[Reject](keep)}
 }
 
 // Score adds a row to the scores, with a value for each kept column. An empty one is written as null.
 func (p *Part) Score(s Score, kept []string) {
+	kept = p.fit(kept)
 	p.done.score(s)
-	p.scores.add(s, p.fit(kept))
+	p.hash.add(s, kept)
+	p.scores.add(s, kept)
 }
 
 // Reject adds a row to the rejects likewise.
@@ -208,7 +243,7 @@ func (p *Part) commit(ctx context.Context, location string) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
-	d.Rejects = fmt.Sprintf("part-%s-%016x.parquet", d.Chunk, xxh3.Hash(rejects))
+	d.Rejects, d.Hash = rejectsName(d.Chunk, rejects), p.hash.String()
 	if err := create(ctx, out, d.rejectsFile(), rejects); err != nil && !errors.Is(err, fs.ErrExist) {
 		return Done{}, err
 	}
@@ -231,6 +266,11 @@ func (p *Part) commit(ctx context.Context, location string) (Done, error) {
 		err = out.Remove(ctx, d.rejectsFile()) // no part names it, and none will
 	}
 	return there, err
+}
+
+// rejectsName is the name of a file of rejects with these bytes.
+func rejectsName(chunk string, data []byte) string {
+	return fmt.Sprintf("part-%s-%016x.parquet", chunk, xxh3.Hash(data))
 }
 
 func create(ctx context.Context, out store.Store, name string, data []byte) error {

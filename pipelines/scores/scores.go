@@ -68,6 +68,7 @@ type Done struct {
 	Rejected  int64            `json:"rejected"`
 	Retryable int64            `json:"retryable,omitempty"` // of the rejects
 	Rejects   string           `json:"rejects"`             // the name of their file
+	Hash      string           `json:"hash"`                // of the scores with their kept columns, in their order: 128 bits in hexadecimal
 	Brands    map[string]int64 `json:"brands,omitempty"`    // scores by brand
 	Reasons   map[string]int64 `json:"reasons,omitempty"`   // rejects by "stage: reason"
 }

@@ -276,12 +276,29 @@ func TestVerifySees(t *testing.T) {
 			_, err := p.Commit(background, dir)
 			return err
 		}, `has kept the columns ["author"]; the run keeps ["author" "aged"]`},
+		{"a post is another", replace(func(p *Part) {
+			p.Score(Score{"9", "ford", 0.5, 1}, extra[0])
+			p.Score(found[1], extra[1])
+			p.Score(found[2], extra[2])
+		}), "holds other rows than the manifest says"},
+		{"a byte of the rejects is another", func(dir string) error {
+			names, err := filepath.Glob(filepath.Join(dir, "rejects/part-0b-*"))
+			if err != nil {
+				return err
+			}
+			data, err := os.ReadFile(names[0])
+			if err != nil {
+				return err
+			}
+			data[40] ^= 1
+			return os.WriteFile(names[0], data, 0o644)
+		}, "holds other bytes than were written"},
 		{"a row is gone", replace(func(p *Part) { p.Score(found[0], extra[0]); p.Score(found[1], extra[1]) }), "holds other rows than the manifest says"},
 		{"a brand is another", replace(func(p *Part) {
 			for range 3 {
 				p.Score(found[0], extra[0])
 			}
-		}), "or of other brands and reasons"},
+		}), "holds other rows than the manifest says"},
 		{"rows that the footer does not tell of", func(dir string) error {
 			return parquet.WriteFile(filepath.Join(dir, "scores/part-0a.parquet"), found)
 		}, "its footer does not say what it is of"},

@@ -10,6 +10,8 @@ import (
 	"slices"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/logobeam/logobeam/pipelines/store"
 )
 
 const (
@@ -114,13 +116,21 @@ func (m *Manifest) verifyPart(ctx context.Context, location string, want Done, l
 		return footer, fmt.Errorf("%s has kept the columns %q; the run keeps %q", f.location, f.keep, m.Run.Keep)
 	}
 	have := Done{Piece: footer.Piece, Rejects: footer.Rejects, Brands: map[string]int64{}, Reasons: map[string]int64{}}
+	hash := newRowsHash()
 	for s, err := range f.rows(ctx) {
 		if err != nil {
 			return footer, err
 		}
 		have.score(s.Row)
+		hash.add(s.Row, s.Kept)
+	}
+	if hash.String() != footer.Hash {
+		return footer, fmt.Errorf("%s holds other scores than were written: something has changed it", f.location)
 	}
 	if last {
+		if err := verifyRejects(ctx, location, want); err != nil {
+			return footer, err
+		}
 		for r, err := range rowsOf[Reject](ctx, location, want.rejectsFile()) {
 			if err != nil {
 				return footer, err
@@ -135,8 +145,21 @@ func (m *Manifest) verifyPart(ctx context.Context, location string, want Done, l
 		!maps.Equal(have.Brands, footer.Brands) || !maps.Equal(have.Reasons, footer.Reasons):
 		return footer, fmt.Errorf("%s: the part of chunk %s holds %d scores and %d rejects, and its footer tells of %d and %d, or of other brands and reasons",
 			location, want.Chunk, have.Scored, have.Rejected, footer.Scored, footer.Rejected)
-	case footer.Piece != want.Piece || footer.Scored != want.Scored || footer.Rejected != want.Rejected || footer.Rejects != want.Rejects:
+	case footer.Piece != want.Piece || footer.Scored != want.Scored || footer.Rejected != want.Rejected || footer.Rejects != want.Rejects || footer.Hash != want.Hash:
 		return footer, fmt.Errorf("%s: the part of chunk %s holds other rows than the manifest says", location, want.Chunk)
 	}
 	return footer, nil
+}
+
+// verifyRejects compares a file of rejects with the hash in its name.
+func verifyRejects(ctx context.Context, location string, d Done) error {
+	out, err := at(ctx, location)
+	if err != nil {
+		return err
+	}
+	data, err := readAll(ctx, out, d.rejectsFile())
+	if err == nil && rejectsName(d.Chunk, data) != d.Rejects {
+		err = fmt.Errorf("%s holds other bytes than were written: something has changed it", store.Join(location, d.rejectsFile()))
+	}
+	return err
 }
