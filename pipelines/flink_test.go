@@ -48,7 +48,7 @@ func TestFlinkCancel(t *testing.T) {
 				}
 			}))
 			defer server.Close()
-			ctx, stop := context.WithTimeout(context.Background(), 600*time.Millisecond)
+			ctx, stop := context.WithTimeout(context.Background(), 1500*time.Millisecond)
 			defer stop()
 			err := flink(strings.TrimPrefix(server.URL, "http://")).cancel(ctx, beamID)
 			if got := fmt.Sprint(err); !strings.Contains(got, tt.want) || (err == nil) != (tt.want == "") {

@@ -7,6 +7,8 @@ import (
 	"math"
 	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,18 +98,43 @@ const perRow = 1e-6
 // warmUp is how many of a sample's rows are not timed.
 const warmUp = 8
 
+// sample draws about n rows, and says what their images' names are relative to.
+func (s *scorer) sample(ctx context.Context, chunks []listing.Chunk, n int, seed uint64) (root string, rows []listing.Row, err error) {
+	root = cmp.Or(s.Images.Root, chunks[0].Root())
+	if s.Images.Root != "" || !slices.ContainsFunc(chunks, func(c listing.Chunk) bool { return c.Root() != root }) {
+		rows, err = listing.Sample(ctx, chunks, n, seed)
+		return root, rows, err
+	}
+	all, _ := listing.Rows(chunks) // files of several folders: some rows of each
+	for len(chunks) > 0 {
+		k := slices.IndexFunc(chunks, func(c listing.Chunk) bool { return c.Root() != chunks[0].Root() })
+		if k < 0 {
+			k = len(chunks)
+		}
+		have, _ := listing.Rows(chunks[:k])
+		some, err := listing.Sample(ctx, chunks[:k], int(1+int64(n)*have/max(all, 1)), seed)
+		if err != nil {
+			return "", nil, err
+		}
+		for i, r := range some {
+			if !strings.Contains(r.Image, "://") && !filepath.IsAbs(r.Image) {
+				some[i].Image = store.Join(chunks[0].Root(), filepath.ToSlash(r.Image))
+			}
+		}
+		rows = append(rows, some...)
+		chunks = chunks[k:]
+	}
+	return "", rows, nil
+}
+
 func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int, seed uint64) (p Prediction, err error) {
-	rows, err := listing.Sample(ctx, chunks, sample+warmUp, seed)
+	root, rows, err := s.sample(ctx, chunks, sample+warmUp, seed)
 	if err != nil {
 		return p, err
 	}
 	p.Rows, p.Exact = listing.Rows(chunks)
 	if len(rows) == 0 {
 		return p, nil
-	}
-	root := s.Images.Root
-	if root == "" {
-		root = chunks[0].Root()
 	}
 	seen := map[string]bool{}
 	watching := s.monitor

@@ -103,15 +103,16 @@ func ownTemporaryFolder() (remove func(), err error) {
 // the run's context, which Beam does not hand on, can be watched, and has its error returned as it is, not as Beam
 // prints it. A DoFn in another process finds nil, and the methods do nothing.
 type running struct {
-	id      string
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
-	monitor *monitor.Monitor
-	logger  *slog.Logger
-	forget  func()        // the scorer
-	beam    chan struct{} // closed when Beam has ended, and the chunks that it began; nil if it was not begun
-	chunks  sync.WaitGroup
-	watched sync.WaitGroup
+	id       string
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	monitor  *monitor.Monitor
+	logger   *slog.Logger
+	forget   func()        // the scorer
+	beam     chan struct{} // closed when Beam has ended, and the chunks that it began; nil if it was not begun
+	chunks   *sync.Cond    // when underWay is 0
+	underWay int
+	watched  sync.WaitGroup
 }
 
 var (
@@ -121,7 +122,7 @@ var (
 
 // begin makes a run, which has to be ended.
 func (cfg ScoreConfig) begin(ctx context.Context, rows int64, exact bool, chunks int) *running {
-	r := &running{id: strconv.FormatInt(lastRun.Add(1), 10), monitor: monitor.New(rows, exact, chunks), logger: cfg.Log, forget: func() {}}
+	r := &running{id: strconv.FormatInt(lastRun.Add(1), 10), monitor: monitor.New(rows, exact, chunks), logger: cfg.Log, forget: func() {}, chunks: sync.NewCond(new(sync.Mutex))}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	runs.Store(r.id, r)
 	if cfg.Started != nil {
@@ -246,7 +247,7 @@ func (r *running) here(runner string, build func() *beam.Pipeline) error {
 	go func() {
 		defer close(r.beam)
 		_, err := beam.Run(context.WithoutCancel(r.ctx), runner, build())
-		r.chunks.Wait() // a bundle that has failed is not finished, and its other chunks end by themselves
+		r.quiet() // a bundle that has failed is not finished, and its other chunks end by themselves
 		finished <- err
 	}()
 	select {
@@ -276,10 +277,24 @@ func enter(ctx context.Context, id string) (context.Context, *running, func()) {
 	return ctx, r, func() { stop(); cancel(nil) }
 }
 
-// chunk counts the chunks under way, which begin only while Beam runs.
+// chunk counts the chunks under way.
 func (r *running) chunk(n int) {
-	if r != nil {
-		r.chunks.Add(n)
+	if r == nil {
+		return
+	}
+	r.chunks.L.Lock()
+	defer r.chunks.L.Unlock()
+	if r.underWay += n; r.underWay == 0 {
+		r.chunks.Broadcast()
+	}
+}
+
+// quiet waits until no chunk is under way.
+func (r *running) quiet() {
+	r.chunks.L.Lock()
+	defer r.chunks.L.Unlock()
+	for r.underWay > 0 {
+		r.chunks.Wait()
 	}
 }
 

@@ -86,6 +86,10 @@ type field struct {
 func (f field) Name() string                      { return f.name }
 func (f field) Value(reflect.Value) reflect.Value { return reflect.Value{} }
 
+// pageBytes is about the size of a page before it is compressed: below 128 KiB, from which on an encoder would keep a history of
+// 8 MiB.
+const pageBytes = 96 << 10
+
 // codec is one for all, as it lends out the same few encoders again and again, which take some megabytes each.
 var codec = zstd.Codec{Level: zstd.SpeedFastest, Concurrency: 1}
 
@@ -93,7 +97,7 @@ func newTable[T row](keep []string) *table[T] {
 	schema := schemaOf[T](keep)
 	t := &table[T]{columns: make([][]parquet.Value, len(schema.Columns()))}
 	// Nothing may be in the file that would tell one build or machine from another.
-	t.writer = parquet.NewGenericWriter[any](&t.file, schema, parquet.Compression(&codec), parquet.CreatedBy("logobeam", "", ""))
+	t.writer = parquet.NewGenericWriter[any](&t.file, schema, parquet.Compression(&codec), parquet.PageBufferSize(pageBytes), parquet.CreatedBy("logobeam", "", ""))
 	return t
 }
 

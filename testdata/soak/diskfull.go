@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -97,14 +96,14 @@ func runDiskFull(ctx context.Context, cfg config, p *program, r *report) (err er
 	}
 	tries, m := cfg.tries, mix{rows: rows, faults: 0.2, slow: 0.01}
 	if cfg.quick {
-		tries, m.faults, cfg.timeout = 3, 0.05, min(cfg.timeout, 300*time.Millisecond)
+		tries, m.faults, m.hurried = 2, 0.05, true
 	}
 	disk, unmount, err := mountSmall(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unmount()) }()
-	o, err := serve(cfg, p, m, 4, "--retries=2", fmt.Sprint("--chunk-rows=", max(rows/40, 10)), "--connections=128", "--host-connections=32")
+	o, err := serve(cfg, p, m, 4, fmt.Sprint("--chunk-rows=", max(rows/40, 10)), "--connections=128", "--host-connections=32")
 	if err != nil {
 		return err
 	}

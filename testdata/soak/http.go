@@ -44,9 +44,9 @@ func runHTTP(ctx context.Context, cfg config, p *program, r *report) error {
 	// Some faults are answered by pauses of a second, so their number says how long a run takes at least.
 	m := mix{rows: rows, faults: min(0.03, 3000/float64(rows)), slow: 0.01, distinct: true}
 	if cfg.quick {
-		m.slow, cfg.timeout = 0, min(cfg.timeout, 500*time.Millisecond)
+		m.hurried = true
 	}
-	o, err := serve(cfg, p, m, 8, "--retries=1", "--connections=256", "--host-connections=64")
+	o, err := serve(cfg, p, m, 8, "--connections=256", "--host-connections=64")
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ type config struct {
 	quick    bool
 	rows     string        // numbers of rows, separated by commas
 	timeout  time.Duration // of score, for an image
+	retries  int           // likewise
 	kills    int
 	tries    int
 	small    string   // folder on a small file system
@@ -70,6 +71,12 @@ type command struct {
 	name, text string
 	run        func(context.Context, config, *program, *report) error
 }
+
+// Nothing hangs in a quick run, so that its time limit is not reached on busy machines, and what fails is tried again once.
+const (
+	quickTimeout = 5 * time.Second
+	quickRetries = 1
+)
 
 var commands = []command{
 	{"kill", "kills score at random moments, resumes, and compares all bytes with an undisturbed run's", runKill},
@@ -170,10 +177,14 @@ func parse(command string, args []string, stderr io.Writer) (config, error) {
 		f.IntVar(&c.tries, "tries", 5, "how often")
 	}
 	f.DurationVar(&c.timeout, "timeout", time.Second, "of score, for an image: what hangs costs it")
+	f.IntVar(&c.retries, "retries", 2, "of score, if it has that flag")
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}
 	c.flags = f.Args()
+	if c.quick {
+		c.timeout, c.retries = quickTimeout, quickRetries
+	}
 	if len(c.flags) > 0 && !strings.HasPrefix(c.flags[0], "-") {
 		return c, fmt.Errorf("unexpected %q: flags of score stand behind --", c.flags[0])
 	}

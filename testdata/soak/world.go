@@ -79,6 +79,7 @@ type mix struct {
 	faults   float64 // share of rows of other kinds than good
 	slow     float64 // of these, the share of those that hang
 	distinct bool    // no two rows have one URL
+	hurried  bool    // without the kinds that keep a client waiting
 }
 
 // expectation is what a listing has to end as: rejects by "stage: reason".
@@ -90,7 +91,7 @@ func hostileListing(path string, p *program, hosts []string, m mix, seed uint64)
 	var slow, other []hostile.Kind
 	for _, k := range hostile.Kinds() {
 		switch {
-		case k.First != "" && !retries, k.Reason == "robots" && !robots:
+		case k.First != "" && !retries, k.Reason == "robots" && !robots, m.hurried && (k.Slow || k.Pause):
 		case k.Slow:
 			slow = append(slow, k)
 		case k.Path != "/good/N.jpg":

@@ -20,6 +20,7 @@ type Kind struct {
 	Temporary bool   // whether another try may succeed, as far as a client can know
 	First     string // the reason for a client that asks only once, where that is another
 	Slow      bool   // keeps a client waiting to the end of its time limit
+	Pause     bool   // asks for a pause of a second before the next request
 }
 
 // At is the path of the kind for a number.
@@ -34,7 +35,7 @@ func Kinds() []Kind {
 		{Path: "/chunked/N"},
 		{Path: "/redirect/3/N"},
 		{Path: "/wrongtype/image/N"},
-		{Path: "/429/N", First: "rate-limited"},
+		{Path: "/429/N", First: "rate-limited", Pause: true},
 		{Path: "/500once/N", First: "http-5xx"},
 		{Path: "/resetonce/N", First: "cut-off"},
 
@@ -44,9 +45,9 @@ func Kinds() []Kind {
 		{Path: "/slowheader/N", Stage: "fetch", Reason: "timeout", Temporary: true, Slow: true},
 		{Path: "/reset/N", Stage: "fetch", Reason: "cut-off", Temporary: true},
 		{Path: "/cut/N", Stage: "fetch", Reason: "cut-off", Temporary: true},
-		{Path: "/429always/N", Stage: "fetch", Reason: "rate-limited", Temporary: true},
+		{Path: "/429always/N", Stage: "fetch", Reason: "rate-limited", Temporary: true, Pause: true},
 		{Path: "/500/N", Stage: "fetch", Reason: "http-5xx", Temporary: true},
-		{Path: "/503/N", Stage: "fetch", Reason: "http-5xx", Temporary: true},
+		{Path: "/503/N", Stage: "fetch", Reason: "http-5xx", Temporary: true, Pause: true},
 		{Path: "/404/N", Stage: "fetch", Reason: "not-found"},
 		{Path: "/410/N", Stage: "fetch", Reason: "not-found"},
 		{Path: "/403/N", Stage: "fetch", Reason: "permission"},
