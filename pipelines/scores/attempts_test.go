@@ -267,6 +267,56 @@ func TestLateAttempts(t *testing.T) {
 	}
 }
 
+// intruded is a store in which somebody else does something just before a file is written.
+type intruded struct {
+	store.Store
+	intrude func()
+}
+
+func (s intruded) Create(ctx context.Context, name string) (store.Writer, error) {
+	s.intrude()
+	return s.Store.Create(ctx, name)
+}
+
+func (s intruded) Put(ctx context.Context, name string, data []byte) error {
+	s.intrude()
+	return s.Store.Put(ctx, name, data)
+}
+
+// Of two runs that begin in one place of a bucket at a time, which cannot be locked, the second one is told of the first,
+// unless they are the same.
+func TestTwoRuns(t *testing.T) {
+	storetest.Bucket(t, nil)
+	defer func() { at = store.At }()
+	other := run
+	other.ModelHash = "yy"
+	for _, tt := range []struct {
+		location string
+		first    Run
+		want     string
+	}{
+		{"gs://bucket/other", other, "holds the output of another run, of model built-in, hash yy (now built-in, hash bb)"},
+		{"gs://bucket/same", run, ""},
+	} {
+		at = func(ctx context.Context, location string) (store.Store, error) {
+			s, err := store.At(ctx, location)
+			return intruded{s, func() {
+				at = store.At
+				if _, err := Open(background, location, "test", tt.first); err != nil {
+					t.Fatal(err)
+				}
+			}}, err
+		}
+		_, err := Open(background, tt.location, "test", run)
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: error %v; want %q", tt.location, err, tt.want)
+		}
+		if m, err := ReadManifest(background, tt.location); err != nil || m.Run.ModelHash != tt.first.ModelHash {
+			t.Errorf("%s: the manifest is of %+v, error %v", tt.location, m.Run, err)
+		}
+	}
+}
+
 // What is missing is told of before anything is removed that might be of use.
 func TestTidyLooksFirst(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "out")

@@ -112,6 +112,26 @@ func FuzzPart(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { readDamaged(t, damagedOutput(t), data) })
 }
 
+// FuzzManifest reads, proves and commits an output by whatever stands in the place of its manifest.
+func FuzzManifest(f *testing.F) {
+	dir := written(f)
+	path := filepath.Join(dir, manifestFile)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(`{"format": 2, "run": null, "chunks": [{"chunk": "../../x", "index": -1, "rejects": "/"}, {}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		Verify(background, dir)
+		Commit(background, dir, nil)
+		CommitRetry(background, dir, nil)
+	})
+}
+
 // No byte of the rows can be changed without Verify's seeing it.
 func TestVerifySeesEveryByte(t *testing.T) {
 	dir := written(t)

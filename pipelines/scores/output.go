@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -43,6 +42,7 @@ type Manifest struct {
 	Format    int              `json:"format"`
 	Program   string           `json:"program"` // that wrote it
 	Run       Run              `json:"run"`
+	Finished  bool             `json:"finished"`           // for people: what decides is _SUCCESS
 	Retrying  int              `json:"retrying,omitempty"` // the round of a retry that has begun and not ended
 	Rows      int64            `json:"rows"`               // scored, rejected or skipped
 	Scored    int64            `json:"scored"`
@@ -120,7 +120,14 @@ func (o *Output) open(ctx context.Context, program string, run Run) error {
 			return fmt.Errorf("%s is not empty and holds no output of score: choose another folder", o.location)
 		}
 		o.manifest = Manifest{Format: manifestFormat, Program: program, Run: run}
-		return o.manifest.write(ctx, o.store) // from now on the folder is known to be this run's
+		text, err := o.manifest.encode()
+		if err == nil {
+			err = create(ctx, o.store, manifestFile, text) // from now on the folder is known to be this run's
+		}
+		if errors.Is(err, fs.ErrExist) { // in a bucket, which has no locks, another run may have begun since
+			return o.open(ctx, program, run)
+		}
+		return err
 	case err != nil:
 		return err
 	}
@@ -152,15 +159,25 @@ func (r Run) differs(there Run) string {
 	if r.ModelHash != there.ModelHash {
 		say("model", fmt.Sprintf("%s, hash %.8s", there.Model, there.ModelHash), fmt.Sprintf("%s, hash %.8s", r.Model, r.ModelHash))
 	}
-	for _, name := range slices.Sorted(maps.Keys(there.Options)) {
-		say("--"+name, there.Options[name], r.Options[name])
+	names := maps.Clone(r.Options)
+	if names == nil {
+		names = map[string]string{}
+	}
+	maps.Copy(names, there.Options)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		say("--"+name, there.option(name), r.option(name))
 	}
 	say("--keep", fmt.Sprintf("%q", there.Keep), fmt.Sprintf("%q", r.Keep))
 	say("--after", fmt.Sprintf("%q", there.After), fmt.Sprintf("%q", r.After))
-	if list == nil && !reflect.DeepEqual(r.Options, there.Options) {
-		return "other options"
-	}
 	return strings.Join(list, ", ")
+}
+
+// option is an option's value. Runs of other versions may not have it.
+func (r Run) option(name string) string {
+	if v, ok := r.Options[name]; ok {
+		return v
+	}
+	return "not known"
 }
 
 func (r Run) listing() string {
@@ -174,6 +191,7 @@ func (r Run) listing() string {
 func (o *Output) Partial(ctx context.Context, chunks []Done) error {
 	m := o.manifest
 	m.set(chunks)
+	m.Finished = false
 	m.Chunks = o.manifest.Chunks // of a retry, if the run was finished once
 	return m.write(ctx, o.store)
 }
@@ -195,6 +213,7 @@ func Commit(ctx context.Context, location string, chunks []Done) (Manifest, erro
 		return m, err
 	}
 	m.set(append(retried, chunks...))
+	m.Finished = true
 	if err := m.check(location); err != nil {
 		return m, err
 	}
@@ -254,38 +273,45 @@ func (m *Manifest) byChunk() func(yield func([]Done) bool) {
 	}
 }
 
-// check proves from the chunks' numbers that no row of the listing is missing, or there twice.
+// check proves from the chunks' numbers that no row of the listing is missing, or there twice. The error names up to 20
+// faults.
 func (m *Manifest) check(location string) error {
+	var faults []error
+	fault := func(format string, args ...any) {
+		if len(faults) < mostFindings {
+			faults = append(faults, fmt.Errorf("%s: %w", location, fmt.Errorf(format, args...)))
+		}
+	}
 	var before Done
 	next := 0
 	for rounds := range m.byChunk() {
 		d := rounds[0]
 		if d.Index != next || d.Round != 0 {
-			return fmt.Errorf("%s: chunk %d of the listing is missing: run score again", location, next)
-		}
-		if next > 0 && d.File == before.File && d.Offset != before.End {
-			return fmt.Errorf("%s: chunk %d of the listing ends at %d and the next one begins at %d: remove the output and run score again",
-				location, before.Index, before.End, d.Offset)
+			fault("chunk %d of the listing is missing: run score again", next)
+		} else if next > 0 && d.File == before.File && d.Offset != before.End {
+			fault("chunk %d of the listing ends at %d and the next one begins at %d: remove the output and run score again", before.Index, before.End, d.Offset)
+		} else if d.File < before.File || d.End < d.Offset {
+			fault("chunk %d of the listing, from %d to %d of file %d, is not where it belongs: remove the output and run score again", d.Index, d.Offset, d.End, d.File)
 		}
 		for i, d := range rounds {
 			want := rounds[0].Rows
 			if i > 0 {
 				want = rounds[i-1].Rejected
 			}
-			if d.Rows != want || d.Scored+d.Rejected+d.Skipped != d.Rows || d.base() != rounds[0].Chunk {
-				return fmt.Errorf("%s: part %s is of %d rows and holds %d scores, %d rejects and %d skipped; it should be of %d: remove the output and run score again",
-					location, d.Chunk, d.Rows, d.Scored, d.Rejected, d.Skipped, want)
+			if d.Rows != want || d.Scored+d.Rejected+d.Skipped != d.Rows || min(d.Scored, d.Rejected, d.Skipped) < 0 || d.base() != rounds[0].Chunk {
+				fault("part %s is of %d rows and holds %d scores, %d rejects and %d skipped; it should be of %d: remove the output and run score again",
+					d.Chunk, d.Rows, d.Scored, d.Rejected, d.Skipped, want)
 			}
 		}
-		before, next = d, next+1
+		before, next = d, d.Index+1
 	}
 	if next != m.Run.Chunks {
-		return fmt.Errorf("%s: %d chunks are done and the listing has %d: run score again", location, next, m.Run.Chunks)
+		fault("%d chunks are done and the listing has %d: run score again", next, m.Run.Chunks)
 	}
 	if m.Run.Rows > 0 && m.Rows != m.Run.Rows {
-		return fmt.Errorf("%s: %d rows are scored, rejected or skipped and the listing has %d: run score again", location, m.Rows, m.Run.Rows)
+		fault("%d rows are scored, rejected or skipped and the listing has %d: run score again", m.Rows, m.Run.Rows)
 	}
-	return nil
+	return errors.Join(faults...)
 }
 
 // files are the names of the files in an output's folders that belong to the run.
@@ -399,11 +425,20 @@ func Finished(ctx context.Context, location string) (Manifest, bool, error) {
 	return m, err == nil && m.Retrying == 0, err
 }
 
-// write replaces the manifest. It has a line for each chunk, so that people can read it.
+// write replaces the manifest.
 func (m *Manifest) write(ctx context.Context, out store.Store) error {
-	text, err := json.MarshalIndent(m, "", "  ")
+	text, err := m.encode()
 	if err != nil {
 		return err
+	}
+	return out.Put(ctx, manifestFile, text)
+}
+
+// encode gives each chunk a line, so that people can read the manifest.
+func (m *Manifest) encode() ([]byte, error) {
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return nil, err
 	}
 	b := bytes.NewBuffer(bytes.TrimSuffix(text, []byte("\n}")))
 	b.WriteString(",\n  \"chunks\": [")
@@ -411,7 +446,7 @@ func (m *Manifest) write(ctx context.Context, out store.Store) error {
 		d.Brands, d.Reasons = nil, nil
 		line, err := json.Marshal(d)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if i > 0 {
 			b.WriteByte(',')
@@ -420,5 +455,5 @@ func (m *Manifest) write(ctx context.Context, out store.Store) error {
 		b.Write(line)
 	}
 	b.WriteString("\n  ]\n}\n")
-	return out.Put(ctx, manifestFile, b.Bytes())
+	return b.Bytes(), nil
 }

@@ -211,6 +211,17 @@ func (p *Part) fit(kept []string) []string {
 
 // Commit puts the part in its place in an output that Open has made, in another process perhaps. If another attempt at
 // the piece has been faster, its part stays, and Commit says what is in that. It is an error if rows are missing.
+//
+// Whatever the moments at which attempts at a piece die or overtake each other, its part is that of one of them:
+//
+//   - The file of scores decides, and store.Writer.Commit makes it once. Before that, none of the attempts counts.
+//   - The rejects that it names were there before it, whole: their file is made once as well, and its name is the hash of its
+//     bytes, so that an attempt that finds it there has the same ones. What counts nobody removes but a later round.
+//   - An attempt that dies before its scores are there leaves at most rejects that nothing names. Commit of the run
+//     removes them before it writes _SUCCESS.
+//   - An attempt that comes later finds the scores at the beginning and writes nothing, or finds them at the end and
+//     takes back its rejects, unless they are those that count. So it leaves nothing either, even after _SUCCESS. One
+//     that is killed between those two moments, with the run committed meanwhile, does: Verify tells of it.
 func (p *Part) Commit(ctx context.Context, location string) (Done, error) {
 	done, err := p.commit(ctx, location)
 	if err != nil {

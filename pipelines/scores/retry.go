@@ -51,7 +51,7 @@ func (r *Retry) begin(ctx context.Context) error {
 		for _, d := range m.Chunks {
 			r.round = max(r.round, d.Round+1)
 		}
-		m.Retrying = r.round
+		m.Retrying, m.Finished = r.round, false
 		if err := m.write(ctx, r.store); err != nil {
 			return err
 		}
@@ -131,7 +131,7 @@ func CommitRetry(ctx context.Context, location string, parts []Done) (Manifest, 
 		return m, err
 	}
 	m.set(append(before, parts...))
-	m.Retrying = 0
+	m.Retrying, m.Finished = 0, true
 	if err := m.check(location); err != nil {
 		return m, err
 	}

@@ -134,7 +134,7 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Rows != 7 || m.Scored != 3 || m.Rejected != 3 || m.Retryable != 2 || m.Skipped != 1 || len(m.Chunks) != 3 {
+	if m.Rows != 7 || m.Scored != 3 || m.Rejected != 3 || m.Retryable != 2 || m.Skipped != 1 || len(m.Chunks) != 3 || !m.Finished {
 		t.Errorf("manifest %+v", m)
 	}
 	if diff := cmp.Diff(map[string]int64{"ford": 2, "no-logo": 1}, m.Brands); diff != "" {
@@ -339,6 +339,51 @@ func TestVerifySees(t *testing.T) {
 	}
 }
 
+// Everything that is wrong with a manifest is told at once.
+func TestCheckAll(t *testing.T) {
+	dir := written(t)
+	good, err := ReadManifest(background, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		reason string
+		harm   func(m *Manifest)
+		want   []string // faults, in their order
+	}{
+		{"nothing", func(m *Manifest) {}, nil},
+		{"a chunk is gone, its rows too", func(m *Manifest) { m.Chunks, m.Rows = append(m.Chunks[:1:1], m.Chunks[2]), 4 },
+			[]string{"chunk 1 of the listing is missing", "4 rows are scored, rejected or skipped and the listing has 7"}},
+		{"two cuts are elsewhere", func(m *Manifest) { m.Chunks[1].Offset, m.Chunks[1].End = 12, 19 },
+			[]string{"chunk 0 of the listing ends at 10 and the next one begins at 12", "chunk 1 of the listing ends at 19 and the next one begins at 20"}},
+		{"a chunk ends before it begins", func(m *Manifest) { m.Chunks[2].End = 1 }, []string{"chunk 2 of the listing, from 20 to 1 of file 0, is not where"}},
+		{"a file comes again", func(m *Manifest) { m.Chunks[0].File = 1 }, []string{"chunk 1 of the listing, from 10 to 20 of file 0, is not where"}},
+		{"counts that only their sum is right of", func(m *Manifest) { m.Chunks[0].Scored, m.Chunks[0].Rejected = 4, -1 }, []string{"part 0a is of 3 rows and holds 4 scores, -1 rejects"}},
+		{"more than anybody reads", func(m *Manifest) {
+			for i := range 50 {
+				m.Chunks = append(m.Chunks, Done{Piece: Piece{Chunk: "x", Index: 3 + i, Offset: int64(-i), Rows: 1}})
+			}
+		}, slices.Repeat([]string{""}, mostFindings)},
+	} {
+		m := good
+		m.Chunks = slices.Clone(good.Chunks)
+		tt.harm(&m)
+		var faults []string
+		if err := m.check("out"); err != nil {
+			faults = strings.Split(err.Error(), "\n")
+		}
+		if len(faults) != len(tt.want) {
+			t.Errorf("%s: %d faults %q; want %d", tt.reason, len(faults), faults, len(tt.want))
+			continue
+		}
+		for i, want := range tt.want {
+			if !strings.Contains(faults[i], want) {
+				t.Errorf("%s: %q; want %q", tt.reason, faults[i], want)
+			}
+		}
+	}
+}
+
 // A commit without a chunk says so, and one that is repeated changes nothing.
 func TestCommit(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "out")
@@ -392,7 +437,7 @@ func TestPartial(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Close()
-	if m, finished, err := Finished(background, dir); err != nil || finished || m.Scored != 3 || m.Rows != 3 {
+	if m, finished, err := Finished(background, dir); err != nil || finished || m.Finished || m.Scored != 3 || m.Rows != 3 {
 		t.Errorf("%+v, finished %v, error %v", m, finished, err)
 	}
 	if err := all(dir); err != nil {
@@ -516,6 +561,27 @@ func (w faultyWriter) Abort() {
 	}
 }
 
+func (s faulty) Open(ctx context.Context, name string) (store.File, error) {
+	if err := s.faults.step(); err != nil {
+		return nil, err
+	}
+	return s.Store.Open(ctx, name)
+}
+
+func (s faulty) Stat(ctx context.Context, name string) (store.Info, error) {
+	if err := s.faults.step(); err != nil {
+		return store.Info{}, err
+	}
+	return s.Store.Stat(ctx, name)
+}
+
+func (s faulty) List(ctx context.Context, folder string) ([]store.Info, error) {
+	if err := s.faults.step(); err != nil {
+		return nil, err
+	}
+	return s.Store.List(ctx, folder)
+}
+
 func (s faulty) Put(ctx context.Context, name string, data []byte) error {
 	if err := s.faults.step(); err != nil {
 		return err
@@ -635,6 +701,9 @@ func TestRetry(t *testing.T) {
 	if err := o.Partial(background, o.Manifest().Chunks[:1]); err != nil {
 		t.Fatal(err)
 	}
+	if m, err := ReadManifest(background, dir); err != nil || m.Finished {
+		t.Errorf("a run that is to go on: finished %v, error %v", m.Finished, err)
+	}
 	o.Close()
 	if err := all(dir); err != nil {
 		t.Fatal(err)
@@ -652,20 +721,28 @@ func TestCrashes(t *testing.T) {
 	if err := retryAll(once); err != nil {
 		t.Fatal(err)
 	}
+	storetest.Bucket(t, nil)
 	for _, tt := range []struct {
 		name string
-		from string // an output to begin with
+		out  string // empty for a folder
+		step int    // operations from one stop to the next: those on a bucket take their time
+		from bool   // begin with a whole output
 		do   func(dir string) error
 		want map[string]string
 	}{
-		{"score", "", all, contents(t, whole)},
-		{"retry", whole, retryAll, contents(t, once)},
+		{"score", "", 1, false, all, contents(t, whole)},
+		{"retry", "", 1, true, retryAll, contents(t, once)},
+		{"score in a bucket", "gs://bucket/score", 4, false, all, contents(t, whole)},
+		{"retry in a bucket", "gs://bucket/retry", 4, true, retryAll, contents(t, once)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for stop := 0; ; stop++ {
-				dir := filepath.Join(t.TempDir(), "out")
-				if tt.from != "" {
-					if err := os.CopyFS(dir, os.DirFS(tt.from)); err != nil {
+			for stop := 0; ; stop += tt.step {
+				dir := fmt.Sprint(tt.out, stop)
+				if tt.out == "" {
+					dir = filepath.Join(t.TempDir(), "out")
+				}
+				if tt.from {
+					if err := all(dir); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -684,7 +761,7 @@ func TestCrashes(t *testing.T) {
 						}
 					}
 				}
-				if tt.name == "score" || !sameNames(tt.want, contents(t, dir)) {
+				if !tt.from || !sameNames(tt.want, contents(t, dir)) {
 					if err := tt.do(dir); err != nil {
 						t.Fatalf("stopped at %d, and again: %v", stop, err)
 					}
@@ -851,7 +928,9 @@ func TestDiffers(t *testing.T) {
 		{func(r *Run) { r.ListingHash, r.Rows = "xx", 0 }, "listing posts.csv with 7 rows, hash aa (now posts.csv, hash xx)"},
 		{func(r *Run) { r.ModelHash = "yy" }, "model built-in, hash bb (now built-in, hash yy)"},
 		{func(r *Run) { r.Options = map[string]string{"root": "", "max-bytes": "8"} }, "--max-bytes 9 (now 8)"},
-		{func(r *Run) { r.Options = map[string]string{"root": "", "max-bytes": "9", "new": "1"} }, "other options"},
+		{func(r *Run) { r.Options = map[string]string{"root": "", "max-bytes": "9", "new": "1"} }, "--new not known (now 1)"},
+		{func(r *Run) { r.Options = map[string]string{"root": ""} }, "--max-bytes 9 (now not known)"},
+		{func(r *Run) { r.Options = nil }, "--max-bytes 9 (now not known), --root  (now not known)"},
 		{func(r *Run) { r.Keep = nil }, `--keep ["author" "aged"] (now [])`},
 		{func(r *Run) { r.Keep = []string{"author,aged"} }, `--keep ["author" "aged"] (now ["author,aged"])`},
 		{func(r *Run) { r.After = []string{"last"} }, `--after [] (now ["last"])`},
