@@ -108,12 +108,12 @@ func startBucket() (place, func(), error) {
 	return place{name: "bucket", prefix: "gs://" + bucket + "/race-", env: []string{"STORAGE_EMULATOR_HOST=" + address},
 		read: func(location string) (output, error) {
 			prefix := strings.TrimPrefix(location, "gs://"+bucket+"/") + "/"
-			objects, _, err := server.ListObjectsWithOptions(bucket, fakestorage.ListOptions{Prefix: prefix})
+			list, err := server.ListObjectsWithOptionsPaginated(bucket, fakestorage.ListOptions{Prefix: prefix})
 			if err != nil {
 				return nil, err
 			}
 			all := output{}
-			for _, attrs := range objects {
+			for _, attrs := range list.Objects {
 				o, err := server.GetObject(bucket, attrs.Name)
 				if err != nil {
 					return nil, err
