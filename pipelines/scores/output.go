@@ -90,7 +90,8 @@ func Open(ctx context.Context, location, program string, run Run) (*Output, erro
 	return o, nil
 }
 
-// lock keeps others away from an output, on disks, where there may not be two that make its parts twice.
+// lock keeps other runs away from an output on a disk. In a bucket there is no lock; there two runs would do the same work
+// twice, and harm nothing.
 func lock(ctx context.Context, location string) (*Output, error) {
 	out, err := at(ctx, location)
 	if err != nil {
@@ -111,11 +112,11 @@ func (o *Output) open(ctx context.Context, program string, run Run) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		// A run that was killed before its first manifest had its name has left nothing that is listed.
-		files, err := o.store.List(ctx, ".")
+		empty, err := o.store.Empty(ctx)
 		if err != nil {
 			return fmt.Errorf("the output folder cannot be used: %w", err)
 		}
-		if len(files) > 0 {
+		if !empty {
 			return fmt.Errorf("%s is not empty and holds no output of score: choose another folder", o.location)
 		}
 		o.manifest = Manifest{Format: manifestFormat, Program: program, Run: run}
@@ -154,15 +155,13 @@ func (r Run) differs(there Run) string {
 	for _, name := range slices.Sorted(maps.Keys(there.Options)) {
 		say("--"+name, there.Options[name], r.Options[name])
 	}
-	say("--keep", quoted(there.Keep), quoted(r.Keep))
-	say("--after", quoted(there.After), quoted(r.After))
+	say("--keep", fmt.Sprintf("%q", there.Keep), fmt.Sprintf("%q", r.Keep))
+	say("--after", fmt.Sprintf("%q", there.After), fmt.Sprintf("%q", r.After))
 	if list == nil && !reflect.DeepEqual(r.Options, there.Options) {
 		return "other options"
 	}
 	return strings.Join(list, ", ")
 }
-
-func quoted(list []string) string { return strings.Join(list, ",") }
 
 func (r Run) listing() string {
 	if r.Rows == 0 {
@@ -175,7 +174,7 @@ func (r Run) listing() string {
 func (o *Output) Partial(ctx context.Context, chunks []Done) error {
 	m := o.manifest
 	m.set(chunks)
-	m.Chunks = nil
+	m.Chunks = o.manifest.Chunks // of a retry, if the run was finished once
 	return m.write(ctx, o.store)
 }
 
@@ -190,15 +189,12 @@ func Commit(ctx context.Context, location string, chunks []Done) (Manifest, erro
 	if m.Retrying > 0 {
 		return m, retrying(location)
 	}
-	for _, d := range m.Chunks { // a retry's, if _SUCCESS alone was lost
-		if d.Round > 0 {
-			if d, err = reread(ctx, location, d); err != nil {
-				return m, err
-			}
-			chunks = append(chunks, d)
-		}
+	// What a retry has made counts too, if _SUCCESS alone was lost.
+	retried, err := reread(ctx, location, slices.DeleteFunc(m.Chunks, func(d Done) bool { return d.Round == 0 }))
+	if err != nil {
+		return m, err
 	}
-	m.set(chunks)
+	m.set(append(retried, chunks...))
 	if err := m.check(location); err != nil {
 		return m, err
 	}
@@ -355,7 +351,8 @@ func ReadManifest(ctx context.Context, location string) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("%s/%s is no manifest of score: %w", location, manifestFile, err)
 	}
 	if m.Format != manifestFormat {
-		return Manifest{}, fmt.Errorf("%s/%s has format %d, and this version reads %d: use the version that wrote it (%s)", location, manifestFile, m.Format, manifestFormat, m.Program)
+		return Manifest{}, fmt.Errorf("%s/%s has format %d, and this version reads %d: use the version that wrote it (%s)",
+			location, manifestFile, m.Format, manifestFormat, m.Program)
 	}
 	m.Manifest.Chunks = m.Chunks
 	return m.Manifest, nil

@@ -23,8 +23,8 @@ import (
 // table is a Parquet file of rows of T and kept columns while it is written, in memory: a chunk's rows are few.
 type table[T row] struct {
 	file    bytes.Buffer
-	writer  *parquet.Writer
-	columns [][]parquet.Value // of the rows that the writer has not got yet
+	writer  *parquet.GenericWriter[any] // by columns, which are not those of a Go type
+	columns [][]parquet.Value           // of the rows that the writer has not got yet
 	err     error
 }
 
@@ -86,6 +86,10 @@ type field struct {
 func (f field) Name() string                      { return f.name }
 func (f field) Value(reflect.Value) reflect.Value { return reflect.Value{} }
 
+// pageBytes is about the size of a page before it is compressed: below 128 KiB, from which on an encoder would keep a history of
+// 8 MiB.
+const pageBytes = 96 << 10
+
 // codec is one for all, as it lends out the same few encoders again and again, which take some megabytes each.
 var codec = zstd.Codec{Level: zstd.SpeedFastest, Concurrency: 1}
 
@@ -93,7 +97,7 @@ func newTable[T row](keep []string) *table[T] {
 	schema := schemaOf[T](keep)
 	t := &table[T]{columns: make([][]parquet.Value, len(schema.Columns()))}
 	// Nothing may be in the file that would tell one build or machine from another.
-	t.writer = parquet.NewWriter(&t.file, schema, parquet.Compression(&codec), parquet.CreatedBy("logobeam", "", ""))
+	t.writer = parquet.NewGenericWriter[any](&t.file, schema, parquet.Compression(&codec), parquet.PageBufferSize(pageBytes), parquet.CreatedBy("logobeam", "", ""))
 	return t
 }
 
@@ -116,6 +120,9 @@ func (t *table[T]) add(row T, kept []string) {
 }
 
 func (t *table[T]) flush() {
+	if len(t.columns[0]) == 0 {
+		return
+	}
 	for i, w := range t.writer.ColumnWriters() {
 		if _, err := w.WriteRowValues(t.columns[i]); err != nil && t.err == nil {
 			t.err = err
@@ -276,7 +283,7 @@ var at = store.At
 
 // ReadPart says what is in a chunk's part, by the footer of its scores alone, and whether it is there at all.
 func ReadPart(ctx context.Context, location, chunk string) (d Done, ok bool, err error) {
-	f, err := openTable[Score](ctx, location, scoresFile(chunk))
+	f, err := openTable[Score](ctx, location, scoresFile(chunk), footerBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Done{}, false, nil
 	}
@@ -284,9 +291,16 @@ func ReadPart(ctx context.Context, location, chunk string) (d Done, ok bool, err
 		return Done{}, false, err
 	}
 	defer f.Close()
+	d, err = f.done(chunk)
+	return d, err == nil, err
+}
+
+// done is what the footer of a chunk's scores says.
+func (f *tableFile[T]) done(chunk string) (d Done, err error) {
 	text, found := f.table.Lookup(metadataKey)
-	if err = json.Unmarshal([]byte(text), &d); !found || err != nil || d.Chunk != chunk {
-		return Done{}, false, f.fail(fmt.Errorf("its footer does not say what it is of"))
+	err = json.Unmarshal([]byte(text), &d)
+	if !found || err != nil || d.Chunk != chunk || d.Scored != f.table.NumRows() {
+		return Done{}, f.fail(errors.New("its footer does not say what it is of"))
 	}
-	return d, true, nil
+	return d, nil
 }

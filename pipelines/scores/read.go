@@ -1,6 +1,7 @@
 package scores
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -17,26 +18,24 @@ import (
 // tableFile is an open file of rows of T.
 type tableFile[T row] struct {
 	store.File
-	location, name string
-	table          *parquet.File
-	keep           []string // further columns
+	location string // of the file
+	table    *parquet.File
+	keep     []string // further columns
+
+	end    []byte // of the file, held in memory
+	unread error  // why the store did not give what was asked for
 }
 
-// fail says what is wrong with the file, and what to do.
-func (f *tableFile[T]) fail(err error) error {
-	return fmt.Errorf("%s/%s cannot be read: %w; remove it to have it made again", f.location, f.name, err)
-}
-
-// How much of a file is read at once, which in a bucket is a request: footers are smaller than the one, most columns than
-// the other.
+// How much of a file is read at once, which in a bucket is a request: footers are smaller than the one, most columns, and
+// many a whole part, than the other.
 const (
 	footerBytes = 32 << 10
 	columnBytes = 256 << 10
 )
 
-// openTable opens a file and checks its columns: those of T, in T's types, and then optional strings. The reader of
-// structures panics on what is no Parquet, and reads a missing column as empty.
-func openTable[T row](ctx context.Context, location, name string) (*tableFile[T], error) {
+// openTable opens a file, reading as much as ahead of its end at once, and checks its columns: those of T, in T's types, and
+// then optional strings. The reader of structures panics on what is no Parquet, and reads a missing column as empty.
+func openTable[T row](ctx context.Context, location, name string, ahead int64) (*tableFile[T], error) {
 	out, err := at(ctx, location)
 	if err != nil {
 		return nil, err
@@ -45,26 +44,27 @@ func openTable[T row](ctx context.Context, location, name string) (*tableFile[T]
 	if err != nil {
 		return nil, err
 	}
-	f := &tableFile[T]{File: file, location: location, name: name}
-	if err := guard(f.open); err != nil {
+	f := &tableFile[T]{File: file, location: store.Join(location, name)}
+	if err := guard(func() error { return f.open(ahead) }); err != nil {
 		file.Close()
 		return nil, f.fail(err)
 	}
 	return f, nil
 }
 
-func (f *tableFile[T]) open() error {
+func (f *tableFile[T]) open(ahead int64) error {
 	size := f.Info().Size
-	tail := tailed{f.File, max(0, size-footerBytes), make([]byte, min(size, footerBytes))}
-	if n, err := f.File.ReadAt(tail.data, tail.from); n < len(tail.data) {
+	end := make([]byte, min(size, ahead))
+	if n, err := f.ReadAt(end, size-int64(len(end))); n < len(end) {
 		return err
 	}
+	f.end = end
 	// The library makes room for a footer of whatever length the file says it has.
-	if n := len(tail.data); n < 12 || int64(binary.LittleEndian.Uint32(tail.data[n-8:])) > size-12 {
+	if n := len(end); n < 12 || int64(binary.LittleEndian.Uint32(end[n-8:])) > size-12 {
 		return errors.New("it is no Parquet file, or only a piece of one")
 	}
 	var err error
-	f.table, err = parquet.OpenFile(tail, size, parquet.SkipMagicBytes(true), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true),
+	f.table, err = parquet.OpenFile(f, size, parquet.SkipMagicBytes(true), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true),
 		parquet.ReadBufferSize(columnBytes))
 	if err != nil {
 		return err
@@ -72,18 +72,28 @@ func (f *tableFile[T]) open() error {
 	return f.check()
 }
 
-// tailed is a file whose end is in memory.
-type tailed struct {
-	io.ReaderAt
-	from int64 // where data begins
-	data []byte
+// ReadAt reads what is not in memory, and remembers if that failed.
+func (f *tableFile[T]) ReadAt(p []byte, offset int64) (int, error) {
+	if from := f.Info().Size - int64(len(f.end)); offset >= from && offset+int64(len(p)) <= f.Info().Size {
+		return copy(p, f.end[offset-from:]), nil
+	}
+	if offset < 0 {
+		return 0, errors.New("it tells of what comes before its beginning")
+	}
+	n, err := f.File.ReadAt(p, offset)
+	if err != nil && err != io.EOF {
+		f.unread = err
+	}
+	return n, err
 }
 
-func (t tailed) ReadAt(p []byte, offset int64) (int, error) {
-	if offset >= t.from && offset+int64(len(p)) <= t.from+int64(len(t.data)) {
-		return copy(p, t.data[offset-t.from:]), nil
+// fail says what is wrong with the file, and what to do. It does not tell anybody to remove a file that a network or a disk
+// has failed to give.
+func (f *tableFile[T]) fail(err error) error {
+	if f.unread != nil {
+		return fmt.Errorf("%s cannot be read: %w", f.location, f.unread)
 	}
-	return t.ReaderAt.ReadAt(p, offset)
+	return fmt.Errorf("%s cannot be read: %w; remove it and %s, and run score again", f.location, err, successFile)
 }
 
 func (f *tableFile[T]) check() error {
@@ -117,64 +127,76 @@ func guard(read func() error) (err error) {
 	return read()
 }
 
-// rowsOf yields a file's rows with their kept values, and ends with the first error.
+// kept is a row with the values of its kept columns.
+type kept[T row] struct {
+	Row  T
+	Kept []string
+}
+
+// rowsOf yields a file's rows, and ends with the first error.
 func rowsOf[T row](ctx context.Context, location, name string) iter.Seq2[kept[T], error] {
 	return func(yield func(kept[T], error) bool) {
-		f, err := openTable[T](ctx, location, name)
+		f, err := openTable[T](ctx, location, name, columnBytes)
 		if err != nil {
 			yield(kept[T]{}, err)
 			return
 		}
 		defer f.Close()
-		schema := schemaOf[T](nil)
-		for _, group := range f.table.RowGroups() {
-			rows := group.Rows()
-			defer rows.Close()
-			for buffer := make([]parquet.Row, batchRows); ; {
-				var n int
-				err := guard(func() (err error) { n, err = rows.ReadRows(buffer); return err })
-				if err != nil && !errors.Is(err, io.EOF) {
-					yield(kept[T]{}, f.fail(err))
-					return
-				}
-				for _, row := range buffer[:n] {
-					var k kept[T]
-					if err := guard(func() error { return k.take(schema, row, len(f.keep)) }); err != nil {
-						yield(kept[T]{}, f.fail(err))
-						return
-					}
-					if !yield(k, nil) {
-						return
-					}
-				}
-				if err != nil || n == 0 {
-					break
-				}
-			}
-			if ctx.Err() != nil {
-				yield(kept[T]{}, ctx.Err())
+		for k, err := range f.rows(ctx) {
+			if !yield(k, err) {
 				return
 			}
 		}
 	}
 }
 
-// kept is a row with the values of its kept columns.
-type kept[T any] struct {
-	Row  T
-	Kept []string
+func (f *tableFile[T]) rows(ctx context.Context) iter.Seq2[kept[T], error] {
+	return func(yield func(kept[T], error) bool) {
+		buffer := make([]parquet.Row, batchRows)
+		batch := make([]kept[T], batchRows)
+		for _, group := range f.table.RowGroups() {
+			rows := group.Rows()
+			defer rows.Close()
+			for more := true; more; {
+				n := 0
+				err := guard(func() (err error) {
+					if f.unread = ctx.Err(); f.unread != nil {
+						return f.unread
+					}
+					n, err = rows.ReadRows(buffer)
+					return cmp.Or(f.take(batch[:n], buffer), err)
+				})
+				more = err == nil && n > 0
+				if err != nil && !errors.Is(err, io.EOF) {
+					yield(kept[T]{}, f.fail(err))
+					return
+				}
+				for _, k := range batch[:n] {
+					if !yield(k, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
-func (k *kept[T]) take(schema *parquet.Schema, row parquet.Row, keep int) error {
-	base := len(row) - keep
-	if err := schema.Reconstruct(&k.Row, row[:base]); err != nil {
-		return err
-	}
-	if keep > 0 {
-		k.Kept = make([]string, keep)
-		for i, v := range row[base:] {
+// take makes rows of what the Parquet library has read.
+func (f *tableFile[T]) take(to []kept[T], from []parquet.Row) error {
+	schema := schemaOf[T](nil)
+	for i := range to {
+		row, k := from[i], &to[i]
+		base := len(row) - len(f.keep)
+		if err := schema.Reconstruct(&k.Row, row[:base]); err != nil {
+			return err
+		}
+		k.Kept = nil
+		if len(f.keep) > 0 {
+			k.Kept = make([]string, len(f.keep))
+		}
+		for j, v := range row[base:] {
 			if !v.IsNull() {
-				k.Kept[i] = string(v.ByteArray())
+				k.Kept[j] = string(v.ByteArray())
 			}
 		}
 	}
@@ -249,7 +271,7 @@ func PostIDs(ctx context.Context, location string) iter.Seq2[string, error] {
 }
 
 func postIDs(ctx context.Context, location, name string, yield func(string, error) bool) (more bool) {
-	f, err := openTable[Score](ctx, location, name)
+	f, err := openTable[Score](ctx, location, name, columnBytes)
 	if err != nil {
 		yield("", err)
 		return false
@@ -277,7 +299,7 @@ func postIDs(ctx context.Context, location, name string, yield func(string, erro
 						return false
 					}
 				}
-				if errors.Is(err, io.EOF) {
+				if errors.Is(err, io.EOF) || err == nil && n == 0 {
 					break
 				}
 				if err != nil {

@@ -5,14 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/logobeam/logobeam/pipelines/store"
 )
 
 // ErrNothingToRetry says that no reject of an output may succeed at another time.
 var ErrNothingToRetry = errors.New("no reject may succeed at another time")
 
-// Retry is a round of trying again what an output's earlier rounds have rejected. Each chunk with such rejects gets one more
-// part, named CHUNK-rN in round N: what is scored now is added to the scores, and all rejects that remain take the place of the
-// chunk's former ones. While a round is under way there is no _SUCCESS, and the manifest says so.
+// Retry is a round of trying again what an output's earlier rounds have rejected. Each chunk with rejects that may succeed
+// gets one more part, named CHUNK-rN in round N: what is scored now is added to the scores, and all rejects that remain take
+// the place of the chunk's former ones. While a round is under way there is no _SUCCESS, and the manifest says so.
 type Retry struct {
 	*Output
 	round int
@@ -98,8 +102,9 @@ func (d Done) ReadRejects(ctx context.Context, location string) (rows []Rejected
 // CommitRetry ends the round of an output, in another process perhaps than the one that has begun it. Its parts are those
 // of this round.
 //
-// Former rejects are removed first, then comes _SUCCESS, and the manifest last. So whoever reads by _SUCCESS sees each post once,
-// and whoever reads the manifest before it is written anew is told to run retry again, which then finds all parts there.
+// Former rejects are removed first, then comes _SUCCESS, and the manifest last. So whoever reads by _SUCCESS sees each post
+// once, and whoever reads the manifest before it is written anew is told to run retry again, which then finds all parts
+// there.
 func CommitRetry(ctx context.Context, location string, parts []Done) (Manifest, error) {
 	m, err := ReadManifest(ctx, location)
 	if err != nil {
@@ -121,14 +126,11 @@ func CommitRetry(ctx context.Context, location string, parts []Done) (Manifest, 
 	if len(todo) > 0 {
 		return m, fmt.Errorf("%s: %d parts of the retry are missing: run logobeam retry %s again", location, len(todo), location)
 	}
-	var all []Done
-	for _, d := range m.Chunks { // the manifest has them without brands and reasons
-		if d, err = reread(ctx, location, d); err != nil {
-			return m, err
-		}
-		all = append(all, d)
+	before, err := reread(ctx, location, m.Chunks)
+	if err != nil {
+		return m, err
 	}
-	m.set(append(all, parts...))
+	m.set(append(before, parts...))
 	m.Retrying = 0
 	if err := m.check(location); err != nil {
 		return m, err
@@ -146,11 +148,23 @@ func CommitRetry(ctx context.Context, location string, parts []Done) (Manifest, 
 	return m, m.write(ctx, out)
 }
 
-// reread is a part of the manifest with its brands and reasons.
-func reread(ctx context.Context, location string, d Done) (Done, error) {
-	whole, ok, err := ReadPart(ctx, location, d.Chunk)
-	if err == nil && !ok {
-		err = fmt.Errorf("%s/%s: %w", location, scoresFile(d.Chunk), fs.ErrNotExist)
+// footersAtOnce is how many footers are read at once: a bucket takes a while to answer.
+const footersAtOnce = 32
+
+// reread is parts of the manifest with their brands and reasons, which the manifest does not tell by parts.
+func reread(ctx context.Context, location string, parts []Done) ([]Done, error) {
+	whole := make([]Done, len(parts))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(footersAtOnce)
+	for i, d := range parts {
+		group.Go(func() (err error) {
+			ok := false
+			whole[i], ok, err = ReadPart(ctx, location, d.Chunk)
+			if err == nil && !ok {
+				err = fmt.Errorf("%s: %w", store.Join(location, scoresFile(d.Chunk)), fs.ErrNotExist)
+			}
+			return err
+		})
 	}
-	return whole, err
+	return whole, group.Wait()
 }

@@ -20,10 +20,11 @@
 // # Exactly once
 //
 // A chunk is done when its file of scores is there, which is written once: whoever commits it first has made the part, and
-// the part of whoever comes later is dropped (store.Writer.Commit does not replace). Its rejects were written before, under a name that is a
-// hash of what is in them, so those of another attempt, which may have met other failures on the network, cannot take
-// their place. The footer of the scores names the rejects that belong to them. So an attempt that dies leaves either nothing
-// that counts, or a part that is whole; what does not count is removed by Commit before _SUCCESS is written.
+// the part of whoever comes later is dropped (store.Writer.Commit does not replace). Its rejects were written before, under a
+// name that is a hash of what is in them, so those of another attempt, which may have met other failures on the network,
+// cannot take their place. The footer of the scores names the rejects that belong to them. So an attempt that dies leaves
+// either nothing that counts, or a part that is whole, and one that comes too late takes its rejects away again. What does
+// not count is removed by Commit before _SUCCESS is written.
 //
 // The same rows give the same bytes.
 package scores

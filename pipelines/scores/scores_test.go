@@ -3,6 +3,7 @@ package scores
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -20,6 +21,8 @@ import (
 )
 
 var background = context.Background()
+
+var update = flag.Bool("update", false, "write the golden files anew")
 
 var run = Run{Listing: "posts.csv", ListingHash: "aa", Files: []File{{"/a/posts.csv", "/a"}}, Rows: 7, Chunks: 3, Model: "built-in", ModelHash: "bb",
 	Options: map[string]string{"root": "", "max-bytes": "9"}, Keep: []string{"author", "aged"}}
@@ -262,6 +265,17 @@ func TestVerifySees(t *testing.T) {
 		{"rejects of a chunk are gone", remove("rejects/part-0a-*"), "no such file"},
 		{"a part is cut", func(dir string) error { return os.Truncate(filepath.Join(dir, "scores/part-0a.parquet"), 100) }, "part-0a.parquet cannot be read"},
 		{"a part is empty", func(dir string) error { return os.Truncate(filepath.Join(dir, "scores/part-0a.parquet"), 0) }, "part-0a.parquet cannot be read"},
+		{"a kept column is gone", func(dir string) error {
+			if err := os.Remove(filepath.Join(dir, "scores/part-0a.parquet")); err != nil {
+				return err
+			}
+			p := NewPart(piece(0), run.Keep[:1])
+			for i, s := range found {
+				p.Score(s, extra[i][:1])
+			}
+			_, err := p.Commit(background, dir)
+			return err
+		}, `has kept the columns ["author"]; the run keeps ["author" "aged"]`},
 		{"a post is another", replace(func(p *Part) {
 			p.Score(Score{"9", "ford", 0.5, 1}, extra[0])
 			p.Score(found[1], extra[1])
@@ -611,6 +625,21 @@ func TestRetry(t *testing.T) {
 	}
 	before["_SUCCESS"] = ""
 	sameFiles(t, before, contents(t, dir))
+	// So it is, if that takes two runs of score.
+	if err := os.Remove(filepath.Join(dir, "_SUCCESS")); err != nil {
+		t.Fatal(err)
+	}
+	if o, err = Open(background, dir, "test", run); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Partial(background, o.Manifest().Chunks[:1]); err != nil {
+		t.Fatal(err)
+	}
+	o.Close()
+	if err := all(dir); err != nil {
+		t.Fatal(err)
+	}
+	sameFiles(t, before, contents(t, dir))
 	if _, err := Verify(background, dir); err != nil {
 		t.Error(err)
 	}
@@ -679,6 +708,94 @@ func sameNames(a, b map[string]string) bool {
 	return slices.Equal(slices.Sorted(maps.Keys(a)), slices.Sorted(maps.Keys(b))) && a["manifest.json"] == b["manifest.json"]
 }
 
+// unread is a store whose files fail while they are read.
+type unread struct{ store.Store }
+
+type unreadFile struct{ store.File }
+
+var errNetwork = errors.New("the network is down")
+
+func (s unread) Open(ctx context.Context, name string) (store.File, error) {
+	f, err := s.Store.Open(ctx, name)
+	if strings.HasSuffix(name, ".parquet") {
+		f = unreadFile{f}
+	}
+	return f, err
+}
+
+func (unreadFile) ReadAt([]byte, int64) (int, error) { return 0, errNetwork }
+
+// Nobody is told to remove a part because a network has failed, or a run was called off.
+func TestUnread(t *testing.T) {
+	dir := written(t)
+	ctx, cancel := context.WithCancel(background)
+	defer cancel()
+	var called error
+	for range Scores(ctx, dir) {
+		cancel()
+		_, called = Verify(ctx, dir)
+	}
+	at = func(ctx context.Context, location string) (store.Store, error) {
+		s, err := store.At(ctx, location)
+		return unread{s}, err
+	}
+	defer func() { at = store.At }()
+	_, _, down := ReadPart(background, dir, "0a")
+	_, verified := Verify(background, dir)
+	for _, tt := range []struct{ got, want error }{{called, context.Canceled}, {down, errNetwork}, {verified, errNetwork}} {
+		if !errors.Is(tt.got, tt.want) || strings.Contains(tt.got.Error(), "remove") {
+			t.Errorf("error %v; want %v, and no advice to remove anything", tt.got, tt.want)
+		}
+	}
+}
+
+// Columns to keep may have any names, and stay in their order. Programs that know nothing of this one read the golden
+// files: their bytes may change with the Parquet library, and what is in them with manifestFormat alone.
+func TestGolden(t *testing.T) {
+	keep := []string{"zeta", "a,b", `quo"te`, "dotted.name", "ünï"}
+	values := [][]string{{"ann", "7", "", "x", "ü"}, {"", "8", "q", "", "日本"}, {"bob", "", "", "", ""}}
+	dir := filepath.Join(t.TempDir(), "out")
+	golden := attemptRun
+	golden.Keep, golden.Rows = keep, 6
+	o, err := Open(background, dir, "test", golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	p := piece(0)
+	p.Rows = 6
+	part := NewPart(p, keep)
+	for i := range 3 {
+		part.Score(found[i], values[i])
+		part.Reject(lost[i], values[i])
+	}
+	d, err := part.Commit(background, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Commit(background, dir, []Done{d}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Verify(background, dir); err != nil {
+		t.Error(err)
+	}
+	rows, err := d.ReadRejects(background, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range rows {
+		if diff := cmp.Diff(Rejected{lost[i], values[i]}, r); diff != "" {
+			t.Errorf("row %d (-want +got):\n%s", i, diff)
+		}
+	}
+	if *update {
+		if err := errors.Join(os.RemoveAll("testdata/golden"), os.CopyFS("testdata/golden", os.DirFS(dir))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sameFiles(t, contents(t, "testdata/golden"), contents(t, dir))
+}
+
 // A bucket holds what a folder holds.
 func TestBucket(t *testing.T) {
 	storetest.Bucket(t, nil)
@@ -735,8 +852,9 @@ func TestDiffers(t *testing.T) {
 		{func(r *Run) { r.ModelHash = "yy" }, "model built-in, hash bb (now built-in, hash yy)"},
 		{func(r *Run) { r.Options = map[string]string{"root": "", "max-bytes": "8"} }, "--max-bytes 9 (now 8)"},
 		{func(r *Run) { r.Options = map[string]string{"root": "", "max-bytes": "9", "new": "1"} }, "other options"},
-		{func(r *Run) { r.Keep = nil }, "--keep author,aged (now )"},
-		{func(r *Run) { r.After = []string{"last"} }, "--after  (now last)"},
+		{func(r *Run) { r.Keep = nil }, `--keep ["author" "aged"] (now [])`},
+		{func(r *Run) { r.Keep = []string{"author,aged"} }, `--keep ["author" "aged"] (now ["author,aged"])`},
+		{func(r *Run) { r.After = []string{"last"} }, `--after [] (now ["last"])`},
 	} {
 		r := run
 		tt.change(&r)

@@ -4,11 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/logobeam/logobeam/pipelines/store"
 )
 
-// mostFindings is how many faults Verify tells of.
-const mostFindings = 20
+const (
+	mostFindings = 20  // that Verify tells of
+	verifyBlock  = 256 // parts that Verify reads before it looks whether it has found enough
+)
 
 // Verify proves from the files alone that every row of the listing was scored, rejected or skipped, once: the parts of the
 // manifest follow each other through the listing, each holds as many rows, brands and reasons as its footer and the
@@ -36,20 +45,40 @@ func Verify(ctx context.Context, location string) (Manifest, error) {
 		}
 	}
 	found(m.check(location))
-	read := Manifest{Run: m.Run}
-	var parts []Done
+	type one struct {
+		want Done
+		last bool // of its chunk
+	}
+	var all []one
 	for rounds := range m.byChunk() {
-		for i, want := range rounds {
-			d, err := m.verifyPart(ctx, location, want, i == len(rounds)-1)
-			found(err)
-			parts = append(parts, d)
+		for i, d := range rounds {
+			all = append(all, one{d, i == len(rounds)-1})
 		}
+	}
+	read := Manifest{Run: m.Run}
+	parts := make([]Done, len(all))
+	// In blocks, so that the same faults are told of however many are found at once.
+	for from := 0; from < len(all) && len(faults) < mostFindings; from += verifyBlock {
+		block := all[from:min(len(all), from+verifyBlock)]
+		errs := make([]error, len(block))
+		var group errgroup.Group
+		group.SetLimit(2 * runtime.GOMAXPROCS(0)) // half of them wait for a disk or a network
+		for i, o := range block {
+			group.Go(func() error {
+				parts[from+i], errs[i] = m.verifyPart(ctx, location, o.want, o.last)
+				return nil
+			})
+		}
+		group.Wait()
 		if ctx.Err() != nil {
 			return m, ctx.Err()
 		}
-		if len(faults) >= mostFindings {
-			return m, errors.Join(faults[:mostFindings]...)
+		for _, err := range errs {
+			found(err)
 		}
+	}
+	if len(faults) >= mostFindings {
+		return m, errors.Join(faults[:mostFindings]...)
 	}
 	if read.set(parts); len(faults) == 0 && (read.Rows != m.Rows || read.Scored != m.Scored || read.Rejected != m.Rejected || read.Retryable != m.Retryable ||
 		read.Skipped != m.Skipped || !maps.Equal(read.Brands, m.Brands) || !maps.Equal(read.Reasons, m.Reasons)) {
@@ -71,16 +100,24 @@ func Verify(ctx context.Context, location string) (Manifest, error) {
 
 // verifyPart counts what is in a part. Of a chunk's rounds the rejects of the last alone are there still.
 func (m *Manifest) verifyPart(ctx context.Context, location string, want Done, last bool) (Done, error) {
-	footer, ok, err := ReadPart(ctx, location, want.Chunk)
-	if err == nil && !ok {
+	f, err := openTable[Score](ctx, location, scoresFile(want.Chunk), columnBytes)
+	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%s: the part of chunk %s is missing", location, want.Chunk)
 	}
 	if err != nil {
 		return want, err
 	}
+	defer f.Close()
+	footer, err := f.done(want.Chunk)
+	if err != nil {
+		return want, err
+	}
+	if !slices.Equal(f.keep, m.Run.Keep) {
+		return footer, fmt.Errorf("%s has kept the columns %q; the run keeps %q", f.location, f.keep, m.Run.Keep)
+	}
 	have := Done{Piece: footer.Piece, Rejects: footer.Rejects, Brands: map[string]int64{}, Reasons: map[string]int64{}}
 	hash := newRowsHash()
-	for s, err := range rowsOf[Score](ctx, location, scoresFile(want.Chunk)) {
+	for s, err := range f.rows(ctx) {
 		if err != nil {
 			return footer, err
 		}
@@ -88,7 +125,7 @@ func (m *Manifest) verifyPart(ctx context.Context, location string, want Done, l
 		hash.add(s.Row, s.Kept)
 	}
 	if hash.String() != footer.Hash {
-		return footer, fmt.Errorf("%s/%s holds other scores than were written: something has changed it", location, scoresFile(want.Chunk))
+		return footer, fmt.Errorf("%s holds other scores than were written: something has changed it", f.location)
 	}
 	if last {
 		if err := verifyRejects(ctx, location, want); err != nil {
@@ -122,7 +159,7 @@ func verifyRejects(ctx context.Context, location string, d Done) error {
 	}
 	data, err := readAll(ctx, out, d.rejectsFile())
 	if err == nil && rejectsName(d.Chunk, data) != d.Rejects {
-		err = fmt.Errorf("%s/%s holds other bytes than were written: something has changed it", location, d.rejectsFile())
+		err = fmt.Errorf("%s holds other bytes than were written: something has changed it", store.Join(location, d.rejectsFile()))
 	}
 	return err
 }

@@ -151,6 +151,31 @@ func walk(ctx context.Context, top string, do func(file, place string) error) er
 	})
 }
 
+// listed says whether a file is one that List gives. A link to a file is a file.
+func listed(file string) (fs.FileInfo, bool, error) {
+	if isPending(filepath.Base(file)) {
+		return nil, false, nil
+	}
+	i, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	return i, err == nil && i.Mode().IsRegular(), err
+}
+
+func (d disk) Empty(ctx context.Context) (empty bool, err error) {
+	empty = true
+	err = walk(ctx, d.root, func(file, _ string) error {
+		_, found, err := listed(file)
+		if found {
+			empty = false
+			return fs.SkipAll
+		}
+		return err
+	})
+	return empty, err
+}
+
 func (d disk) List(ctx context.Context, folder string) ([]Info, error) {
 	top, err := d.folder(ctx, folder)
 	if err != nil {
@@ -158,14 +183,8 @@ func (d disk) List(ctx context.Context, folder string) ([]Info, error) {
 	}
 	var all []Info
 	err = walk(ctx, top, func(file, place string) error {
-		if isPending(path.Base(place)) {
-			return nil
-		}
-		i, err := os.Stat(file) // a link to a file is a file
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return nil
-		case err == nil && i.Mode().IsRegular():
+		i, found, err := listed(file)
+		if found {
 			all = append(all, info(path.Join(folder, place), i))
 		}
 		return err

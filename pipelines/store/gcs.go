@@ -196,30 +196,44 @@ func (f *bucketFile) fail(l *limit, err error) error {
 	return f.bucket.fail(l, f.info.Name, err)
 }
 
+// isFile says whether an object is none of those that the console makes to show folders.
+func isFile(a *storage.ObjectAttrs) bool { return !strings.HasSuffix(a.Name, "/") }
+
+func (b bucket) Empty(ctx context.Context) (empty bool, err error) {
+	empty = true
+	err = b.each(ctx, ".", &storage.Query{}, func(a *storage.ObjectAttrs) (more bool) {
+		empty = !isFile(a)
+		return empty
+	})
+	return empty, err
+}
+
 func (b bucket) List(ctx context.Context, folder string) ([]Info, error) {
 	var all []Info
-	err := b.each(ctx, folder, &storage.Query{}, func(a *storage.ObjectAttrs) {
-		if !strings.HasSuffix(a.Name, "/") { // the console makes such objects to show folders
+	err := b.each(ctx, folder, &storage.Query{}, func(a *storage.ObjectAttrs) (more bool) {
+		if isFile(a) {
 			all = append(all, b.info(a))
 		}
+		return true
 	})
 	slices.SortFunc(all, func(a, b Info) int { return strings.Compare(a.Name, b.Name) })
 	return all, err
 }
 
 func (b bucket) children(ctx context.Context, folder, prefix string) (files, folders []string, err error) {
-	err = b.each(ctx, folder, &storage.Query{Prefix: prefix, Delimiter: "/"}, func(a *storage.ObjectAttrs) {
+	err = b.each(ctx, folder, &storage.Query{Prefix: prefix, Delimiter: "/"}, func(a *storage.ObjectAttrs) (more bool) {
 		if a.Prefix != "" {
 			folders = append(folders, strings.TrimSuffix(strings.TrimPrefix(a.Prefix, b.prefix), "/"))
-		} else if !strings.HasSuffix(a.Name, "/") {
+		} else if isFile(a) {
 			files = append(files, strings.TrimPrefix(a.Name, b.prefix))
 		}
+		return true
 	})
 	return files, folders, err
 }
 
-// each goes through what a query, whose prefix is one in the folder, finds.
-func (b bucket) each(ctx context.Context, folder string, q *storage.Query, do func(*storage.ObjectAttrs)) error {
+// each goes through what a query, whose prefix is one in the folder, finds, as long as do wants more.
+func (b bucket) each(ctx context.Context, folder string, q *storage.Query, do func(*storage.ObjectAttrs) (more bool)) error {
 	if !fs.ValidPath(folder) {
 		return fmt.Errorf("%s: %q is no name of a folder in it", b.location, folder)
 	}
@@ -243,7 +257,9 @@ func (b bucket) each(ctx context.Context, folder string, q *storage.Query, do fu
 		if err != nil {
 			return b.fail(l, folder, err)
 		}
-		do(a)
+		if !do(a) {
+			return nil
+		}
 	}
 }
 

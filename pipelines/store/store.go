@@ -75,6 +75,8 @@ type Store interface {
 	// List gives all files under a folder, those in its folders too, sorted by name; "." is the whole store. Files that are
 	// being written are not among them. Where there is no such folder there are no files.
 	List(ctx context.Context, folder string) ([]Info, error)
+	// Empty says whether List(ctx, ".") gives nothing, without listing all that there may be.
+	Empty(ctx context.Context) (bool, error)
 	// Create begins a file that must not be there yet when it is committed. ctx holds until then. On a disk the file grows
 	// beside its final place, for a bucket in memory.
 	Create(ctx context.Context, name string) (Writer, error)

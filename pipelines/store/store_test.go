@@ -123,6 +123,9 @@ func names(t *testing.T, s Store, folder string) string {
 	for _, i := range all {
 		names = append(names, i.Name)
 	}
+	if empty, err := s.Empty(t.Context()); folder == "." && (err != nil || empty != (len(all) == 0)) {
+		t.Errorf("%d files, and empty: %v, error %v", len(all), empty, err)
+	}
 	return strings.Join(names, " ")
 }
 
