@@ -56,7 +56,7 @@ ROWS  ?= 10000000
 URLS  ?= 1000000
 soak: build ## score under kill -9, on full disks, with ROWS rows, with URLS URLs of a hostile server, in races: an hour
 	$(GO) build -o bin/soak ./testdata/soak
-	bin/soak kill --kills $(KILLS) --rows 400 --timeout 500ms
+	bin/soak kill --kills $(KILLS)
 	bin/soak diskfull
 	bin/soak rows --rows 100000,$(ROWS)
 	bin/soak http --rows $(URLS)

@@ -41,8 +41,7 @@ func runHTTP(ctx context.Context, cfg config, p *program, r *report) error {
 	if err != nil {
 		return err
 	}
-	// Some faults are answered by pauses of a second, so their number says how long a run takes at least.
-	m := mix{rows: rows, faults: min(0.03, 3000/float64(rows)), slow: 0.01, distinct: true}
+	m := mix{rows: rows, faults: 0.03, slow: 0.01, distinct: true}
 	if cfg.quick {
 		m.hurried = true
 	}

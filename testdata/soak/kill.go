@@ -196,7 +196,7 @@ func (k *killed) look(out string, want output, r *report) {
 			break
 		}
 	}
-	for _, w := range want.whole(got) {
-		r.problem("after a kill: %s", w)
+	if wrong := want.whole(got); len(wrong) > 0 {
+		r.problem("after a kill: %s", strings.Join(wrong, ", "))
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/parquet-go/parquet-go"
 )
 
 // build makes the program, once.
@@ -148,6 +150,38 @@ func TestOutput(t *testing.T) {
 		if got := want.whole(tt.got); !reflect.DeepEqual(got, tt.whole) {
 			t.Errorf("%s: not whole %q; want %q", tt.reason, got, tt.whole)
 		}
+	}
+}
+
+// Where a part has other bytes, the posts that ended otherwise are named.
+func TestOtherRejects(t *testing.T) {
+	part := func(rows ...rejectRow) string {
+		var b bytes.Buffer
+		if err := parquet.Write(&b, rows); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	late := rejectRow{"post-2", "http://a/hang/2", "fetch", "timeout", "no answer"}
+	cut := rejectRow{"post-2", "http://a/hang/2", "fetch", "cut-off", "it ended"}
+	want := output{"rejects/part-1.parquet": part(rejectRow{"post-1", "b.jpg", "decode", "corrupt", "bad"}, late)}
+	for _, tt := range []struct {
+		reason string
+		got    output
+		want   []string
+	}{
+		{"the same in other files", output{"rejects/a": part(late), "rejects/b": part(rejectRow{"post-1", "b.jpg", "decode", "corrupt", "bad"})}, nil},
+		{"another reason, and one less", output{"rejects/a": part(cut)}, []string{
+			`post-1 is a reject for "", want "decode: corrupt: bad, b.jpg"`,
+			`post-2 is a reject for "fetch: cut-off: it ended, http://a/hang/2", want "fetch: timeout: no answer, http://a/hang/2"`}},
+	} {
+		if got := want.otherRejects(tt.got); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: %q; want %q", tt.reason, got, tt.want)
+		}
+	}
+	whole := part(late)
+	for at := range len(whole) {
+		readRejects(whole[:at]) // does not panic
 	}
 }
 

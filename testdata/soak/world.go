@@ -77,7 +77,7 @@ func (c config) oneRowCount(quick int) (int, error) {
 type mix struct {
 	rows     int
 	faults   float64 // share of rows of other kinds than good
-	slow     float64 // of these, the share of those that hang
+	slow     float64 // of these, the share of those that keep a client waiting, by hanging or asking for a pause
 	distinct bool    // no two rows have one URL
 	hurried  bool    // without the kinds that keep a client waiting
 }
@@ -92,7 +92,7 @@ func hostileListing(path string, p *program, hosts []string, m mix, seed uint64)
 	for _, k := range hostile.Kinds() {
 		switch {
 		case k.First != "" && !retries, k.Reason == "robots" && !robots, m.hurried && (k.Slow || k.Pause):
-		case k.Slow:
+		case k.Slow || k.Pause:
 			slow = append(slow, k)
 		case k.Path != "/good/N.jpg":
 			other = append(other, k)
@@ -245,7 +245,7 @@ func readOutput(dir string) (output, error) {
 	return all, err
 }
 
-// differences says what of got is not as in want, in a few lines.
+// differences says what of got is not as in want, in a few lines: of files, then of rejects.
 func (want output) differences(got output) []string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(want)) {
@@ -260,7 +260,56 @@ func (want output) differences(got output) []string {
 			all = append(all, name+" should not be there")
 		}
 	}
-	return all[:min(len(all), 5)]
+	return append(all[:min(len(all), 5)], want.otherRejects(got)...)
+}
+
+// otherRejects says which posts have ended otherwise, of a few.
+func (want output) otherRejects(got output) []string {
+	before, after := want.rejects(), got.rejects()
+	posts := slices.Concat(slices.Collect(maps.Keys(before)), slices.Collect(maps.Keys(after)))
+	slices.Sort(posts)
+	var all []string
+	for _, post := range slices.Compact(posts) {
+		if before[post] != after[post] && len(all) < 5 {
+			all = append(all, fmt.Sprintf("%s is a reject for %q, want %q", post, after[post], before[post]))
+		}
+	}
+	return all
+}
+
+// rejectRow is what is read of a row of rejects/*.parquet.
+type rejectRow struct {
+	Post   string `parquet:"post_id"`
+	Image  string `parquet:"image"`
+	Stage  string `parquet:"stage"`
+	Reason string `parquet:"reason"`
+	Detail string `parquet:"detail"`
+}
+
+// rejects are the rejects' stages, reasons and details, by their posts. What is not Parquet has none.
+func (o output) rejects() map[string]string {
+	all := map[string]string{}
+	for name, text := range o {
+		if strings.HasPrefix(name, "rejects/") {
+			for _, r := range readRejects(text) {
+				all[r.Post] = fmt.Sprint(r.Stage, ": ", r.Reason, ": ", r.Detail, ", ", r.Image)
+			}
+		}
+	}
+	return all
+}
+
+func readRejects(text string) (rows []rejectRow) {
+	defer func() {
+		if recover() != nil { // so the library answers some damaged files
+			rows = nil
+		}
+	}()
+	rows, err := parquet.Read[rejectRow](strings.NewReader(text), int64(len(text)))
+	if err != nil {
+		return nil
+	}
+	return rows
 }
 
 // whole says which files under final names are not as in want, where a run has not ended. The manifest of such a run
