@@ -160,10 +160,10 @@ func parse(command string, args []string, stderr io.Writer) (config, error) {
 	f.StringVar(&c.model, "model", "", "folder of a model (default a tiny one that is made)")
 	switch command {
 	case "kill":
-		f.StringVar(&c.rows, "rows", "3000", "rows of the listing")
+		f.StringVar(&c.rows, "rows", "1500", "rows of the listing")
 		f.IntVar(&c.kills, "kills", 100, "how often the program is killed")
 	case "diskfull":
-		f.StringVar(&c.rows, "rows", "2000", "rows of the listing")
+		f.StringVar(&c.rows, "rows", "1000", "rows of the listing")
 		f.IntVar(&c.tries, "tries", 20, "how often the disk is full")
 		f.StringVar(&c.small, "dir", "", "empty folder on a file system of at most 256 MiB (default one that is mounted, by root)")
 	case "rows":
@@ -176,7 +176,11 @@ func parse(command string, args []string, stderr io.Writer) (config, error) {
 		f.StringVar(&c.rows, "rows", "2000", "rows of the listing")
 		f.IntVar(&c.tries, "tries", 5, "how often")
 	}
-	f.DurationVar(&c.timeout, "timeout", time.Second, "of score, for an image: what hangs costs it")
+	timeout := 2 * time.Second
+	if command == "http" { // where the machine is at its limit, and nothing is to be late for want of it
+		timeout = 5 * time.Second
+	}
+	f.DurationVar(&c.timeout, "timeout", timeout, "of score, for an image: what hangs costs it")
 	f.IntVar(&c.retries, "retries", 2, "of score, if it has that flag")
 	if err := f.Parse(args); err != nil {
 		return c, err
