@@ -124,7 +124,7 @@ func (f *RetryChunkFn) Setup() (err error) {
 }
 
 // StartBundle begins a bundle of chunks.
-func (f *RetryChunkFn) StartBundle(func(int, scores.Done)) { f.bundle = newBundle(f.Run) }
+func (f *RetryChunkFn) StartBundle(func(int, scores.Done)) { f.bundle = newBundle(f.Run, f.scorer.room) }
 
 // ProcessElement begins a chunk, as soon as there is room for it among those under way.
 func (f *RetryChunkFn) ProcessElement(ctx context.Context, d scores.Done, _ func(int, scores.Done)) error {

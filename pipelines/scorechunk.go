@@ -31,7 +31,9 @@ func (f *ScoreChunkFn) Setup() (err error) {
 }
 
 // StartBundle begins a bundle of chunks.
-func (f *ScoreChunkFn) StartBundle(func(int, scores.Done)) { f.bundle = newBundle(f.Run) }
+func (f *ScoreChunkFn) StartBundle(func(int, scores.Done)) {
+	f.bundle = newBundle(f.Run, f.scorer.room)
+}
 
 // ProcessElement begins a chunk, as soon as there is room for it among those under way.
 func (f *ScoreChunkFn) ProcessElement(ctx context.Context, c listing.Chunk, _ func(int, scores.Done)) error {
@@ -119,22 +121,22 @@ func partName(c listing.Chunk, modelHash string, options map[string]string) stri
 	return fmt.Sprintf("%016x%016x", sum.Hi, sum.Lo)
 }
 
-// chunksAtOnce is how many chunks of a bundle are under way at one time: while the last images of one are waited for, the
-// next one's are fetched.
+// chunksAtOnce is how many chunks of a process are under way at one time, whatever the number of bundles that Beam makes of
+// them: while the last images of one are waited for, the next one's are fetched.
 const chunksAtOnce = 3
 
 // bundle is the chunks that Beam has handed to one instance of a DoFn. Beam wants them one after the other, and their
 // records from the goroutine that it calls; the work goes on behind that.
 type bundle struct {
 	run     string
-	room    chan struct{}
+	room    chan struct{} // of the process's chunks
 	chunks  sync.WaitGroup
 	mutex   sync.Mutex
 	records []scores.Done
 	err     error
 }
 
-func newBundle(run string) *bundle { return &bundle{run: run, room: make(chan struct{}, chunksAtOnce)} }
+func newBundle(run string, room chan struct{}) *bundle { return &bundle{run: run, room: room} }
 
 // begin runs do in a goroutine of its own, once there is room. The error is of an earlier one.
 func (b *bundle) begin(ctx context.Context, do func(context.Context, *running) (scores.Done, error)) error {

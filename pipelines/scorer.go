@@ -51,6 +51,7 @@ type scorer struct {
 	most     int64               // of them
 	arenas   chan *infer.Arena   // one for each worker
 
+	room    chan struct{} // a place for each chunk under way
 	fetched chan *photograph
 	mutex   sync.Mutex
 	users   int // chunks under way
@@ -100,7 +101,7 @@ func newScorer(ctx context.Context, s Scoring, c *classifier.Classifier) (*score
 	}
 	var err error
 	s.Batch = cmp.Or(s.Batch, c.Plan.Batch())
-	r := &scorer{Scoring: s, Classifier: c, fetched: make(chan *photograph), arenas: make(chan *infer.Arena, s.Workers)}
+	r := &scorer{Scoring: s, Classifier: c, fetched: make(chan *photograph), room: make(chan struct{}, chunksAtOnce), arenas: make(chan *infer.Arena, s.Workers)}
 	for range s.Workers {
 		r.arenas <- c.Plan.NewArena(s.Batch)
 	}

@@ -270,7 +270,7 @@ func TestNetworkPanics(t *testing.T) {
 // A bundle passes on what its chunks have made though one of them fails, begins none after that, and leaves nobody.
 func TestBundle(t *testing.T) {
 	noLeaks(t)
-	b := newBundle("")
+	b := newBundle("", make(chan struct{}, chunksAtOnce))
 	fault := errors.New("the disk is full")
 	ends := make(chan struct{})
 	do := func(i int) error {

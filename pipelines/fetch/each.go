@@ -66,6 +66,7 @@ type scheduler struct {
 	slow     lane
 	quick    lane
 	starting []*job            // by the fill that is under way
+	ahead    int               // images that are done and not yet taken
 	begun    map[*job]struct{} // images whose first attempt has begun
 	stats    Stats             // but for what is counted when it is asked for
 	ended    sync.WaitGroup    // goroutines
@@ -176,6 +177,9 @@ func (s *scheduler) take(c *call) (Image, error) {
 			i := c.done[0]
 			c.done[0] = Image{}
 			c.done = c.done[1:]
+			if s.ahead--; s.ahead == furthest*s.cfg.Connections-1 {
+				s.pump()
+			}
 			s.mu.Unlock()
 			return i, nil
 		}
@@ -202,6 +206,8 @@ func (s *scheduler) end(c *call) {
 	}
 	done := c.done
 	c.done = nil
+	s.ahead -= len(done)
+	s.pump()
 	s.mu.Unlock()
 	for _, i := range done {
 		i.Release()
@@ -335,9 +341,13 @@ func (s *scheduler) startable() []*job {
 	return s.starting
 }
 
+// furthest is how many times Config.Connections images may be done and wait to be delivered: whoever is slower than the
+// network, or the disk, need not have all of it in memory.
+const furthest = 4
+
 // fill takes jobs of a lane's hosts in turn while there are places and memory.
 func (s *scheduler) fill(l *lane, now time.Time, places func() bool) {
-	for len(l.hosts) > 0 && places() && s.memory.room(s.flying()) {
+	for len(l.hosts) > 0 && places() && s.ahead < furthest*s.cfg.Connections && s.memory.room(s.flying()) {
 		h := l.hosts[0]
 		l.hosts[0] = nil
 		l.hosts = l.hosts[1:]
@@ -564,6 +574,7 @@ func (s *scheduler) finish(j *job, data []byte, e *Error) {
 	}
 	c.left--
 	c.done = append(c.done, i)
+	s.ahead++
 	c.poke()
 }
 
