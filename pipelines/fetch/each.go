@@ -122,6 +122,7 @@ type job struct {
 	began        time.Time // the first attempt
 	spent        time.Duration
 	tries        int
+	failed       *Error // of the attempt before
 	backoff      *backoff.ExponentialBackOff
 	due          time.Time     // not before this
 	pausedBefore time.Duration // of the host, when the job came to it
@@ -489,6 +490,9 @@ func (s *scheduler) settle(j *job, a answer) {
 	case e != nil && e.Temporary() && h.kind == onWeb && j.tries < s.cfg.Retries && j.spent < s.cfg.Timeout:
 		s.retry(j, e)
 	case e != nil:
+		if e.Reason == Timeout && j.failed != nil {
+			e = j.failed // which an attempt had all of its time to find out, as this one may not have had
+		}
 		if e.ofHost && j.robotsOf == nil {
 			s.failure(h, e)
 		}
@@ -527,6 +531,7 @@ func (s *scheduler) retry(j *job, e *Error) {
 		s.pause(h, after)
 	}
 	j.tries++
+	j.failed = e
 	s.stats.Retries++
 	j.url, j.hops = nil, 0
 	s.place(j, time.Now().Add(after))

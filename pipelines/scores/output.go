@@ -117,6 +117,10 @@ func (o *Output) open(ctx context.Context, program string, run Run) error {
 			return fmt.Errorf("the output folder cannot be used: %w", err)
 		}
 		if !empty {
+			// In a bucket, which has no locks, another run may have begun since.
+			if _, _, err := Finished(ctx, o.location); !errors.Is(err, fs.ErrNotExist) {
+				return o.open(ctx, program, run)
+			}
 			return fmt.Errorf("%s is not empty and holds no output of score: choose another folder", o.location)
 		}
 		o.manifest = Manifest{Format: manifestFormat, Program: program, Run: run}
@@ -124,7 +128,7 @@ func (o *Output) open(ctx context.Context, program string, run Run) error {
 		if err == nil {
 			err = create(ctx, o.store, manifestFile, text) // from now on the folder is known to be this run's
 		}
-		if errors.Is(err, fs.ErrExist) { // in a bucket, which has no locks, another run may have begun since
+		if errors.Is(err, fs.ErrExist) {
 			return o.open(ctx, program, run)
 		}
 		return err
