@@ -108,7 +108,7 @@ func (r *rejects) reasons(tried int64) []Reason {
 //   - of at least 200 rows that this run has scored or rejected so many are rejected that the lower end of Wilson's interval
 //     for the share of rejects, at 4.9 standard deviations, lies above the limit: were rows rejected at random with a share of
 //     limit, one look in two million would say so; or
-//   - more rows are rejected, by earlier runs too, than limit allows of all the listing's rows, if these are counted exactly.
+//   - more rows are rejected, by earlier runs too, than limit allows of all the listing's rows, if these are counted exactly and at least 200.
 //
 // A listing whose bad rows come together, first those of a site that is gone, may be stopped by the first rule although it
 // would have ended within the limit. A limit of 1 never trips.
@@ -120,7 +120,8 @@ func (m *Monitor) Tripped(limit float64) bool {
 	if plainly(rejected, rejected+scored, limit) {
 		return true
 	}
-	return m.exact && m.rows > 0 && float64(rejected+m.found.rejected.Load()) > limit*float64(m.rows)
+	// A listing of fewer rows is at its end before anybody could stop it.
+	return m.exact && m.rows >= 200 && float64(rejected+m.found.rejected.Load()) > limit*float64(m.rows)
 }
 
 // plainly is Tripped's first rule.
