@@ -100,7 +100,7 @@ func (p *photograph) abandon() {
 	p.settle(outcome{abandoned: true})
 }
 
-// fail ends the photograph's job with an error that every other row would meet as well.
+// fail ends the photograph's inquiry with an error that every other row would meet as well.
 func (p *photograph) fail(err error) {
 	p.inquiry.cancel(err)
 	p.settle(outcome{abandoned: true})

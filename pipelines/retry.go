@@ -72,7 +72,9 @@ func Retry(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 			return Summary{}, err
 		}
 	}
-	if err := r.execute(cfg, parts, func() *beam.Pipeline { return scoring.retryPipeline(retry.Round(), roots, chunks) }); err != nil {
+	try := &RetryChunkFn{ChunkFn: ChunkFn{Scoring: scoring}, Round: retry.Round(), Roots: roots}
+	commit := &CommitRetryFn{Run: scoring.Run, Out: cfg.Out}
+	if err := r.execute(cfg, parts, func() *beam.Pipeline { return pipeline(chunks, try, commit) }); err != nil {
 		return Summary{}, err
 	}
 	m, err = cfg.finished(ctx)
@@ -99,41 +101,16 @@ func (cfg ScoreConfig) like(run scores.Run) (ScoreConfig, error) {
 	return cfg.complete()
 }
 
-// retryPipeline is Score's, over parts with rejects in place of chunks of a listing.
-func (s Scoring) retryPipeline(round int, roots []string, chunks []scores.Done) *beam.Pipeline {
-	p, root := beam.NewPipelineWithRoot()
-	dealt := beam.Reshuffle(root, beam.CreateList(root, chunks))
-	done := beam.ParDo(root, &RetryChunkFn{Scoring: s, Round: round, Roots: roots}, dealt)
-	beam.ParDo0(root, &CommitRetryFn{Run: s.Run, Out: s.Out}, beam.GroupByKey(root, done))
-	return p
-}
-
 // RetryChunkFn tries the rejects of parts again, each into a part of its own.
 type RetryChunkFn struct {
-	Scoring
-	Round  int      // from 1
-	Roots  []string // of the listing's files
-	scorer *scorer
-	bundle *bundle
+	ChunkFn
+	Round int      // from 1
+	Roots []string // of the listing's files
 }
-
-// Setup takes what all chunks of the process share.
-func (f *RetryChunkFn) Setup() (err error) {
-	f.scorer, err = scorerOf(f.Scoring)
-	return err
-}
-
-// StartBundle begins a bundle of chunks.
-func (f *RetryChunkFn) StartBundle(func(int, scores.Done)) { f.bundle = newBundle(f.Run, f.scorer.room) }
 
 // ProcessElement begins a chunk, as soon as there is room for it among those under way.
 func (f *RetryChunkFn) ProcessElement(ctx context.Context, d scores.Done, _ func(int, scores.Done)) error {
 	return f.bundle.begin(ctx, func(ctx context.Context, run *running) (scores.Done, error) { return f.retry(ctx, run, d) })
-}
-
-// FinishBundle waits for all chunks, and passes their records on.
-func (f *RetryChunkFn) FinishBundle(ctx context.Context, emit func(int, scores.Done)) error {
-	return f.bundle.finish(ctx, emit)
 }
 
 // retry makes the round's part of a chunk, unless it is there already. Rejects that would only fail again are carried over.

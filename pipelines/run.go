@@ -6,7 +6,7 @@ import (
 	stdlog "log"
 	"log/slog"
 	"os"
-	runtime "runtime"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"

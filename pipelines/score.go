@@ -92,20 +92,21 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	for _, c := range chunks {
 		parts = append(parts, partName(c, run.ModelHash, run.Options))
 	}
-	if err := r.execute(cfg, parts, func() *beam.Pipeline { return scoring.pipeline(chunks) }); err != nil {
+	score, commit := &ScoreChunkFn{ChunkFn{Scoring: scoring}}, &CommitFn{Run: scoring.Run, Out: cfg.Out}
+	if err := r.execute(cfg, parts, func() *beam.Pipeline { return pipeline(chunks, score, commit) }); err != nil {
 		return Summary{}, cfg.partial(ctx, out, parts, err)
 	}
 	m, err := cfg.finished(ctx)
 	return Summary{Manifest: m, Elapsed: time.Since(began), Predicted: predicted}, err
 }
 
-// pipeline is the whole of it: chunks are dealt out, scored into parts of their own, and the records of what was done
-// gathered for the commit.
-func (s Scoring) pipeline(chunks []listing.Chunk) *beam.Pipeline {
+// pipeline is the whole of it: chunks are dealt out, score makes parts of them, and the records of what was done are
+// gathered for the commit. For Retry the chunks are parts with rejects.
+func pipeline(chunks, score, commit any) *beam.Pipeline {
 	p, root := beam.NewPipelineWithRoot()
 	dealt := beam.Reshuffle(root, beam.CreateList(root, chunks))
-	done := beam.ParDo(root, &ScoreChunkFn{Scoring: s}, dealt)
-	beam.ParDo0(root, &CommitFn{Run: s.Run, Out: s.Out}, beam.GroupByKey(root, done))
+	done := beam.ParDo(root, score, dealt)
+	beam.ParDo0(root, commit, beam.GroupByKey(root, done))
 	return p
 }
 
@@ -132,15 +133,9 @@ func (cfg ScoreConfig) partial(ctx context.Context, out *scores.Output, parts []
 	if !errors.Is(why, ErrDeadline) && !errors.Is(why, ErrRejects) {
 		return why
 	}
-	var done []scores.Done
-	for _, p := range parts {
-		d, ok, err := scores.ReadPart(ctx, cfg.Out, p)
-		if err != nil {
-			return errors.Join(why, err)
-		}
-		if ok {
-			done = append(done, d)
-		}
+	done, err := scores.ReadParts(ctx, cfg.Out, parts)
+	if err != nil {
+		return errors.Join(why, err)
 	}
 	if err := out.Partial(ctx, done); err != nil {
 		return errors.Join(why, err)

@@ -16,33 +16,34 @@ import (
 	"github.com/logobeam/logobeam/pipelines/scores"
 )
 
-// ScoreChunkFn scores chunks of the listing, each into a part of its own. All it needs is in its fields, as Beam sends it to
-// where the work is done.
-type ScoreChunkFn struct {
+// ChunkFn is what a DoFn over chunks is made of. All it needs is in its exported fields, as Beam sends it to where the work is
+// done.
+type ChunkFn struct {
 	Scoring
 	scorer *scorer
 	bundle *bundle
 }
 
 // Setup takes what all chunks of the process share.
-func (f *ScoreChunkFn) Setup() (err error) {
+func (f *ChunkFn) Setup() (err error) {
 	f.scorer, err = scorerOf(f.Scoring)
 	return err
 }
 
 // StartBundle begins a bundle of chunks.
-func (f *ScoreChunkFn) StartBundle(func(int, scores.Done)) {
-	f.bundle = newBundle(f.Run, f.scorer.room)
+func (f *ChunkFn) StartBundle(func(int, scores.Done)) { f.bundle = newBundle(f.Run, f.scorer.room) }
+
+// FinishBundle waits for all chunks, and passes their records on.
+func (f *ChunkFn) FinishBundle(ctx context.Context, emit func(int, scores.Done)) error {
+	return f.bundle.finish(ctx, emit)
 }
+
+// ScoreChunkFn scores chunks of the listing, each into a part of its own.
+type ScoreChunkFn struct{ ChunkFn }
 
 // ProcessElement begins a chunk, as soon as there is room for it among those under way.
 func (f *ScoreChunkFn) ProcessElement(ctx context.Context, c listing.Chunk, _ func(int, scores.Done)) error {
 	return f.bundle.begin(ctx, func(ctx context.Context, run *running) (scores.Done, error) { return f.score(ctx, run, c) })
-}
-
-// FinishBundle waits for all chunks, and passes their records on.
-func (f *ScoreChunkFn) FinishBundle(ctx context.Context, emit func(int, scores.Done)) error {
-	return f.bundle.finish(ctx, emit)
 }
 
 // score makes a chunk's part.

@@ -88,6 +88,9 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 	l.Pixels = cmp.Or(l.Pixels, d.Images.Limits.Pixels)
 	l.Memory = cmp.Or(l.Memory, d.Images.Limits.Memory)
 	l.Time = cmp.Or(l.Time, d.Images.Limits.Time)
+	reading := cfg.Options
+	reading.Keep = nil // which Plan checks
+	badReading := reading.Check()
 	switch {
 	case cfg.Workers < 1 || cfg.Batch < 0 || cfg.Memory < 1:
 		return cfg, fmt.Errorf("score: %d workers, batches of %d, %d bytes of memory: want at least 1 of each", cfg.Workers, cfg.Batch, cfg.Memory)
@@ -96,10 +99,8 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 			l.Bytes, l.Pixels, l.Memory, l.Time)
 	case cfg.Batch > MaxBatch:
 		return cfg, fmt.Errorf("score: batches of %d photographs: want at most %d", cfg.Batch, MaxBatch)
-	case cfg.Options.ChunkRows < 0 || cfg.Options.ChunkRows > listing.MaxChunkRows:
-		return cfg, fmt.Errorf("score: chunks of %d rows: want 1 to %d, or 0 for as many as suit the listing", cfg.Options.ChunkRows, listing.MaxChunkRows)
-	case cfg.Options.Format != "" && !slices.Contains(listing.Formats(), cfg.Options.Format):
-		return cfg, fmt.Errorf("score: listings cannot be read as %q: the formats are %q", cfg.Options.Format, listing.Formats())
+	case badReading != nil:
+		return cfg, fmt.Errorf("score: %w", badReading)
 	case cfg.Precision != "" && !slices.Contains(model.Precisions(), cfg.Precision):
 		return cfg, fmt.Errorf("score: no precision %q: want one of %q", cfg.Precision, model.Precisions())
 	case !slices.Contains(Runners(), cfg.Runner):

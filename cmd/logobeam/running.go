@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -122,11 +121,9 @@ func completeFetching(c *fetch.Config) error {
 	if c.Retries < 0 || c.Patience < 0 || !(c.HostRate >= 0) {
 		return usagef("--retries %d, --patience %v, --host-rate %v: want 0 or more of each", c.Retries, c.Patience, c.HostRate)
 	}
-	f, err := fetch.New(*c)
-	if err != nil {
+	if err := c.Validate(); err != nil {
 		return usagef("--contact: %w", err) // the rest was checked
 	}
-	f.Close()
 	if c.Retries == 0 {
 		c.Retries = -1
 	}
@@ -159,7 +156,7 @@ func (r *runFlags) run(cmd *cobra.Command, label string, do func(context.Context
 		if r.listen == "" {
 			return
 		}
-		addr, wait, err := monitor.Serve(ctx, r.listen, m, logger(cfg.Log))
+		addr, wait, err := monitor.Serve(ctx, r.listen, m, cfg.Log)
 		if err != nil {
 			listening = fmt.Errorf("--listen: %w", err)
 			cancel()
@@ -194,13 +191,6 @@ func (r *runFlags) run(cmd *cobra.Command, label string, do func(context.Context
 		err = fmt.Errorf("%w: %d of %d rows, and --max-rejects is %s; the reasons are in %s/rejects", pipelines.ErrRejects, s.Rejected, s.Rows, r.maxRejects, cfg.Out)
 	}
 	return err
-}
-
-func logger(l *slog.Logger) *slog.Logger {
-	if l == nil {
-		return slog.New(slog.NewTextHandler(io.Discard, nil))
-	}
-	return l
 }
 
 // tickOf is how far a run is.

@@ -90,6 +90,12 @@ func DefaultConfig() Config {
 	}
 }
 
+// Validate says what New would not make a Fetcher of.
+func (c Config) Validate() error {
+	_, err := c.complete()
+	return err
+}
+
 // complete fills in what is zero and checks the rest.
 func (c Config) complete() (Config, error) {
 	d := DefaultConfig()

@@ -216,22 +216,29 @@ func Commit(ctx context.Context, location string, chunks []Done) (Manifest, erro
 	if err != nil {
 		return m, err
 	}
-	m.set(append(retried, chunks...))
-	m.Finished = true
-	if err := m.check(location); err != nil {
-		return m, err
-	}
-	out, err := at(ctx, location)
+	out, err := m.finish(ctx, location, append(retried, chunks...))
 	if err != nil {
-		return m, err
-	}
-	if err := m.tidy(ctx, out); err != nil {
 		return m, err
 	}
 	if err := m.write(ctx, out); err != nil {
 		return m, err
 	}
 	return m, out.Put(ctx, successFile, nil)
+}
+
+// finish makes m the manifest of a finished run with these chunks, once they are proved to be all and nothing else lies in the
+// output. Writing it, and _SUCCESS, is left to do.
+func (m *Manifest) finish(ctx context.Context, location string, chunks []Done) (store.Store, error) {
+	m.set(chunks)
+	m.Finished = true
+	if err := m.check(location); err != nil {
+		return nil, err
+	}
+	out, err := at(ctx, location)
+	if err != nil {
+		return nil, err
+	}
+	return out, m.tidy(ctx, out)
 }
 
 // set sorts the chunks, takes each once, and counts what is in them.

@@ -16,6 +16,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
 	"github.com/zeebo/xxh3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/logobeam/logobeam/pipelines/store"
 )
@@ -304,6 +305,32 @@ func ReadPart(ctx context.Context, location, chunk string) (d Done, ok bool, err
 	defer f.Close()
 	d, err = f.done(chunk)
 	return d, err == nil, err
+}
+
+// footersAtOnce is how many footers are read at once: a bucket takes a while to answer.
+const footersAtOnce = 32
+
+// ReadParts says what is in the parts of chunks, in their order, without those that are not there.
+func ReadParts(ctx context.Context, location string, chunks []string) ([]Done, error) {
+	all, there := make([]Done, len(chunks)), make([]bool, len(chunks))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(footersAtOnce)
+	for i, chunk := range chunks {
+		group.Go(func() (err error) {
+			all[i], there[i], err = ReadPart(ctx, location, chunk)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var parts []Done
+	for i, d := range all {
+		if there[i] {
+			parts = append(parts, d)
+		}
+	}
+	return parts, nil
 }
 
 // done is what the footer of a chunk's scores says.

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/logobeam/logobeam/pipelines/store"
 )
 
@@ -130,16 +128,9 @@ func CommitRetry(ctx context.Context, location string, parts []Done) (Manifest, 
 	if err != nil {
 		return m, err
 	}
-	m.set(append(before, parts...))
-	m.Retrying, m.Finished = 0, true
-	if err := m.check(location); err != nil {
-		return m, err
-	}
-	out, err := at(ctx, location)
+	m.Retrying = 0
+	out, err := m.finish(ctx, location, append(before, parts...))
 	if err != nil {
-		return m, err
-	}
-	if err := m.tidy(ctx, out); err != nil {
 		return m, err
 	}
 	if err := out.Put(ctx, successFile, nil); err != nil {
@@ -148,23 +139,20 @@ func CommitRetry(ctx context.Context, location string, parts []Done) (Manifest, 
 	return m, m.write(ctx, out)
 }
 
-// footersAtOnce is how many footers are read at once: a bucket takes a while to answer.
-const footersAtOnce = 32
-
 // reread is parts of the manifest with their brands and reasons, which the manifest does not tell by parts.
 func reread(ctx context.Context, location string, parts []Done) ([]Done, error) {
-	whole := make([]Done, len(parts))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(footersAtOnce)
-	for i, d := range parts {
-		group.Go(func() (err error) {
-			ok := false
-			whole[i], ok, err = ReadPart(ctx, location, d.Chunk)
-			if err == nil && !ok {
-				err = fmt.Errorf("%s: %w", store.Join(location, scoresFile(d.Chunk)), fs.ErrNotExist)
-			}
-			return err
-		})
+	var names []string
+	for _, d := range parts {
+		names = append(names, d.Chunk)
 	}
-	return whole, group.Wait()
+	whole, err := ReadParts(ctx, location, names)
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range names {
+		if i == len(whole) || whole[i].Chunk != name {
+			return nil, fmt.Errorf("%s: %w", store.Join(location, scoresFile(name)), fs.ErrNotExist)
+		}
+	}
+	return whole, nil
 }
