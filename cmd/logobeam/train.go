@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -115,6 +116,10 @@ does not change the weights either.`,
 	f.StringVar(&cfg.Solver, "solver", cfg.Solver, "sgd or adamw")
 	f.Float64Var(&cfg.LearningRate, "lr", cfg.LearningRate, "learning rate at its highest")
 	f.Float64Var(&cfg.HeadRate, "head-lr", cfg.HeadRate, "factor on the learning rate of the last layer")
+	f.Float64Var(&cfg.LayerRate, "layer-lr", cfg.LayerRate, "factor on the learning rate of the first layer; between it and the last the factor grows")
+	f.IntVar(&cfg.HeadEpochs, "head-epochs", cfg.HeadEpochs, "epochs in which the last layer learns alone, before all do")
+	f.Float64Var(&cfg.Average, "ema", cfg.Average, "time constant, in epochs, of the moving average of the weights, which is what is kept (0: none)")
+	f.IntVar(&cfg.TrainSize, "train-size", cfg.TrainSize, "height and width of photographs in training, where others than --size are cheaper or better (default as --size)")
 	f.Float64Var(&cfg.Momentum, "momentum", cfg.Momentum, "momentum of sgd")
 	f.BoolVar(&cfg.Nesterov, "nesterov", cfg.Nesterov, "look ahead, as Nesterov (sgd)")
 	f.Float64Var(&cfg.WeightDecay, "weight-decay", cfg.WeightDecay, "weight decay")
@@ -146,6 +151,10 @@ func fineTuning() map[string]string {
 		"solver":          c.Solver,
 		"lr":              fmt.Sprint(c.LearningRate),
 		"head-lr":         fmt.Sprint(c.HeadRate),
+		"layer-lr":        fmt.Sprint(c.LayerRate),
+		"head-epochs":     fmt.Sprint(c.HeadEpochs),
+		"ema":             fmt.Sprint(c.Average),
+		"train-size":      fmt.Sprint(c.TrainSize),
 		"weight-decay":    fmt.Sprint(c.WeightDecay),
 		"schedule":        c.Schedule,
 		"warmup":          fmt.Sprint(c.Warmup),
@@ -186,7 +195,7 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 	if o.size > 0 {
 		net.Input.H, net.Input.W = o.size, o.size
 	}
-	scoring, training, err := o.lists(net)
+	scoring, training, err := o.lists(net, cfg)
 	if err != nil {
 		return err
 	}
@@ -306,7 +315,7 @@ func (o *trainFlags) checkOut(ctx context.Context, cfg train.Config) error {
 }
 
 // lists are the transforms of scoring, which the model keeps, and those of training.
-func (o *trainFlags) lists(net model.Network) (scoring, training transforms.List, err error) {
+func (o *trainFlags) lists(net model.Network, cfg train.Config) (scoring, training transforms.List, err error) {
 	mean, std := model.Normalisation(net.Arch)
 	size := net.Input.H
 	switch o.scoring {
@@ -319,17 +328,23 @@ func (o *trainFlags) lists(net model.Network) (scoring, training transforms.List
 			return nil, nil, err
 		}
 	}
+	trainSize := cmp.Or(cfg.TrainSize, size)
 	if training = scoring; o.augment != "none" {
-		if training, err = augmentation(o.augment, size, mean, std); err != nil {
+		if training, err = augmentation(o.augment, trainSize, mean, std); err != nil {
 			return nil, nil, err
 		}
+	} else if trainSize != size {
+		return nil, nil, usagef("--train-size %d with --augment none: without random crops there is nothing to make up for the size", trainSize)
 	}
-	for _, l := range []transforms.List{scoring, training} {
-		if err := l.Validate(); err != nil {
+	for _, list := range []struct {
+		transforms.List
+		size int
+	}{{scoring, size}, {training, trainSize}} {
+		if err := list.Validate(); err != nil {
 			return nil, nil, err
 		}
-		if w, h := l.Size(); w != net.Input.W || h != net.Input.H {
-			return nil, nil, usagef("the transforms make pictures of %d x %d, and %s takes %d x %d", w, h, net.Arch, net.Input.W, net.Input.H)
+		if w, h := list.Size(); w != list.size || h != list.size {
+			return nil, nil, usagef("the transforms make pictures of %d x %d, and %s takes %d x %d", w, h, net.Arch, list.size, list.size)
 		}
 	}
 	return scoring, training, nil

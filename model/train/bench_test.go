@@ -29,7 +29,7 @@ func BenchmarkStep(b *testing.B) {
 				}
 				cfg := DefaultConfig()
 				cfg.Freeze, cfg.Momentum, cfg.Precision = c.freeze, 0, precision
-				t, err := newTrainer(net, params, cfg)
+				t, err := newTrainer(net, params, cfg, 0)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -31,6 +31,14 @@ type Config struct {
 	LearningRate float64 `json:"learning_rate"`
 	// HeadRate multiplies the rate of the head, the last layer that has parameters.
 	HeadRate float64 `json:"head_rate"`
+	// LayerRate multiplies the rate of the first layer that has parameters; for those behind it the factor grows, by the
+	// same share from one to the next, to 1 for the last before the head (Howard and Ruder, Universal Language Model
+	// Fine-tuning, 2018): early layers see edges and colours, which are the same in all photographs.
+	LayerRate float64 `json:"layer_rate"`
+	// HeadEpochs is the number of epochs in which the head learns alone before all layers do, so that what a new head
+	// answers at random does not unlearn the others (Kumar et al., Fine-Tuning can Distort Pretrained Features, 2022).
+	// They have the full rate; Warmup and Schedule, and what the solver keeps, begin anew behind them.
+	HeadEpochs int `json:"head_epochs"`
 	// WeightDecay pulls weights, not biases, towards zero: added to the gradient by SGD, apart from it by AdamW.
 	WeightDecay float64 `json:"weight_decay"`
 	// Momentum and Nesterov concern SGD.
@@ -57,6 +65,14 @@ type Config struct {
 	// labels; 0 mixes none. Config.Mix says how.
 	Mixup  float64 `json:"mixup,omitempty"`
 	Cutmix float64 `json:"cutmix,omitempty"`
+	// Average is the time constant, in epochs, of the exponential moving average of the weights that is evaluated and
+	// saved in place of the weights themselves; 0 is no average (Polyak and Juditsky, 1992; Izmailov et al., Averaging
+	// Weights Leads to Wider Optima, 2018). It follows faster in the beginning, when weights are far from good.
+	Average float64 `json:"average"`
+	// TrainSize is the height and width of training images where these differ from the network's input, 0 where not.
+	// Random crops show logos larger than they are in scoring, so smaller images in training suit larger ones in scoring,
+	// and cost less (Touvron et al., Fixing the train-test resolution discrepancy, 2019).
+	TrainSize int `json:"train_size,omitempty"`
 	// Balance is None, Sqrt or Full: whether a class is drawn as often as it has images, as often as the square root of
 	// that, or as often as any other.
 	Balance string `json:"balance"`
@@ -99,7 +115,7 @@ const (
 func DefaultConfig() Config {
 	return Config{
 		Epochs: 20, Batch: 40, Slices: 8, Precision: FP32,
-		Solver: SGD, LearningRate: 0.01, HeadRate: 1, Momentum: 0.9, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8,
+		Solver: SGD, LearningRate: 0.01, HeadRate: 1, LayerRate: 1, Momentum: 0.9, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8,
 		Schedule: Constant, StepEpochs: 10, StepFactor: 0.1,
 		Balance: None, Best: MacroF1, EvaluateTest: true,
 	}
@@ -146,13 +162,17 @@ func (c Config) Validate() error {
 		one("solver", c.Solver, SGD, AdamW),
 		share("learning_rate", c.LearningRate, math.MaxFloat32),
 		share("head_rate", c.HeadRate, math.MaxFloat32),
+		share("layer_rate", c.LayerRate, 1),
+		share("head_epochs", float64(c.HeadEpochs), float64(max(c.Epochs-1, 0))),
+		share("average", c.Average, math.MaxFloat32),
+		count("train_size", c.TrainSize, 0),
 		share("weight_decay", c.WeightDecay, 1),
 		share("momentum", c.Momentum, below1),
 		share("beta1", c.Beta1, below1),
 		share("beta2", c.Beta2, below1),
 		share("epsilon", c.Epsilon, 1),
 		one("schedule", c.Schedule, Constant, Step, Cosine),
-		share("warmup", c.Warmup, float64(c.Epochs)),
+		share("warmup", c.Warmup, float64(c.Epochs-c.HeadEpochs)),
 		share("floor", c.Floor, 1),
 		share("label_smoothing", c.LabelSmoothing, below1),
 		share("mixup", c.Mixup, 32),
@@ -191,9 +211,20 @@ func (c Config) workers() int {
 	return runtime.GOMAXPROCS(0)
 }
 
-// rate is the learning rate of a step; steps count from 0 through the whole run.
-func (c Config) rate(step, stepsPerEpoch int) float64 {
-	epoch := float64(step) / float64(stepsPerEpoch)
+// phase is the configuration of an epoch and the number of epochs that it holds for: the head's, then all layers'.
+func (c Config) phase(epoch int) (Config, int) {
+	switch {
+	case c.Freeze || c.HeadEpochs == 0:
+		return c, c.Epochs
+	case epoch < c.HeadEpochs:
+		c.Freeze, c.Schedule = true, Constant
+		return c, c.HeadEpochs
+	}
+	return c, c.Epochs - c.HeadEpochs
+}
+
+// rate is the learning rate of a step; steps count from 0 through a phase of some epochs.
+func (c Config) rate(step, stepsPerEpoch, epochs int) float64 {
 	if warm := c.Warmup * float64(stepsPerEpoch); float64(step) < warm {
 		return c.LearningRate * min(float64(step+1)/warm, 1)
 	}
@@ -201,8 +232,13 @@ func (c Config) rate(step, stepsPerEpoch int) float64 {
 	case Step:
 		return c.LearningRate * math.Pow(c.StepFactor, float64(step/stepsPerEpoch/c.StepEpochs))
 	case Cosine:
-		t := (epoch - c.Warmup) / (float64(c.Epochs) - c.Warmup)
+		t := (float64(step)/float64(stepsPerEpoch) - c.Warmup) / (float64(epochs) - c.Warmup)
 		return c.LearningRate * (c.Floor + (1-c.Floor)*(1+math.Cos(math.Pi*t))/2)
 	}
 	return c.LearningRate
+}
+
+// decay is the share of the moving average that a step keeps; steps count from 0 through a phase.
+func (c Config) decay(step, stepsPerEpoch int) float32 {
+	return float32(min(math.Exp(-1/(c.Average*float64(stepsPerEpoch))), float64(1+step)/float64(10+step)))
 }

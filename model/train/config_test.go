@@ -37,7 +37,7 @@ func TestRate(t *testing.T) {
 				t.Fatal(err)
 			}
 			for step, want := range c.want {
-				if got := cfg.rate(step, 10); math.Abs(got-want) > 1e-12 {
+				if got := cfg.rate(step, 10, cfg.Epochs); math.Abs(got-want) > 1e-12 {
 					t.Errorf("step %d: %v, want %v", step, got, want)
 				}
 			}

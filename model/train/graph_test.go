@@ -90,7 +90,7 @@ func TestGradients(t *testing.T) {
 				c.cfg(&cfg)
 				defer func() { joinFrom = usual }()
 			}
-			tr, err := newTrainer(c.net, p.params, cfg)
+			tr, err := newTrainer(c.net, p.params, cfg, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -165,7 +165,7 @@ func TestBFloat16Gradients(t *testing.T) {
 		p := newProblem(t, net, images, 5)
 		cfg := DefaultConfig()
 		cfg.Batch, cfg.Slices, cfg.Precision = 6, 2, precision
-		tr, err := newTrainer(net, p.params, cfg)
+		tr, err := newTrainer(net, p.params, cfg, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -216,7 +216,7 @@ func TestMemoryIsUsedAgain(t *testing.T) {
 	} {
 		cfg := DefaultConfig()
 		cfg.Batch, cfg.Slices, cfg.Freeze = 2, 1, c.freeze
-		tr, err := newTrainer(net, p.params, cfg)
+		tr, err := newTrainer(net, p.params, cfg, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -249,7 +249,7 @@ func TestStepsAllocateNothing(t *testing.T) {
 			cfg := DefaultConfig()
 			cfg.Batch, cfg.Slices, cfg.Workers, cfg.Solver = 6, 3, 2, solver
 			cfg.Precision = []string{FP32, FP32, BF16}[i]
-			tr, err := newTrainer(net, p.params, cfg)
+			tr, err := newTrainer(net, p.params, cfg, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -277,7 +277,7 @@ func TestJoinedLayersDoNotDependOnWorkers(t *testing.T) {
 			p := newProblem(t, net, 7, 1)
 			cfg := DefaultConfig()
 			cfg.Batch, cfg.Slices, cfg.Workers, cfg.Precision = 8, 4, workers, precision
-			tr, err := newTrainer(net, p.params, cfg)
+			tr, err := newTrainer(net, p.params, cfg, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -312,7 +312,7 @@ func TestPlanRefuses(t *testing.T) {
 		if c.break_ != nil {
 			c.break_(&cfg, p.params)
 		}
-		if _, err := newTrainer(c.net, p.params, cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := newTrainer(c.net, p.params, cfg, 0); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", c.reason, err, c.want)
 		}
 	}
@@ -324,7 +324,7 @@ func TestPanicBecomesError(t *testing.T) {
 	p := newProblem(t, net, 4, 1)
 	cfg := DefaultConfig()
 	cfg.Batch, cfg.Slices, cfg.Workers = 4, 4, 2
-	tr, err := newTrainer(net, p.params, cfg)
+	tr, err := newTrainer(net, p.params, cfg, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -135,7 +135,7 @@ func TestBeta(t *testing.T) {
 func TestMixedTargets(t *testing.T) {
 	cfg := toyConfig()
 	cfg.LabelSmoothing, cfg.Batch, cfg.Slices = 0.12, 5, 1
-	tr, err := newTrainer(toyCNN(), start(t, toyCNN()), cfg)
+	tr, err := newTrainer(toyCNN(), start(t, toyCNN()), cfg, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

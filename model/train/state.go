@@ -31,12 +31,12 @@ type state struct {
 	Format int `json:"format"`
 	// Run tells the run this is the state of, as JSON by name; another one cannot be continued from it.
 	Run     map[string]string `json:"run"`
-	Steps   int               `json:"steps"`
+	Steps   int               `json:"steps"`   // of the phase
 	History []Epoch           `json:"history"` // of all finished epochs
 }
 
 const (
-	stateFormat = 1
+	stateFormat = 2
 	maxState    = 64 << 20 // bytes of the line
 )
 
@@ -156,24 +156,33 @@ func (t *trainer) tensors() map[string]model.Tensor {
 		for k := range t.solver.moments {
 			list[moment(p.name, k)] = model.Tensor{Shape: []int{len(p.w)}, Data: p.moments[k]}
 		}
+		if p.average != nil {
+			list[p.name+".average"] = model.Tensor{Shape: []int{len(p.w)}, Data: p.average}
+		}
 	}
 	return list
 }
 
 func moment(name string, k int) string { return fmt.Sprintf("%s.moment%d", name, k+1) }
 
-// restore makes the state of path the trainer's. ok is false if there is no such file.
-func (t *trainer) restore(path string, run map[string]string) (s state, ok bool, err error) {
+// saved is what a state file holds.
+type saved struct {
+	state
+	tensors map[string]model.Tensor
+}
+
+// readState reads a state of the run; nil if there is no such file.
+func readState(path string, run map[string]string) (*saved, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return s, false, fmt.Errorf("train: %w", err)
+		return nil, fmt.Errorf("train: %w", err)
 	}
 	defer f.Close()
-	fail := func(err error) (state, bool, error) {
-		return state{}, false, fmt.Errorf("train: state %s: %w, or remove it to start anew", path, err)
+	fail := func(err error) (*saved, error) {
+		return nil, fmt.Errorf("train: state %s: %w, or remove it to start anew", path, err)
 	}
 	info, err := f.Stat()
 	if err != nil {
@@ -186,7 +195,8 @@ func (t *trainer) restore(path string, run map[string]string) (s state, ok bool,
 	if err != nil {
 		return fail(err)
 	}
-	if err := json.Unmarshal(line, &s); err != nil {
+	var s saved
+	if err := json.Unmarshal(line, &s.state); err != nil {
 		return fail(fmt.Errorf("not the state of a training: %w", err))
 	}
 	if s.Format != stateFormat {
@@ -195,8 +205,7 @@ func (t *trainer) restore(path string, run map[string]string) (s state, ok bool,
 	if differs := difference(s.Run, run); differs != "" {
 		return fail(fmt.Errorf("it is of another run, which differs in %s: train as that one was", differs))
 	}
-	tensors, err := model.ReadSafetensors(body, info.Size()-sha256.Size-int64(len(line))-1)
-	if err != nil {
+	if s.tensors, err = model.ReadSafetensors(body, info.Size()-sha256.Size-int64(len(line))-1); err != nil {
 		return fail(err)
 	}
 	want := make([]byte, sha256.Size)
@@ -206,19 +215,24 @@ func (t *trainer) restore(path string, run map[string]string) (s state, ok bool,
 	if !bytes.Equal(want, sum.Sum(nil)) {
 		return fail(errors.New("damaged: its checksum is not that of its content"))
 	}
-	for name, mine := range t.tensors() {
-		if len(tensors[name].Data) != len(mine.Data) {
-			return fail(fmt.Errorf("%s has %d values: want %d", name, len(tensors[name].Data), len(mine.Data)))
+	return &s, nil
+}
+
+// restore makes what was saved the trainer's.
+func (t *trainer) restore(s *saved) error {
+	for name, to := range t.tensors() {
+		if from := s.tensors[name].Data; len(from) != len(to.Data) {
+			return fmt.Errorf("%s has %d values: want %d", name, len(from), len(to.Data))
 		}
 	}
-	for name, mine := range t.tensors() {
-		copy(mine.Data, tensors[name].Data)
+	for name, to := range t.tensors() {
+		copy(to.Data, s.tensors[name].Data)
 	}
 	t.steps = s.Steps
 	for i := range t.layers {
 		t.repack(i)
 	}
-	return s, true, nil
+	return nil
 }
 
 // readLine reads up to a newline byte by byte, since what follows belongs to somebody else.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/logobeam/logobeam/model"
@@ -37,7 +39,9 @@ type trainer struct {
 	byLayer map[int]*layerGrad
 	tasks   []func(worker int) // the solver's steps when the slices are through
 	repacks []int              // layers whose weights are packed again after that
-	steps   int                // steps taken
+	steps   int                // steps taken, of the phase
+	epochs  int                // of the phase
+	keep    float32            // share of the average that the step keeps
 
 	// Of the step that is being taken. What takes part in it is made once: functions too, which would be allocated anew.
 	ctx        context.Context
@@ -60,8 +64,9 @@ type learned struct {
 	w       []float32
 	g       []float32 // the gradient of the batch; nil for a joined layer's
 	moments [2][]float32
-	decay   float64 // weight decay
-	rate    float64 // multiplies the learning rate
+	average []float32 // moving average of w; nil for none
+	decay   float64   // weight decay
+	rate    float64   // multiplies the learning rate
 }
 
 // layerGrad is where the gradient of one layer comes together.
@@ -119,7 +124,9 @@ func (t *turn) breakUp() {
 	t.change.Broadcast()
 }
 
-func newTrainer(net model.Network, params model.Params, cfg Config) (*trainer, error) {
+// newTrainer is a trainer for an epoch, from 0, and all that follow in its phase.
+func newTrainer(net model.Network, params model.Params, cfg Config, epoch int) (*trainer, error) {
+	cfg, epochs := cfg.phase(epoch)
 	head := net.Head()
 	named := map[string]bool{}
 	for _, name := range cfg.FreezeLayers {
@@ -138,23 +145,35 @@ func newTrainer(net model.Network, params model.Params, cfg Config) (*trainer, e
 	if err != nil {
 		return nil, err
 	}
-	t := &trainer{plan: p, cfg: cfg, rows: (cfg.Batch + cfg.Slices - 1) / cfg.Slices, solver: newSolver(cfg), byLayer: map[int]*layerGrad{},
+	t := &trainer{plan: p, cfg: cfg, epochs: epochs, rows: (cfg.Batch + cfg.Slices - 1) / cfg.Slices, solver: newSolver(cfg), byLayer: map[int]*layerGrad{},
 		losses: make([]float64, cfg.Slices), rights: make([]int, cfg.Slices)}
 	t.targets = make([]float32, t.rows*cfg.Slices*p.shapes[len(p.shapes)-1].Size())
 	weights, biases := 0, 0
+	var body []int // layers with parameters before the head
+	for i, l := range p.layers {
+		if l.hasParam && i != head {
+			body = append(body, i)
+		}
+	}
 	for i, l := range p.layers {
 		if !l.trained {
 			continue
 		}
 		w, b := &learned{name: l.Name + ".weight", w: p.weight(i), decay: cfg.WeightDecay, rate: 1}, &learned{name: l.Name + ".bias", w: p.bias(i), rate: 1}
-		if i == head {
+		if k := slices.Index(body, i); k < 0 {
 			w.rate, b.rate = cfg.HeadRate, cfg.HeadRate
+		} else if last := len(body) - 1; last > 0 {
+			w.rate = math.Pow(cfg.LayerRate, 1-float64(k)/float64(last))
+			b.rate = w.rate
 		}
 		g := &layerGrad{weight: w, bias: b}
 		g.turn.change.L = &g.turn.mu
 		for _, q := range []*learned{w, b} {
 			for k := range t.solver.moments {
 				q.moments[k] = make([]float32, len(q.w))
+			}
+			if cfg.Average > 0 {
+				q.average = slices.Clone(q.w)
 			}
 			if !l.joined {
 				q.g = make([]float32, len(q.w))
@@ -326,7 +345,26 @@ func (t *trainer) update(p *learned, first int, g []float32) {
 	for k := range t.solver.moments {
 		m[k] = p.moments[k][first:]
 	}
-	t.solver.update(p.w[first:first+len(g)], g, m, t.steps+1, t.rate*p.rate, p.decay)
+	w := p.w[first : first+len(g)]
+	t.solver.update(w, g, m, t.steps+1, t.rate*p.rate, p.decay)
+	if p.average != nil {
+		a, rest := p.average[first:first+len(g)], 1-t.keep
+		for i, v := range w {
+			a[i] += float32(rest * (v - a[i]))
+		}
+	}
+}
+
+// answering are the parameters that are evaluated and saved: the averages of those that have one.
+func (t *trainer) answering() model.Params {
+	if t.cfg.Average == 0 {
+		return t.params
+	}
+	params := maps.Clone(t.params)
+	for _, p := range t.learn {
+		params[p.name] = p.average
+	}
+	return params
 }
 
 // batch is the images of one step, ready to be computed.

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"time"
 
@@ -33,7 +34,8 @@ type Dataset interface {
 	Len() int
 	// Label is the class of image i, an index into Data.Classes.
 	Label(i int) int
-	// Load writes image i to image, [H][W][C] of the network's input. What it writes depends on i, epoch and what the
+	// Load writes image i to image, [H][W][C] of the network's input, or with Config.TrainSize for its height and width
+	// where epoch is not negative. What it writes depends on i, epoch and what the
 	// Dataset was made with alone. Epochs count from 0 and differ whenever random steps may differ; a negative one
 	// asks for the image as it would be scored, with no random steps.
 	Load(i, epoch int, image []float32) error
@@ -79,13 +81,13 @@ type StepInfo struct {
 
 // Result is how a run went.
 type Result struct {
-	History []Epoch // all epochs, those before a resume included
-	Best    int     // index into History of the best epoch on the validation images
-	Params  model.Params
+	History []Epoch      // all epochs, those before a resume included
+	Best    int          // index into History of the best epoch on the validation images
+	Params  model.Params // of the last epoch: the average of the weights if Config asks for one
 }
 
 // Hook is called by Run on what its functions name; nil ones are left out. An error ends the run and is returned with the
-// hook's name. The parameters are those in use: they hold still during the call, and are to be copied to be kept.
+// hook's name. The parameters are those that were evaluated: they hold still during the call, and are to be copied to be kept.
 type Hook struct {
 	Name    string
 	OnStep  func(ctx context.Context, s StepInfo) error
@@ -139,11 +141,10 @@ func Run(ctx context.Context, net model.Network, params model.Params, data Data,
 	if err != nil {
 		return Result{}, err
 	}
-	t, err := newTrainer(net, params, cfg)
+	small, err := smaller(net, cfg.TrainSize)
 	if err != nil {
 		return Result{}, err
 	}
-	defer t.close()
 	result := Result{Best: -1, Params: params}
 	var run map[string]string
 	if cfg.State != "" {
@@ -151,13 +152,13 @@ func Run(ctx context.Context, net model.Network, params model.Params, data Data,
 			return Result{}, err
 		}
 	}
+	var saved *saved
 	if cfg.Resume {
-		s, ok, err := t.restore(cfg.State, run)
-		if err != nil {
+		if saved, err = readState(cfg.State, run); err != nil {
 			return Result{}, err
 		}
-		if ok {
-			result.History = s.History
+		if saved != nil {
+			result.History = saved.History
 		}
 	}
 	for i, e := range result.History {
@@ -165,9 +166,26 @@ func Run(ctx context.Context, net model.Network, params model.Params, data Data,
 			result.Best = i
 		}
 	}
+	t, err := newTrainer(small, params, cfg, max(len(result.History)-1, 0))
+	if err != nil {
+		return Result{}, err
+	}
+	defer func() { t.close() }()
+	if saved != nil {
+		if err := t.restore(saved); err != nil {
+			return Result{}, fmt.Errorf("train: state %s: %w, or remove it to start anew", cfg.State, err)
+		}
+		result.Params = t.answering()
+	}
 	free := t.buffers()
 	for len(result.History) < cfg.Epochs {
-		e, err := t.epoch(ctx, data, labels, len(result.History), free, hooks)
+		if n := len(result.History); n == cfg.HeadEpochs && t.cfg.Freeze != cfg.Freeze { // the head has learnt alone
+			t.close()
+			if t, err = newTrainer(small, params, cfg, n); err != nil {
+				return result, err
+			}
+		}
+		e, err := t.epoch(ctx, net, data, labels, len(result.History), free, hooks)
 		if err != nil {
 			return result, err
 		}
@@ -175,10 +193,10 @@ func Run(ctx context.Context, net model.Network, params model.Params, data Data,
 		if e.Best {
 			result.Best = len(result.History)
 		}
-		result.History = append(result.History, e)
+		result.History, result.Params = append(result.History, e), t.answering()
 		for _, h := range hooks {
 			if h.OnEpoch != nil {
-				if err := h.OnEpoch(ctx, e, params); err != nil {
+				if err := h.OnEpoch(ctx, e, result.Params); err != nil {
 					return result, fmt.Errorf("train: %s: %w", h.Name, err)
 				}
 			}
@@ -197,6 +215,27 @@ func Run(ctx context.Context, net model.Network, params model.Params, data Data,
 		}
 	}
 	return result, nil
+}
+
+// smaller is the network with a smaller, or larger, input, for which its parameters have to fit as they are.
+func smaller(net model.Network, size int) (model.Network, error) {
+	if size == 0 || size == net.Input.H && size == net.Input.W {
+		return net, nil
+	}
+	small := net
+	small.Input.H, small.Input.W = size, size
+	want, err := net.Parameters()
+	if err != nil {
+		return net, err
+	}
+	got, err := small.Parameters()
+	if err != nil {
+		return net, fmt.Errorf("train: images of %d x %d: %w", size, size, err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		return net, fmt.Errorf("train: %s cannot be trained on images of %d x %d and score others of %d x %d: its dense layers see every pixel apart", net.Arch, size, size, net.Input.W, net.Input.H)
+	}
+	return small, nil
 }
 
 func (c Config) score(s metrics.Summary) float64 {
@@ -238,8 +277,8 @@ func check(net model.Network, data Data, cfg Config) ([]int, error) {
 	return labels, nil
 }
 
-// epoch goes through the training images once and evaluates. Epochs count from 0 here.
-func (t *trainer) epoch(ctx context.Context, data Data, labels []int, epoch int, free chan *batch, hooks []Hook) (e Epoch, err error) {
+// epoch goes through the training images once and evaluates them in net, whose input may be larger. Epochs count from 0 here.
+func (t *trainer) epoch(ctx context.Context, net model.Network, data Data, labels []int, epoch int, free chan *batch, hooks []Hook) (e Epoch, err error) {
 	start := time.Now()
 	draws := order(labels, len(data.Classes), t.cfg.Balance, t.cfg.Seed, epoch)
 	steps := (len(draws) + t.cfg.Batch - 1) / t.cfg.Batch
@@ -266,7 +305,10 @@ func (t *trainer) epoch(ctx context.Context, data Data, labels []int, epoch int,
 			}
 			return e, fmt.Errorf("train: epoch %d: step %d: %w", epoch+1, step+1, wait())
 		}
-		e.LearningRate = t.cfg.rate(t.steps, steps)
+		e.LearningRate = t.cfg.rate(t.steps, steps, t.epochs)
+		if t.cfg.Average > 0 {
+			t.keep = t.cfg.decay(t.steps, steps)
+		}
 		out, err := t.step(ctx, b, e.LearningRate)
 		n := b.count
 		free <- b
@@ -290,7 +332,7 @@ func (t *trainer) epoch(ctx context.Context, data Data, labels []int, epoch int,
 	e.TrainAccuracy = metrics.Figure(float64(right) / float64(seen))
 	e.ImagesPerSecond = float64(seen) / time.Since(start).Seconds()
 
-	plan, err := infer.Compile(t.net, t.params)
+	plan, err := infer.Compile(net, t.answering())
 	if err != nil {
 		return e, err
 	}

@@ -210,6 +210,121 @@ func TestHeadRate(t *testing.T) {
 	}
 }
 
+func TestHeadEpochs(t *testing.T) {
+	cfg := toyConfig()
+	cfg.HeadEpochs, cfg.Epochs, cfg.Solver, cfg.LearningRate, cfg.Warmup = 2, 3, AdamW, 0.01, 0.5
+	first := start(t, toyCNN())
+	var rates []float64
+	mustRun(t, toyCNN(), toyData(), cfg, Hook{
+		OnStep: func(_ context.Context, s StepInfo) error {
+			rates = append(rates, s.LearningRate)
+			return nil
+		},
+		OnEpoch: func(_ context.Context, e Epoch, params model.Params) error {
+			for name, w := range first {
+				learns := strings.HasPrefix(name, "head.") || e.Epoch > 2
+				if same := slices.Equal(w, params[name]); same == learns {
+					t.Errorf("after epoch %d %s is as it was: %v", e.Epoch, name, same)
+				}
+			}
+			return nil
+		},
+	})
+	// 75 images are 4 steps an epoch; each phase climbs for 2 of them.
+	if want := []float64{0.005, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.005, 0.01, 0.01, 0.01}; !slices.Equal(rates, want) {
+		t.Errorf("learning rates %v, want %v", rates, want)
+	}
+}
+
+func TestLayerRate(t *testing.T) {
+	one := func(rate float64) model.Params {
+		cfg := toyConfig()
+		cfg.LayerRate, cfg.Momentum, cfg.Epochs, cfg.Batch = rate, 0, 1, 75 // a single step
+		return mustRun(t, toyCNN(), toyData(), cfg).Params
+	}
+	first, full, layered := start(t, toyCNN()), one(1), one(0.25)
+	for name, want := range map[string]float64{"conv1.weight": 0.25, "conv1.bias": 0.25, "conv2.weight": 1, "head.weight": 1} {
+		moved, whole := 0.0, 0.0
+		for i, w := range first[name] {
+			moved += math.Abs(float64(layered[name][i] - w))
+			whole += math.Abs(float64(full[name][i] - w))
+		}
+		if got := moved / whole; math.Abs(got-want) > 1e-3 {
+			t.Errorf("%s moves by %v of what it does at the full rate, want %v", name, got, want)
+		}
+	}
+}
+
+// The average is worked out anew, in float64, from the weights that each step leaves.
+func TestAverage(t *testing.T) {
+	for _, net := range []model.Network{toyCNN(), toyMLP()} { // with and without a layer that is joined
+		cfg := toyConfig()
+		cfg.Average = 0.8
+		params := start(t, net)
+		want := map[string][]float64{}
+		for name, w := range params {
+			for _, v := range w {
+				want[name] = append(want[name], float64(v))
+			}
+		}
+		step := 0
+		r, err := Run(context.Background(), net, params, toyData(), cfg, Hook{OnStep: func(context.Context, StepInfo) error {
+			keep := min(math.Exp(-1/(0.8*4)), float64(1+step)/float64(10+step))
+			step++
+			for name, w := range params {
+				for i, v := range w {
+					want[name][i] = keep*want[name][i] + (1-keep)*float64(v)
+				}
+			}
+			return nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		apart := false
+		for name, w := range want {
+			for i, v := range w {
+				if got := float64(r.Params[name][i]); math.Abs(got-v) > 1e-5 {
+					t.Fatalf("%s[%d] is %v on average, want %v", name, i, got, v)
+				}
+				apart = apart || r.Params[name][i] != params[name][i]
+			}
+		}
+		if !apart {
+			t.Error("the average is the weights themselves")
+		}
+	}
+}
+
+func TestTrainSize(t *testing.T) {
+	cfg := toyConfig()
+	cfg.TrainSize = 6
+	data := toyData()
+	small := newToy(75, 1)
+	data.Train = sized{small, 6 * 6 * 3, t}
+	r := mustRun(t, toyCNN(), data, cfg)
+	if len(r.History) != cfg.Epochs {
+		t.Errorf("%d epochs, want %d", len(r.History), cfg.Epochs)
+	}
+	if _, err := Run(context.Background(), toyMLP(), start(t, toyMLP()), toyData(), cfg); err == nil || !strings.Contains(err.Error(), "cannot be trained on images of 6 x 6 and score others of 8 x 8") {
+		t.Errorf("error %v of a network whose first layer is dense", err)
+	}
+}
+
+// sized checks for how large an image it is asked, and leaves it dark.
+type sized struct {
+	*toy
+	values int
+	t      *testing.T
+}
+
+func (s sized) Load(i, epoch int, image []float32) error {
+	if len(image) != s.values {
+		s.t.Errorf("image %d of epoch %d has %d values, want %d", i, epoch, len(image), s.values)
+	}
+	return nil
+}
+
 // stopAt ends a run in an epoch and step, as a signal would.
 func stopAt(epoch, step int) (context.Context, Hook) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -222,13 +337,16 @@ func stopAt(epoch, step int) (context.Context, Hook) {
 }
 
 func TestResume(t *testing.T) {
-	for i, solver := range []string{SGD, AdamW} {
+	for i, solver := range []string{SGD, AdamW, AdamW} {
 		cfg := toyConfig()
-		cfg.Precision = []string{FP32, BF16}[i]
+		cfg.Precision = []string{FP32, BF16, FP32}[i]
+		if i == 2 { // the second epoch, where the runs are cut too, is the first of the second phase
+			cfg.HeadEpochs, cfg.LayerRate, cfg.Average = 1, 0.5, 0.7
+		}
 		cfg.Solver, cfg.LearningRate, cfg.Schedule, cfg.Warmup, cfg.Balance = solver, 0.01, Cosine, 0.5, Full
 		want := mustRun(t, toyCNN(), toyData(), cfg)
 		for _, cuts := range [][][2]int{{{1, 1}}, {{1, 4}}, {{2, 1}}, {{3, 3}}, {{4, 4}}, {{1, 2}, {2, 3}, {4, 1}}} {
-			t.Run(fmt.Sprint(solver, cuts), func(t *testing.T) {
+			t.Run(fmt.Sprint(solver, cfg.HeadEpochs, cuts), func(t *testing.T) {
 				cfg := cfg
 				cfg.State, cfg.Resume = filepath.Join(t.TempDir(), "state"), true
 				for _, cut := range cuts {
@@ -290,7 +408,7 @@ func TestResumeRefuses(t *testing.T) {
 		{"a file cut short", nil, good[:len(good)/2], "or remove it to start anew"},
 		{"a file of something else", nil, []byte("hello"), "not the state of a training"},
 		{"an empty file", nil, nil, "not the state of a training"},
-		{"another format", nil, bytes.Replace(good, []byte(`"format":1`), []byte(`"format":2`), 1), "format 2"},
+		{"another format", nil, bytes.Replace(good, []byte(`"format":2`), []byte(`"format":3`), 1), "format 3"},
 		{"a changed weight", nil, flipped, "checksum"},
 	} {
 		t.Run(c.reason, func(t *testing.T) {
