@@ -132,6 +132,7 @@ does not change the weights either.`,
 	f.Float64Var(&cfg.Cutmix, "cutmix", cfg.Cutmix, "exchange rectangles of pairs of photographs: alpha of CutMix, as 1 (default none)")
 	f.StringVar(&cfg.Balance, "balance", cfg.Balance, "how often a class is drawn: none (as it occurs), sqrt, full (all alike)")
 	f.BoolVar(&cfg.Freeze, "freeze", cfg.Freeze, "train the last layer alone")
+	f.IntVar(&cfg.FreezeFirst, "freeze-first", cfg.FreezeFirst, "leave so many layers as they are, from the first: they cost the most to teach")
 	f.StringVar(&cfg.Best, "best", cfg.Best, "what makes an epoch the best on validation: macro-f1 or accuracy")
 	f.BoolVar(&cfg.Resume, "resume", false, "go on with an interrupted run")
 	limitFlags(cmd, &o.limits)
@@ -155,6 +156,7 @@ func fineTuning() map[string]string {
 		"head-epochs":     fmt.Sprint(c.HeadEpochs),
 		"ema":             fmt.Sprint(c.Average),
 		"train-size":      fmt.Sprint(c.TrainSize),
+		"freeze-first":    fmt.Sprint(c.FreezeFirst),
 		"weight-decay":    fmt.Sprint(c.WeightDecay),
 		"schedule":        c.Schedule,
 		"warmup":          fmt.Sprint(c.Warmup),

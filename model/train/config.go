@@ -76,8 +76,10 @@ type Config struct {
 	// Balance is None, Sqrt or Full: whether a class is drawn as often as it has images, as often as the square root of
 	// that, or as often as any other.
 	Balance string `json:"balance"`
-	// Freeze leaves all layers but the head as they are; FreezeLayers leaves those it names.
+	// Freeze leaves all layers but the head as they are; FreezeFirst as many as it says that have parameters, from the
+	// first, which look at the most pixels and cost the most to teach; FreezeLayers those it names.
 	Freeze       bool     `json:"freeze"`
+	FreezeFirst  int      `json:"freeze_first,omitempty"`
 	FreezeLayers []string `json:"freeze_layers,omitempty"`
 
 	// Best is what makes an epoch the best so far on the validation images: MacroF1 or Accuracy. The earlier of equals
@@ -166,6 +168,7 @@ func (c Config) Validate() error {
 		share("head_epochs", float64(c.HeadEpochs), float64(max(c.Epochs-1, 0))),
 		share("average", c.Average, math.MaxFloat32),
 		count("train_size", c.TrainSize, 0),
+		count("freeze_first", c.FreezeFirst, 0),
 		share("weight_decay", c.WeightDecay, 1),
 		share("momentum", c.Momentum, below1),
 		share("beta1", c.Beta1, below1),

@@ -141,6 +141,18 @@ func newTrainer(net model.Network, params model.Params, cfg Config, epoch int) (
 	for _, name := range cfg.FreezeLayers {
 		named[name] = true
 	}
+	var body []string // layers with parameters before the head
+	for i, l := range net.Layers {
+		if i != head && (l.Op == model.Conv || l.Op == model.Depthwise || l.Op == model.Dense) {
+			body = append(body, l.Name)
+		}
+	}
+	if cfg.FreezeFirst > len(body) {
+		return nil, fmt.Errorf("train: the first %d layers cannot be frozen: %s has %d before its last", cfg.FreezeFirst, net.Arch, len(body))
+	}
+	for _, name := range body[:cfg.FreezeFirst] {
+		named[name] = true
+	}
 	p, err := newPlan(net, params, cfg.Precision, func(i int, name string) bool { return cfg.Freeze && i != head || named[name] })
 	if err != nil {
 		return nil, err
@@ -149,18 +161,12 @@ func newTrainer(net model.Network, params model.Params, cfg Config, epoch int) (
 		losses: make([]float64, cfg.Slices), rights: make([]int, cfg.Slices)}
 	t.targets = make([]float32, t.rows*cfg.Slices*p.shapes[len(p.shapes)-1].Size())
 	weights, biases := 0, 0
-	var body []int // layers with parameters before the head
-	for i, l := range p.layers {
-		if l.hasParam && i != head {
-			body = append(body, i)
-		}
-	}
 	for i, l := range p.layers {
 		if !l.trained {
 			continue
 		}
 		w, b := &learned{name: l.Name + ".weight", w: p.weight(i), decay: cfg.WeightDecay, rate: 1}, &learned{name: l.Name + ".bias", w: p.bias(i), rate: 1}
-		if k := slices.Index(body, i); k < 0 {
+		if k := slices.Index(body, l.Name); k < 0 {
 			w.rate, b.rate = cfg.HeadRate, cfg.HeadRate
 		} else if last := len(body) - 1; last > 0 {
 			w.rate = math.Pow(cfg.LayerRate, 1-float64(k)/float64(last))

@@ -199,6 +199,21 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
+func TestFreezeFirst(t *testing.T) {
+	cfg := toyConfig()
+	cfg.FreezeFirst, cfg.Epochs = 1, 2
+	r := mustRun(t, toyCNN(), toyData(), cfg)
+	for name, w := range start(t, toyCNN()) {
+		if same := slices.Equal(w, r.Params[name]); same != strings.HasPrefix(name, "conv1.") {
+			t.Errorf("%s is as it was: %v", name, same)
+		}
+	}
+	cfg.FreezeFirst = 3
+	if _, err := Run(context.Background(), toyCNN(), start(t, toyCNN()), toyData(), cfg); err == nil || !strings.Contains(err.Error(), "has 2 before its last") {
+		t.Errorf("error %v, want one that tells how many layers there are", err)
+	}
+}
+
 func TestHeadRate(t *testing.T) {
 	cfg := toyConfig()
 	cfg.HeadRate, cfg.Epochs = 0, 1
