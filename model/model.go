@@ -30,8 +30,8 @@ type Model struct {
 	Params  Params
 }
 
-// Card is what model.json says of a model beside its network. Only Classes, Transforms, and Quantization's ranges and
-// means change what it answers.
+// Card is what model.json says of a model beside its network. Only Classes, Transforms, Quantization's ranges and
+// means, and Calibration's answers change what it answers.
 type Card struct {
 	// Classes are the names of the network's outputs, in their order.
 	Classes []string `json:"classes"`
@@ -44,6 +44,8 @@ type Card struct {
 
 	// Quantization is there if the model can be run in int8.
 	Quantization *Quantization `json:"quantization,omitempty"`
+	// Calibration is there if the probabilities were fitted to validation photographs.
+	Calibration *Calibration `json:"calibration,omitempty"`
 
 	Description string    `json:"description,omitempty"`
 	Sources     []string  `json:"sources,omitempty"` // weights and photographs it was made from, and their licences
@@ -128,11 +130,14 @@ func (m *Model) describe() error {
 	if err := json.Unmarshal(m.Card.Transforms, &steps); err != nil || steps == nil {
 		return fmt.Errorf("model: transforms are %.40q; want a JSON list of steps", m.Card.Transforms)
 	}
+	if c := m.Card.Calibration; c != nil {
+		return c.check(m.Card.Classes)
+	}
 	return nil
 }
 
 // Hash is the SHA-256, in hexadecimal, of everything that changes what m answers: classes, network, transforms,
-// weights, and its quantization if it has one. How the transforms are indented does not matter, nor what else the card says.
+// weights, and its quantization and calibration if it has them. How the transforms are indented does not matter, nor what else the card says.
 func (m *Model) Hash() string {
 	h := sha256.New()
 	var transforms any
@@ -149,6 +154,9 @@ func (m *Model) Hash() string {
 			fmt.Fprintf(h, "%s %d\n", name, len(q.Means[name]))
 			hashFloats(h, q.Means[name])
 		}
+	}
+	if c := m.Card.Calibration; c != nil {
+		json.NewEncoder(h).Encode(c.Answers)
 	}
 	all, err := m.Network.Parameters()
 	if err != nil {

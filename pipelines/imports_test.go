@@ -44,6 +44,7 @@ var reserved = []struct {
 	{"github.com/spf13", []string{"cmd/logobeam"}, "only commands read flags"},
 	{"flag", []string{"cmd/logobeam", "cmd/bench"}, "only commands read flags"},
 	{"github.com/vbauerster/mpb", []string{"cmd/logobeam"}, "only commands talk to people"},
+	{"gonum.org/v1/plot", []string{"pipelines/report"}, "what people look at is drawn in report"},
 	{"github.com/prometheus", []string{"pipelines/monitor"}, "what is shown of a run is gathered in monitor"},
 	{"cloud.google.com", []string{"pipelines/store"}, "only the store knows where files lie"},
 	{"github.com/fsouza", []string{"pipelines/store/storetest"}, "only tests serve a bucket"},

@@ -63,12 +63,7 @@ func New(classes []string) *Confusion {
 func (c *Confusion) Add(truth, predicted int) { c.Counts[truth][predicted]++ }
 
 // AddAll counts the answer with the highest probability of each row of probs, [len(truth)][classes].
-func (c *Confusion) AddAll(truth []int, probs []float32) {
-	n := len(c.Classes)
-	for i, t := range truth {
-		c.Add(t, Argmax(probs[i*n:(i+1)*n]))
-	}
-}
+func (c *Confusion) AddAll(truth []int, probs []float32) { c.Count(Answers(truth, probs)) }
 
 // Argmax is the index of the largest value; the first of equals wins. -1 for an empty row.
 func Argmax(row []float32) int {
@@ -129,6 +124,18 @@ func (c *Confusion) Majority() float64 {
 		most = max(most, c.support(i))
 	}
 	return share(most, c.Total())
+}
+
+// MajorityF1 is the macro-F1 of always answering the commonest class.
+func (c *Confusion) MajorityF1() float64 {
+	most, seen := 0, 0
+	for i := range c.Counts {
+		if n := c.support(i); n > 0 {
+			most = max(most, n)
+			seen++
+		}
+	}
+	return share(2*most, most+c.Total()) / float64(seen)
 }
 
 // MacroF1 is the mean F1 over the classes that occur, in truth or among the answers. Every class weighs the same, so
@@ -216,30 +223,4 @@ type Summary struct {
 // Summary gathers the figures.
 func (c *Confusion) Summary() Summary {
 	return Summary{c.Total(), Figure(c.Accuracy()), Figure(c.Majority()), Figure(c.MacroF1()), Figure(c.LogoRecall()), Figure(c.FalseAlarms())}
-}
-
-// ECE is the expected calibration error (Guo et al., On Calibration of Modern Neural Networks, 2017): how far, on
-// average, the probability of the answer given lies from the share of such answers that are right, in bins of equal
-// width. probs is [len(truth)][classes], each row a distribution. NaN without images, classes or bins.
-func ECE(probs []float32, truth []int, classes, bins int) float64 {
-	if len(truth) == 0 || classes < 1 || bins < 1 {
-		return math.NaN()
-	}
-	confidence, right := make([]float64, bins), make([]float64, bins)
-	for i, t := range truth {
-		row := probs[i*classes : (i+1)*classes]
-		k := Argmax(row)
-		p := float64(row[k])
-		b := int(math.Ceil(p*float64(bins))) - 1 // bins are (0, 1/bins], (1/bins, 2/bins], ...
-		b = min(max(b, 0), bins-1)
-		confidence[b] += p
-		if k == t {
-			right[b]++
-		}
-	}
-	gap := 0.0
-	for b := range confidence {
-		gap += math.Abs(confidence[b] - right[b])
-	}
-	return gap / float64(len(truth))
 }

@@ -173,29 +173,3 @@ func TestAddAll(t *testing.T) {
 		t.Error("an empty row has no largest value")
 	}
 }
-
-func TestECE(t *testing.T) {
-	for _, c := range []struct {
-		reason string
-		probs  []float32
-		truth  []int
-		want   float64
-	}{
-		{"sure and right", []float32{1, 0, 0, 1}, []int{0, 1}, 0},
-		{"sure and wrong", []float32{1, 0, 0, 1}, []int{1, 0}, 1},
-		{"0.75 sure, 1 of 2 right", []float32{.75, .25, .75, .25}, []int{0, 1}, 0.25},
-		// bin (0.5, 0.6]: one of 0.6 that is right; bin (0.7, 0.8]: two of 0.8, one right: (0.4*1 + |1.6-1|)/3
-		{"two bins of ten", []float32{.6, .4, .8, .2, .2, .8}, []int{0, 0, 0}, (0.4 + 0.6) / 3},
-		{"no images", nil, nil, math.NaN()},
-	} {
-		t.Run(c.reason, func(t *testing.T) {
-			got := ECE(c.probs, c.truth, 2, 10)
-			if !(math.Abs(got-c.want) < 1e-6 || math.IsNaN(got) && math.IsNaN(c.want)) {
-				t.Errorf("got %v, want %v", got, c.want)
-			}
-		})
-	}
-	if !math.IsNaN(ECE([]float32{1}, []int{0}, 1, 0)) {
-		t.Error("no bins give a number")
-	}
-}

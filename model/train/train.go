@@ -64,6 +64,8 @@ type Epoch struct {
 	TrainAccuracy metrics.Figure   `json:"train_accuracy"`
 	Validation    metrics.Summary  `json:"validation"`
 	Test          *metrics.Summary `json:"test,omitempty"`
+	// Calibration is what would make the network's probabilities likeliest on the validation images. Only hooks see it.
+	Calibration *model.Calibration `json:"-"`
 	// Best says that Validation is the best so far by Config.Best.
 	Best            bool    `json:"best"`
 	Seconds         float64 `json:"seconds"`           // of training and evaluation
@@ -96,8 +98,9 @@ type Hook struct {
 }
 
 // SaveBest saves the model of each epoch that is the best so far to the folder dir, as m with the parameters and figures of
-// the epoch, in float16 if half is set (the figures are those before rounding). The former one is replaced at once, or not
-// at all.
+// the epoch, in float16 if half is set (the figures are those before rounding). Its logits are divided by the epoch's
+// temperature, if the network allows that, so that its probabilities are calibrated. The former one is replaced at once, or
+// not at all.
 func SaveBest(dir string, m model.Model, half bool) Hook {
 	return Hook{Name: "save the best model", OnEpoch: func(_ context.Context, e Epoch, params model.Params) error {
 		if !e.Best {
@@ -105,6 +108,11 @@ func SaveBest(dir string, m model.Model, half bool) Hook {
 		}
 		best := m
 		best.Params = params
+		if c := e.Calibration; c != nil {
+			if tempered, err := m.Network.Temper(params, c.Temperature); err == nil {
+				best.Params, best.Card.Calibration = tempered, c
+			}
+		}
 		best.Card.Metrics = map[string]map[string]float64{"validation": figures(e.Validation)}
 		if e.Test != nil {
 			best.Card.Metrics["test"] = figures(*e.Test)
@@ -201,6 +209,7 @@ func Run(ctx context.Context, net model.Network, params model.Params, data Data,
 				}
 			}
 		}
+		result.History[len(result.History)-1].Calibration = nil
 		if cfg.State != "" {
 			if err := t.save(cfg.State, state{stateFormat, run, t.steps, result.History}); err != nil {
 				return result, err
@@ -336,14 +345,17 @@ func (t *trainer) epoch(ctx context.Context, net model.Network, data Data, label
 	if err != nil {
 		return e, err
 	}
-	if e.Validation, err = t.evaluate(ctx, plan, data.Validation, data.Classes); err != nil {
+	truth, probs, err := t.evaluate(ctx, plan, data.Validation)
+	if err != nil {
 		return e, fmt.Errorf("train: epoch %d: validation: %w", epoch+1, err)
 	}
+	e.Validation, e.Calibration = summary(data.Classes, truth, probs), metrics.Calibrate(data.Classes, truth, probs)
 	if data.Test != nil && t.cfg.EvaluateTest {
-		test, err := t.evaluate(ctx, plan, data.Test, data.Classes)
+		truth, probs, err := t.evaluate(ctx, plan, data.Test)
 		if err != nil {
 			return e, fmt.Errorf("train: epoch %d: test: %w", epoch+1, err)
 		}
+		test := summary(data.Classes, truth, probs)
 		e.Test = &test
 	}
 	if s := t.cfg.score(e.Validation); math.IsNaN(s) {
@@ -353,21 +365,26 @@ func (t *trainer) epoch(ctx context.Context, net model.Network, data Data, label
 	return e, nil
 }
 
-func (t *trainer) evaluate(ctx context.Context, plan *infer.Plan, data Dataset, classes []string) (metrics.Summary, error) {
-	probs, err := plan.Predict(ctx, data.Len(), t.cfg.workers(), plan.Batch(), func(i int, image []float32) error { return data.Load(i, -1, image) })
+// evaluate gives the labels of all images and the probabilities that a plan has for them, [image][class].
+func (t *trainer) evaluate(ctx context.Context, plan *infer.Plan, data Dataset) (truth []int, probs []float32, err error) {
+	probs, err = plan.Predict(ctx, data.Len(), t.cfg.workers(), plan.Batch(), func(i int, image []float32) error { return data.Load(i, -1, image) })
 	if err != nil {
-		return metrics.Summary{}, err
+		return nil, nil, err
 	}
 	for _, p := range probs {
 		if math.IsNaN(float64(p)) {
-			return metrics.Summary{}, errors.New("the network answers with no numbers: a lower learning rate may help")
+			return nil, nil, errors.New("the network answers with no numbers: a lower learning rate may help")
 		}
 	}
-	c := metrics.New(slices.Clone(classes))
-	truth := make([]int, data.Len())
+	truth = make([]int, data.Len())
 	for i := range truth {
 		truth[i] = data.Label(i)
 	}
+	return truth, probs, nil
+}
+
+func summary(classes []string, truth []int, probs []float32) metrics.Summary {
+	c := metrics.New(slices.Clone(classes))
 	c.AddAll(truth, probs)
-	return c.Summary(), nil
+	return c.Summary()
 }

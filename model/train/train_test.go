@@ -511,8 +511,15 @@ func TestSaveBest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sameParams(t, "the saved model", kept[r.Best], m.Params)
 	best := r.History[r.Best]
+	if c := m.Card.Calibration; c == nil || c.Temperature == 1 || c.NLL >= c.NLLBefore || c.Images != toyData().Validation.Len() || best.Calibration != nil {
+		t.Fatalf("the card says of the calibration %+v", c)
+	}
+	tempered, err := net.Temper(kept[r.Best], m.Card.Calibration.Temperature)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameParams(t, "the saved model", tempered, m.Params)
 	if m.Card.Training.Epoch != best.Epoch || card.Training.Epoch != 0 || m.Card.Training.Seed != 5 {
 		t.Errorf("the card says %+v, want epoch %d", m.Card.Training, best.Epoch)
 	}

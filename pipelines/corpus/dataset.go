@@ -134,16 +134,30 @@ func (d *Dataset) Load(i, epoch int, image []float32) error {
 	if epoch < 0 {
 		list = d.opts.Scoring
 	}
+	return d.with(i, func(data []byte) error {
+		r := d.rows[i]
+		return list.Tensor(data, transforms.Key{Seed: d.opts.Seed, Epoch: epoch, Image: r.Key(), Boxes: r.Boxes}, d.opts.Limits, image)
+	})
+}
+
+// Picture is image i after a list for scoring, for people to look at. The error names the image.
+func (d *Dataset) Picture(i int, list transforms.List) (m *transforms.Image, err error) {
+	err = d.with(i, func(data []byte) error {
+		m, err = list.Picture(data, transforms.Key{Epoch: -1, Image: d.rows[i].Key()}, d.opts.Limits)
+		return err
+	})
+	return m, err
+}
+
+// with reads image i, and has it decoded when there is memory for it.
+func (d *Dataset) with(i int, do func(data []byte) error) error {
 	file := filepath.FromSlash(d.rows[i].Image)
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(d.opts.Root, file)
 	}
 	data, err := readFile(file, d.opts.Limits.Bytes)
 	if err == nil {
-		err = decode(data, d.opts.Limits, func() error {
-			r := d.rows[i]
-			return list.Tensor(data, transforms.Key{Seed: d.opts.Seed, Epoch: epoch, Image: r.Key(), Boxes: r.Boxes}, d.opts.Limits, image)
-		})
+		err = decode(data, d.opts.Limits, func() error { return do(data) })
 	}
 	if err != nil {
 		return fmt.Errorf("corpus: %s: %w", d.rows[i].Image, err)

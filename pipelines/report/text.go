@@ -14,26 +14,43 @@ import (
 	"github.com/logobeam/logobeam/model/metrics"
 )
 
-// Figures is the figures of a classifier in a few lines, with what accuracy alone would hide beside it.
-func Figures(c *metrics.Confusion) string {
+// Figures is the figures of a classifier in a few lines, each with its interval, if there is one under its name in JSON,
+// and with what accuracy alone would hide beside it.
+func Figures(c *metrics.Confusion, ece metrics.Figure, intervals map[string]metrics.Interval) string {
 	s := c.Summary()
 	majority := "always answering the commonest class"
 	if name := commonest(c); name != "" {
 		majority = "always answering " + name
 	}
 	var b strings.Builder
-	line := func(name, value, note string) {
-		if note != "" {
-			note = "   " + note
-		}
-		fmt.Fprintf(&b, "%-18s%7s%s\n", name, value, note)
+	note := ""
+	if len(intervals) > 0 {
+		note = fmt.Sprintf("   in brackets: 95 %% of %s resamples of these images", grouped(metrics.Resamples))
 	}
-	line("images", grouped(int64(s.Images)), "")
-	line("accuracy", figure(s.Accuracy), majority+" reaches "+figure(s.Majority))
-	line("macro-F1", figure(s.MacroF1), "every class weighs the same")
-	line("recall on logos", figure(s.LogoRecall), "right brand, of images with one")
-	line("false alarms", figure(s.FalseAlarms), "some brand, of images without one")
+	fmt.Fprintf(&b, "%-18s%7s%s\n", "images", grouped(int64(s.Images)), note)
+	line := func(name, key string, value metrics.Figure, note string) {
+		b.WriteString(Figure(name, value, intervals, key, note))
+	}
+	line("accuracy", "accuracy", s.Accuracy, majority+" reaches "+figure(s.Majority)+bracketed(intervals, "majority"))
+	line("macro-F1", "macro_f1", s.MacroF1, "every class weighs the same; "+majority+" reaches "+figure(metrics.Figure(c.MajorityF1())))
+	line("recall on logos", "logo_recall", s.LogoRecall, "right brand, of images with one")
+	line("false alarms", "false_alarm_rate", s.FalseAlarms, "some brand, of images without one")
+	line("ECE", "ece", ece, "expected calibration error: how far probabilities are from the truth")
 	return b.String()
+}
+
+// Figure is a line with a figure, its interval if there is one under key, and a note on what it is.
+func Figure(name string, value metrics.Figure, intervals map[string]metrics.Interval, key, note string) string {
+	return fmt.Sprintf("%-18s%7s%s   %s\n", name, figure(value), bracketed(intervals, key), note)
+}
+
+// bracketed is an interval to stand behind its figure, if there is one.
+func bracketed(intervals map[string]metrics.Interval, key string) string {
+	i, ok := intervals[key]
+	if !ok || i[0].Absent() {
+		return ""
+	}
+	return fmt.Sprintf(" [%s, %s]", figure(i[0]), figure(i[1]))
 }
 
 // commonest is the class that most images are of, "" if there are no images.
