@@ -18,7 +18,7 @@ type inquiry struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	root     string
-	rows     []listing.Row
+	rows     *listing.Posts
 	outcomes []outcome
 	left     atomic.Int64
 	done     chan struct{} // closed when nothing is left
@@ -29,9 +29,9 @@ type inquiry struct {
 }
 
 // score finds out about rows. Names of images that are neither absolute nor URLs are relative to root.
-func (s *scorer) score(ctx context.Context, root string, rows []listing.Row) ([]outcome, error) {
-	outcomes := make([]outcome, len(rows))
-	all := make([]int, len(rows))
+func (s *scorer) score(ctx context.Context, root string, rows *listing.Posts) ([]outcome, error) {
+	outcomes := make([]outcome, rows.Len())
+	all := make([]int, rows.Len())
 	for i := range all {
 		all[i] = i
 	}
@@ -39,7 +39,7 @@ func (s *scorer) score(ctx context.Context, root string, rows []listing.Row) ([]
 }
 
 // about finds out about some of the rows.
-func (s *scorer) about(ctx context.Context, root string, rows []listing.Row, todo []int, outcomes []outcome) error {
+func (s *scorer) about(ctx context.Context, root string, rows *listing.Posts, todo []int, outcomes []outcome) error {
 	defer s.use()()
 	for len(todo) > 0 { // once, but for questions that another chunk asked first and then gave up
 		again, err := s.pass(ctx, root, rows, todo, outcomes)
@@ -52,7 +52,7 @@ func (s *scorer) about(ctx context.Context, root string, rows []listing.Row, tod
 }
 
 // pass finds out about the rows of todo, and returns those to be asked again.
-func (s *scorer) pass(ctx context.Context, root string, rows []listing.Row, todo []int, outcomes []outcome) (again []int, err error) {
+func (s *scorer) pass(ctx context.Context, root string, rows *listing.Posts, todo []int, outcomes []outcome) (again []int, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	j := &inquiry{scorer: s, ctx: ctx, cancel: cancel, root: root, rows: rows, outcomes: outcomes, done: make(chan struct{}), begun: map[int]*photograph{}}
@@ -60,9 +60,9 @@ func (s *scorer) pass(ctx context.Context, root string, rows []listing.Row, todo
 	var at tally // of what needs no image, counted together: there may be millions a second
 	repeated := int64(0)
 	for _, i := range todo {
-		switch row := &rows[i]; {
+		switch row := rows.At(i); {
 		case row.Malformed != "":
-			j.put(i, rejected(monitor.Listing, ReasonMalformed, place(row)+": "+row.Malformed, false), &at)
+			j.put(i, rejected(monitor.Listing, ReasonMalformed, place(&row)+": "+row.Malformed, false), &at)
 		case s.earlier.has(row.PostID):
 			j.put(i, outcome{skipped: true}, &at)
 		default:
@@ -81,7 +81,7 @@ func (s *scorer) pass(ctx context.Context, root string, rows []listing.Row, todo
 	j.settled(at.scored + at.rejected + at.skipped)
 	names := make([]string, len(j.mine))
 	for k, row := range j.mine {
-		names[k] = rows[row].Image
+		names[k] = rows.At(row).Image
 	}
 	err = s.fetcher.Under(root).Telling(j.begin).Each(ctx, names, func(image fetch.Image) { j.take(image.Index).fetched(image) })
 	for k, row := range j.mine {
@@ -103,7 +103,8 @@ func (s *scorer) pass(ctx context.Context, root string, rows []listing.Row, todo
 func (j *inquiry) begin(k int) {
 	p := j.photograph(k)
 	p.began = time.Now()
-	p.task = j.scorer.monitor.Begin(monitor.Fetch, p.post(), j.rows[p.row].Image)
+	row := j.rows.At(p.row)
+	p.task = j.scorer.monitor.Begin(monitor.Fetch, row.PostID, row.Image)
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
 	j.begun[k] = p
@@ -124,7 +125,7 @@ func (j *inquiry) take(k int) *photograph {
 
 func (j *inquiry) photograph(k int) *photograph {
 	row := j.mine[k]
-	return &photograph{inquiry: j, row: row, byName: askName(j.root, j.rows[row].Image)}
+	return &photograph{inquiry: j, row: row, byName: askName(j.root, j.rows.At(row).Image)}
 }
 
 // settle says what became of a row. Each row of a pass is settled once.
@@ -152,7 +153,8 @@ func (j *inquiry) put(row int, o outcome, to *tally) {
 		to.skipped++
 	case o.reject != nil:
 		to.rejected++
-		j.scorer.monitor.Reject(o.reject.stage, o.reject.reason, j.rows[row].PostID, j.rows[row].Image, o.reject.detail)
+		r := j.rows.At(row)
+		j.scorer.monitor.Reject(o.reject.stage, o.reject.reason, r.PostID, r.Image, o.reject.detail)
 	default:
 		to.scored++
 	}

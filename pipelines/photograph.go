@@ -100,7 +100,7 @@ func (p *photograph) fail(err error) {
 }
 
 // post is the photograph's post.
-func (p *photograph) post() string { return p.inquiry.rows[p.row].PostID }
+func (p *photograph) post() string { return p.inquiry.rows.At(p.row).PostID }
 
 // work takes photographs from the fetcher until ended is closed.
 func (s *scorer) work(ended <-chan struct{}) {
@@ -172,7 +172,7 @@ func (s *scorer) decode(p *photograph, input []float32) (ok bool) {
 			return false
 		}
 		defer s.decoding.Release(weight)
-		err = s.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: p.inquiry.rows[p.row].Image}, s.Images.Limits, input)
+		err = s.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: p.inquiry.rows.At(p.row).Image}, s.Images.Limits, input)
 	}
 	var e *transforms.Error
 	switch {
