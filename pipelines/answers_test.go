@@ -110,7 +110,7 @@ func TestGivenUp(t *testing.T) {
 	web.answers(hang)
 	s := newTestScorer(t, newModel(t, 1), 1, local())
 	defer s.close()
-	rows := []listing.Row{{PostID: "1", Image: web.url + "/1.png"}}
+	rows := listing.PostsOf(listing.Row{PostID: "1", Image: web.url + "/1.png"})
 	ctx, cancel := context.WithCancel(context.Background())
 	first, second := make(chan error, 1), make(chan error, 1)
 	go func() {
@@ -121,7 +121,7 @@ func TestGivenUp(t *testing.T) {
 		return func() bool {
 			s.answers.mutex.Lock()
 			defer s.answers.mutex.Unlock()
-			w, asked := s.answers.underWay[askName("", rows[0].Image)]
+			w, asked := s.answers.underWay[askName("", rows.At(0).Image)]
 			return asked && len(w) == n
 		}
 	}
@@ -168,7 +168,7 @@ func TestAnyOrder(t *testing.T) {
 	defer alone.close()
 	answer := map[string]outcome{}
 	for _, image := range []string{"a0", "a1", "a2", "a3", "b0", "b1", "b2", "b3", "missing"} {
-		o, err := alone.score(context.Background(), root, []listing.Row{{Image: image}})
+		o, err := alone.score(context.Background(), root, listing.PostsOf(listing.Row{Image: image}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,9 +185,9 @@ func TestAnyOrder(t *testing.T) {
 		defer stop()
 		room, chunks := make(chan struct{}, chunksAtOnce), sync.WaitGroup{}
 		for i := 0; i < len(names); i += size {
-			var rows []listing.Row
+			rows := new(listing.Posts)
 			for k, name := range names[i:min(i+size, len(names))] {
-				rows = append(rows, listing.Row{PostID: fmt.Sprint(i + k), Image: name})
+				rows.Add(listing.Row{PostID: fmt.Sprint(i + k), Image: name})
 			}
 			room <- struct{}{}
 			chunks.Go(func() {
@@ -205,9 +205,9 @@ func TestAnyOrder(t *testing.T) {
 					return
 				}
 				for k, o := range outcomes {
-					want := answer[rows[k].Image]
+					want := answer[rows.At(k).Image]
 					if (o.reject == nil) != (want.reject == nil) || o.reject == nil && o != want || o.reject != nil && *o.reject != *want.reject {
-						t.Errorf("%s: %+v; want %+v", rows[k].Image, o, want)
+						t.Errorf("%s: %+v; want %+v", rows.At(k).Image, o, want)
 					}
 				}
 			})

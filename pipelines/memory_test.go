@@ -77,9 +77,9 @@ func TestDecodingMemory(t *testing.T) {
 		ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
 		for range chunksAtOnce {
 			all.Go(func() {
-				rows := make([]listing.Row, 8)
-				for i := range rows {
-					rows[i].Image = "large.png"
+				rows := new(listing.Posts)
+				for range 8 {
+					rows.Add(listing.Row{Image: "large.png"})
 				}
 				outcomes, err := s.score(ctx, root, rows)
 				if err != nil {

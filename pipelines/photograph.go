@@ -45,7 +45,6 @@ func rejected(stage monitor.Stage, reason, detail string, retryable bool) outcom
 type photograph struct {
 	inquiry *inquiry
 	row     int
-	came    bool // from the fetcher
 	image   fetch.Image
 	frames  int32
 	byName  question
@@ -55,15 +54,9 @@ type photograph struct {
 	began   time.Time // to be fetched; zero if it was refused at once
 }
 
-// begun shows the photograph to whoever watches, as its first byte is asked for.
-func (p *photograph) begun() {
-	p.began = time.Now()
-	p.task = p.inquiry.scorer.monitor.Begin(monitor.Fetch, p.post(), p.inquiry.rows[p.row].Image)
-}
-
 // fetched takes what the fetcher got, and waits for a worker that takes it.
 func (p *photograph) fetched(image fetch.Image) {
-	p.came, p.image = true, image
+	p.image = image
 	if !p.began.IsZero() {
 		p.inquiry.scorer.monitor.Spent(monitor.Fetch, time.Since(p.began), 1, int64(len(image.Data)))
 	}
@@ -107,22 +100,26 @@ func (p *photograph) fail(err error) {
 }
 
 // post is the photograph's post.
-func (p *photograph) post() string { return p.inquiry.rows[p.row].PostID }
+func (p *photograph) post() string { return p.inquiry.rows.At(p.row).PostID }
 
 // work takes photographs from the fetcher until ended is closed.
 func (s *scorer) work(ended <-chan struct{}) {
 	arena := <-s.arenas
 	defer func() { s.arenas <- arena }()
 	batch := make([]*photograph, 0, s.Batch)
+	run := func() {
+		if len(batch) > 0 {
+			s.infer(arena, batch)
+			clear(batch) // an old photograph would keep its chunk in memory
+			batch = batch[:0]
+		}
+	}
 	for {
 		var p *photograph
 		select {
 		case p = <-s.fetched:
 		default:
-			if len(batch) > 0 {
-				s.infer(arena, batch)
-				batch = batch[:0]
-			}
+			run()
 			select {
 			case p = <-s.fetched:
 			case <-ended:
@@ -133,8 +130,7 @@ func (s *scorer) work(ended <-chan struct{}) {
 			batch = append(batch, p)
 		}
 		if len(batch) == s.Batch {
-			s.infer(arena, batch)
-			batch = batch[:0]
+			run()
 		}
 	}
 }
@@ -176,7 +172,7 @@ func (s *scorer) decode(p *photograph, input []float32) (ok bool) {
 			return false
 		}
 		defer s.decoding.Release(weight)
-		err = s.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: p.inquiry.rows[p.row].Image}, s.Images.Limits, input)
+		err = s.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: p.inquiry.rows.At(p.row).Image}, s.Images.Limits, input)
 	}
 	var e *transforms.Error
 	switch {

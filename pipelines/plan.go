@@ -141,7 +141,7 @@ func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int
 	defer func() { s.monitor = watching }()
 	s.monitor = nil
 	if len(rows) > 2*warmUp {
-		if _, err := s.score(ctx, root, rows[:warmUp]); err != nil {
+		if _, err := s.score(ctx, root, listing.PostsOf(rows[:warmUp]...)); err != nil {
 			return p, err
 		}
 		for _, r := range rows[:warmUp] {
@@ -151,7 +151,7 @@ func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int
 	}
 	s.monitor = monitor.New(int64(len(rows)), true, 1)
 	before, began := s.fetcher.Stats(), time.Now()
-	outcomes, err := s.score(ctx, root, rows)
+	outcomes, err := s.score(ctx, root, listing.PostsOf(rows...))
 	if err != nil {
 		return p, err
 	}
@@ -255,7 +255,7 @@ func (s *scorer) outputBytes(ctx context.Context, rows []listing.Row, outcomes [
 			return 0, err
 		}
 		defer os.RemoveAll(dir)
-		if _, err := s.write(ctx, dir, scores.Piece{Chunk: strings.Repeat("0", 32)}, rows[:n], outcomes[:n]); err != nil {
+		if _, err := s.write(ctx, dir, scores.Piece{Chunk: strings.Repeat("0", 32)}, listing.PostsOf(rows[:n]...), outcomes[:n]); err != nil {
 			return 0, fmt.Errorf("trying how large the output will be: %w", err)
 		}
 		at, err := store.At(ctx, dir)

@@ -116,16 +116,16 @@ func (f *RetryChunkFn) ProcessElement(ctx context.Context, d scores.Done, _ func
 // retry makes the round's part of a chunk, unless it is there already. Rejects that would only fail again are carried over.
 func (f *RetryChunkFn) retry(ctx context.Context, run *running, d scores.Done) (scores.Done, error) {
 	piece := d.Next(f.Round)
-	return f.scorer.part(ctx, run, piece, func() ([]listing.Row, []outcome, error) {
+	return f.scorer.part(ctx, run, piece, func() (*listing.Posts, []outcome, error) {
 		before, err := d.ReadRejects(ctx, f.Out)
 		if err != nil {
 			return nil, nil, err
 		}
-		rows := make([]listing.Row, len(before))
+		rows := new(listing.Posts)
 		outcomes := make([]outcome, len(before))
 		var again []int
 		for i, b := range before {
-			rows[i] = listing.Row{PostID: b.PostID, Image: b.Image, Kept: b.Kept}
+			rows.Add(listing.Row{PostID: b.PostID, Image: b.Image, Kept: b.Kept})
 			if b.Retryable {
 				again = append(again, i)
 			} else {

@@ -224,7 +224,8 @@ func TestScore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, r := range rows {
+		for i := range rows.Len() {
+			r := rows.At(i)
 			if !strings.HasPrefix(r.PostID, "post-") {
 				continue
 			}

@@ -50,7 +50,7 @@ func (f *ScoreChunkFn) ProcessElement(ctx context.Context, c listing.Chunk, _ fu
 func (f *ScoreChunkFn) score(ctx context.Context, run *running, c listing.Chunk) (scores.Done, error) {
 	root := cmp.Or(f.Images.Root, c.Root())
 	piece := scores.Piece{Chunk: partName(c, f.ModelHash, f.Options), Index: c.Index, File: c.File, Offset: c.Offset, End: c.End}
-	return f.scorer.part(ctx, run, piece, func() ([]listing.Row, []outcome, error) {
+	return f.scorer.part(ctx, run, piece, func() (*listing.Posts, []outcome, error) {
 		rows, err := c.Read(ctx)
 		if err != nil {
 			return nil, nil, err
@@ -61,7 +61,7 @@ func (f *ScoreChunkFn) score(ctx context.Context, run *running, c listing.Chunk)
 }
 
 // part makes a part of what find finds, unless it is there already.
-func (s *scorer) part(ctx context.Context, run *running, piece scores.Piece, find func() ([]listing.Row, []outcome, error)) (scores.Done, error) {
+func (s *scorer) part(ctx context.Context, run *running, piece scores.Piece, find func() (*listing.Posts, []outcome, error)) (scores.Done, error) {
 	done, ok, err := scores.ReadPart(ctx, s.Out, piece.Chunk)
 	if err != nil || ok {
 		if ok {
@@ -86,10 +86,10 @@ func (s *scorer) part(ctx context.Context, run *running, piece scores.Piece, fin
 }
 
 // write writes a part: rows in their order, whoever found out about them.
-func (s *scorer) write(ctx context.Context, out string, piece scores.Piece, rows []listing.Row, outcomes []outcome) (scores.Done, error) {
+func (s *scorer) write(ctx context.Context, out string, piece scores.Piece, rows *listing.Posts, outcomes []outcome) (scores.Done, error) {
 	began := time.Now()
-	defer func() { s.monitor.Spent(monitor.Write, time.Since(began), int64(len(rows)), 0) }()
-	piece.Rows = int64(len(rows))
+	defer func() { s.monitor.Spent(monitor.Write, time.Since(began), int64(rows.Len()), 0) }()
+	piece.Rows = int64(rows.Len())
 	for _, o := range outcomes {
 		if o.skipped {
 			piece.Skipped++
@@ -98,7 +98,7 @@ func (s *scorer) write(ctx context.Context, out string, piece scores.Piece, rows
 	part := scores.NewPart(piece, s.Keep)
 	classes := s.Classes()
 	for i, o := range outcomes {
-		row := &rows[i]
+		row := rows.At(i)
 		switch {
 		case o.skipped:
 		case o.reject != nil:

@@ -255,7 +255,7 @@ func TestChunkFails(t *testing.T) {
 func TestNetworkPanics(t *testing.T) {
 	s := newTestScorer(t, newModel(t, 1), 1, Images{})
 	defer s.close()
-	j := &inquiry{scorer: s, rows: []listing.Row{{PostID: "a"}, {PostID: "b"}, {PostID: "c"}}, done: make(chan struct{})}
+	j := &inquiry{scorer: s, rows: listing.PostsOf(listing.Row{PostID: "a"}, listing.Row{PostID: "b"}, listing.Row{PostID: "c"}), done: make(chan struct{})}
 	j.ctx, j.cancel = context.WithCancelCause(context.Background())
 	j.left.Store(3)
 	s.infer(<-s.arenas, []*photograph{{inquiry: j, row: 0}, {inquiry: j, row: 1}, {inquiry: j, row: 2}}) // one more than the arena has room for

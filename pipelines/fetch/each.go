@@ -103,6 +103,8 @@ type call struct {
 	root   string
 	begun  func(index int) // nil for nobody
 
+	next    int           // in images: those before it have been placed
+	taken   int           // of images
 	left    int           // not yet done
 	running int           // goroutines
 	done    []Image       // done and not yet taken
@@ -143,7 +145,6 @@ func (j *job) image() string {
 func (s *scheduler) begin(ctx context.Context, images []string, root string, begun func(int)) (*call, error) {
 	c := &call{images: images, root: root, begun: begun, left: len(images), wake: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancelCause(ctx)
-	jobs := make([]job, len(images))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.life.Err() != nil {
@@ -151,17 +152,27 @@ func (s *scheduler) begin(ctx context.Context, images []string, root string, beg
 		return nil, ErrClosed
 	}
 	s.calls[c] = struct{}{}
-	for i := range jobs {
-		jobs[i] = job{call: c, index: i}
-		s.place(&jobs[i], time.Time{})
-		if i%512 == 511 { // let others to the lock, and begin
+	s.more(c)
+	return c, nil
+}
+
+// window is how many images of a call have jobs at a time: so many may wait for slow hosts before the others do.
+const window = 2048
+
+// more places images of a call once half of the window is free.
+func (s *scheduler) more(c *call) {
+	if c.next == len(c.images) || c.next-c.taken > window/2 {
+		return
+	}
+	for c.next < len(c.images) && c.next-c.taken < window {
+		s.place(&job{call: c, index: c.next}, time.Time{})
+		if c.next++; c.next%512 == 0 { // let others to the lock, and begin
 			s.pump()
 			s.mu.Unlock()
 			s.mu.Lock()
 		}
 	}
 	s.pump()
-	return c, nil
 }
 
 // take waits for the next image that is done.
@@ -178,9 +189,11 @@ func (s *scheduler) take(c *call) (Image, error) {
 			i := c.done[0]
 			c.done[0] = Image{}
 			c.done = c.done[1:]
+			c.taken++
 			if s.ahead--; s.ahead == furthest*s.cfg.Connections-1 {
 				s.pump()
 			}
+			s.more(c)
 			s.mu.Unlock()
 			return i, nil
 		}
@@ -330,6 +343,7 @@ func (s *scheduler) pump() {
 
 // startable takes what can start now. The slice is good until the next call.
 func (s *scheduler) startable() []*job {
+	clear(s.starting) // an old job would keep its call in memory, and all that belongs to that
 	s.starting = s.starting[:0]
 	if s.life.Err() != nil {
 		return nil

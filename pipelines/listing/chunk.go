@@ -161,7 +161,7 @@ func (c Chunk) changed() error {
 
 // Read reads the chunk's rows, and checks that they are the ones that were planned. It may be called from several
 // goroutines. In a compressed file it goes on where an earlier Read of this process ended, if it can.
-func (c Chunk) Read(ctx context.Context) ([]Row, error) {
+func (c Chunk) Read(ctx context.Context) (*Posts, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -190,17 +190,17 @@ func (c Chunk) Read(ctx context.Context) ([]Row, error) {
 	return rows, nil
 }
 
-func (c Chunk) read(ctx context.Context, in opened) ([]Row, error) {
+func (c Chunk) read(ctx context.Context, in opened) (*Posts, error) {
 	defer in.during(ctx)()
 	if c.Version != "" && version(in.Info()) != c.Version {
 		return nil, c.changed()
 	}
-	rows := make([]Row, 0, min(max(c.Rows, c.About), MaxChunkRows))
+	rows := &Posts{begin: make([]int, 0, min(max(c.Rows, c.About), MaxChunkRows))}
 	var hash rowsHash
 	var post post
 	for {
 		at, _ := in.position()
-		if c.Rows > 0 && int64(len(rows)) == c.Rows || c.Rows == 0 && at >= c.End {
+		if c.Rows > 0 && int64(rows.Len()) == c.Rows || c.Rows == 0 && at >= c.End {
 			break
 		}
 		r, err := in.next()
@@ -213,21 +213,21 @@ func (c Chunk) read(ctx context.Context, in opened) ([]Row, error) {
 		if err != nil {
 			return nil, in.failed(err)
 		}
-		if len(rows) == guessedMost {
-			return nil, fmt.Errorf("the listing %s has more than %d rows from byte %d to %d, since their lengths differ too much to be guessed: have it read once first with --exact-chunks", c.Source, len(rows), c.Offset, c.End)
+		if rows.Len() == guessedMost {
+			return nil, fmt.Errorf("the listing %s has more than %d rows from byte %d to %d, since their lengths differ too much to be guessed: have it read once first with --exact-chunks", c.Source, rows.Len(), c.Offset, c.End)
 		}
 		if c.Rows == 0 && r.end > c.End {
 			return nil, fmt.Errorf("the listing %s was to be cut at byte %d, but the row that begins at byte %d goes on to byte %d: quoted fields that span lines hide where rows begin; have it read once first with --exact-chunks",
 				c.Source, c.End, r.offset, r.end)
 		}
 		post.take(&c, r)
-		rows = append(rows, post.row())
+		rows.Add(post.row())
 		if c.Version == "" {
 			hash.add(&post)
 		}
 	}
 	end, _ := in.position()
-	if c.Version == "" && hash.String() != c.Hash || int64(len(rows)) < c.Rows || c.Rows == 0 && end < c.End {
+	if c.Version == "" && hash.String() != c.Hash || int64(rows.Len()) < c.Rows || c.Rows == 0 && end < c.End {
 		return nil, c.changed()
 	}
 	return rows, nil

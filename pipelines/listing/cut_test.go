@@ -33,7 +33,7 @@ func inParts(t rapid.TB, path string, o Options, l limits) ([]Chunk, []Row, erro
 		if i > 0 && chunks[i-1].Source == c.Source && chunks[i-1].End != c.Offset {
 			t.Fatalf("chunk %d begins at %d; the one before it ends at %d", i, c.Offset, chunks[i-1].End)
 		}
-		rows, err := c.Read(context.Background())
+		rows, err := read(c)
 		if err != nil {
 			return chunks, nil, err
 		}
@@ -324,7 +324,7 @@ func TestGroups(t *testing.T) {
 			}
 			// Read backwards, no chunk goes on where another ended.
 			for _, c := range slices.Backward(chunks) {
-				rows, err := c.Read(t.Context())
+				rows, err := read(c)
 				if err != nil {
 					t.Fatal(err)
 				}

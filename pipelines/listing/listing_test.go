@@ -56,6 +56,18 @@ func shorten(rows []Row) (all []short) {
 	return all
 }
 
+// read reads a chunk.
+func read(c Chunk) (rows []Row, err error) {
+	p, err := c.Read(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	for i := range p.Len() {
+		rows = append(rows, p.At(i))
+	}
+	return rows, nil
+}
+
 // rows reads a whole listing by its chunks.
 func rows(t testing.TB, pattern string, o Options) (all []Row) {
 	t.Helper()
@@ -64,7 +76,7 @@ func rows(t testing.TB, pattern string, o Options) (all []Row) {
 		t.Fatal(err)
 	}
 	for _, c := range chunks {
-		r, err := c.Read(context.Background())
+		r, err := read(c)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -437,7 +449,7 @@ func TestAnyRows(t *testing.T) {
 			}
 			var got []Row
 			for _, c := range chunks {
-				r, err := c.Read(context.Background())
+				r, err := read(c)
 				if err != nil {
 					t.Fatal(err)
 				}

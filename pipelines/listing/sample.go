@@ -131,8 +131,8 @@ func (d draw) read(ctx context.Context) ([]Row, error) {
 	}
 	var rows []Row
 	for _, i := range d.rows {
-		if i < int64(len(all)) { // how many there are may have been a guess
-			rows = append(rows, all[i])
+		if i < int64(all.Len()) { // how many there are may have been a guess
+			rows = append(rows, all.At(int(i)))
 		}
 	}
 	return rows, nil

@@ -98,7 +98,7 @@ func TestCompressed(t *testing.T) {
 			}
 			// In order by one, and in any order by many.
 			for _, c := range chunks {
-				rows, err := c.Read(t.Context())
+				rows, err := read(c)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -110,7 +110,7 @@ func TestCompressed(t *testing.T) {
 			var g sync.WaitGroup
 			for _, i := range rand.New(rand.NewPCG(1, 2)).Perm(len(chunks)) {
 				g.Go(func() {
-					rows, err := chunks[i].Read(t.Context())
+					rows, err := read(chunks[i])
 					if diff := cmp.Diff(all[i*100:i*100+100], rows); err != nil || diff != "" {
 						t.Errorf("chunk %d: error %v, rows (-in order +in any order):\n%s", i, err, diff)
 					}
@@ -275,7 +275,7 @@ func TestFolder(t *testing.T) {
 	for _, old := range [][]string{nil, {"x.jpg"}} {
 		listed.forget(dir)
 		listed.last = append(listed.last, &listedFolder{folder: dir, names: old})
-		if got, err := chunks[1].Read(t.Context()); err != nil || len(got) != 2 || got[1].Image != "deep/er/c.webp" {
+		if got, err := read(chunks[1]); err != nil || len(got) != 2 || got[1].Image != "deep/er/c.webp" {
 			t.Errorf("%+v, error %v", got, err)
 		}
 	}

@@ -63,7 +63,7 @@ func (m *Monitor) Reject(stage Stage, reason, post, image, detail string) {
 	t := m.rejects.find(c)
 	if t == nil {
 		shown, _ := redact(image)
-		t = m.rejects.add(c, Example{clip(post), shown, clip(detail)})
+		t = m.rejects.add(c, Example{strings.Clone(clip(post)), strings.Clone(shown), clip(detail)}) // they may be parts of a long text
 	}
 	t.n.Add(1)
 }
