@@ -193,7 +193,7 @@ func (g *grid) add(name string, base, set []member) {
 	}
 	r.folder = strings.Trim(strings.Join(strings.FieldsFunc(r.name, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._+=", r)
-	}), "-"), ".")
+	}), "-"), ".-")
 	g.runs = append(g.runs, r)
 }
 

@@ -157,7 +157,7 @@ func (e Experiment) Markdown() string {
 			}
 			if split.name == "validation" {
 				row = append(row, r.epochs(),
-					r.over(func(o Outcome) float64 { return o.Seconds }).write("%.0f"),
+					r.over(func(o Outcome) float64 { return o.Seconds }).write("%.1f"),
 					r.over(func(o Outcome) float64 { return o.ImagesPerSecond }).write("%.0f"))
 			}
 			fmt.Fprintf(&b, "| %s |\n", strings.Join(row, " | "))

@@ -117,11 +117,14 @@ func panel(name string, curves []Curve, figure func(Point) float64) (*plot.Plot,
 		a.Color, a.Padding, a.LineStyle.Color = ink, 0, faint
 		a.Label.TextStyle, a.Tick.Label = lettering(10.5, a.Label.TextStyle), lettering(9.5, a.Tick.Label)
 		a.Tick.LineStyle.Color, a.Tick.Length = faint, 4
-		a.Tick.Marker = plot.TickerFunc(ticks)
+		a.Tick.Marker = plot.TickerFunc(func(least, most float64) []plot.Tick { return ticks(least, most, step(least, most)) })
 	}
 	p.X.Tick.Marker = plot.TickerFunc(func(least, most float64) []plot.Tick {
-		whole := slices.DeleteFunc(ticks(least, most), func(t plot.Tick) bool { return t.Value < 1.5 || t.Value != math.Trunc(t.Value) })
-		return append(whole, plot.Tick{Value: 1, Label: "1"})
+		epochs := ticks(least, most, max(1, step(least, most)))
+		if epochs[0].Value > 1 {
+			epochs = append(epochs, plot.Tick{Value: 1, Label: "1"})
+		}
+		return epochs
 	})
 	grid := plotter.NewGrid()
 	grid.Vertical.Width = 0
@@ -234,8 +237,8 @@ func round(a *plot.Axis) {
 	a.Min, a.Max = s*math.Floor(a.Min/s+1e-9), s*math.Ceil(a.Max/s-1e-9)
 }
 
-func ticks(least, most float64) []plot.Tick {
-	s := step(least, most)
+// ticks are the multiples of s in a range.
+func ticks(least, most, s float64) []plot.Tick {
 	digits := max(0, int(-math.Floor(math.Log10(s)+1e-9)))
 	var list []plot.Tick
 	for k := math.Ceil(least/s-1e-9) + 0; k*s <= most+1e-9*s; k++ { // + 0: not -0
