@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"image"
 	"image/png"
 	"io"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -218,15 +216,7 @@ func figure(f metrics.Figure) string {
 	return fmt.Sprintf("%.3f", float64(f))
 }
 
-// writePNG draws a picture beside path and renames it, so that path is whole or what it was.
-func writePNG(path string, picture image.Image) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".logobeam-*.png")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // nothing is left of it once it is renamed
-	if err := errors.Join(png.Encode(f, picture), f.Chmod(0o644), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+// writePNG draws a picture to a file.
+func writePNG(path string, picture image.Image) error {
+	return replace(path, func(w io.Writer) error { return png.Encode(w, picture) })
 }

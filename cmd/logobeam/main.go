@@ -123,7 +123,7 @@ classifier, too.`,
 	})
 	cobra.AddTemplateFunc("flagUsages", flagUsages)
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "Flags:\n{{.LocalFlags.FlagUsages", "{{flagUsages .LocalFlags", 1))
-	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newEvaluate(), newQuantize(), newVersion(), newWorker(), newRunners(), newReasons())
+	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newExperiment(), newEvaluate(), newQuantize(), newVersion(), newWorker(), newRunners(), newReasons())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/logobeam/logobeam/model/train"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/corpus"
+	"github.com/logobeam/logobeam/pipelines/report"
 	"github.com/logobeam/logobeam/pipelines/store"
 	"github.com/logobeam/logobeam/transforms"
 )
@@ -33,9 +34,11 @@ type trainFlags struct {
 	size             int
 	half, overwrite  bool
 	asJSON, skipTest bool
+	plot             string
 	description      string
 	sources          []string
 	limits           transforms.Limits
+	arguments        []string // of the command line, for the card
 }
 
 const (
@@ -44,6 +47,14 @@ const (
 )
 
 func newTrain() *cobra.Command {
+	return trainCommand(func(cmd *cobra.Command, o *trainFlags, dir string, cfg train.Config) error {
+		o.arguments = os.Args[1:]
+		return o.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), dir, cfg)
+	})
+}
+
+// trainCommand is train, which does then with what its flags came to.
+func trainCommand(then func(cmd *cobra.Command, o *trainFlags, dir string, cfg train.Config) error) *cobra.Command {
 	cfg := train.DefaultConfig()
 	var o trainFlags
 	cmd := &cobra.Command{
@@ -90,7 +101,20 @@ does not change the weights either.`,
 			if _, err := model.New(o.arch, 2); err != nil {
 				return usageError{err}
 			}
-			return o.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], cfg)
+			if o.plot != "" {
+				if ext := filepath.Ext(o.plot); ext != ".svg" && ext != ".png" {
+					return usagef("--plot %s: want a name that ends in .svg or .png", o.plot)
+				}
+				if folder := filepath.Dir(o.plot); folder != filepath.Clean(o.out) { // which may not be there yet
+					if err := checkFolder("--plot", folder); err != nil {
+						return err
+					}
+				}
+			}
+			if cfg.Precision == train.BF16 && !kernel.HasBFloat16() {
+				fmt.Fprintf(cmd.ErrOrStderr(), "warning: this processor (%s) has no instruction for bfloat16: --precision fp32 is many times as fast\n", kernel.Features())
+			}
+			return then(cmd, &o, args[0], cfg)
 		},
 	}
 	f := cmd.Flags()
@@ -104,6 +128,7 @@ does not change the weights either.`,
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace a model or an unfinished run in --out")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object an epoch")
 	f.BoolVar(&o.skipTest, "no-test", false, "leave DIR/test.csv alone")
+	f.StringVar(&o.plot, "plot", "", "draw the learning curves to this SVG or PNG file")
 	f.StringVar(&o.description, "description", "", "what to say of the model in its card")
 	f.StringArrayVar(&o.sources, "source", nil, "photographs or weights to name in the card, with their licence; may be repeated")
 
@@ -179,52 +204,55 @@ func (o *trainFlags) from() string {
 // stateFile lies in the model's folder while a run is not finished.
 const stateFile = "training.state"
 
-func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir string, cfg train.Config) error {
-	if err := o.checkOut(ctx, cfg); err != nil {
-		return err
-	}
-	if cfg.Precision == train.BF16 && !kernel.HasBFloat16() {
-		fmt.Fprintf(stderr, "warning: this processor (%s) has no instruction for bfloat16: --precision fp32 is many times as fast\n", kernel.Features())
-	}
+// prepare opens what a run is to learn from. The model has no weights yet.
+func (o *trainFlags) prepare(dir string, cfg train.Config) (m model.Model, data train.Data, err error) {
 	classes, err := corpus.Classes(filepath.Join(dir, "train.csv"))
 	if err != nil {
-		return err
+		return m, data, err
 	}
 	net, err := model.New(o.arch, len(classes))
 	if err != nil {
-		return err
+		return m, data, err
 	}
 	if o.size > 0 {
 		net.Input.H, net.Input.W = o.size, o.size
 	}
 	scoring, training, err := o.lists(net, cfg)
 	if err != nil {
-		return err
+		return m, data, err
 	}
 	data, images, err := o.data(dir, classes, scoring, training, cfg)
 	if err != nil {
-		return err
-	}
-	params, init, err := o.weights(ctx, net, classes, cfg.Seed)
-	if err != nil {
-		return err
+		return m, data, err
 	}
 	list, err := json.Marshal(scoring)
 	if err != nil {
-		return err
+		return m, data, err
 	}
 	config, err := json.Marshal(cfg)
 	if err != nil {
+		return m, data, err
+	}
+	m = model.Model{Network: net, Card: model.Card{
+		Classes: classes, Transforms: list, Description: o.description, Sources: o.sources, Program: "logobeam " + version(),
+		Training: &model.Training{Arguments: o.arguments, Seed: cfg.Seed, Epochs: cfg.Epochs, Frozen: cfg.Freeze, Images: images, Config: config},
+	}}
+	return m, data, nil
+}
+
+// run trains, with hooks after those of its own.
+func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir string, cfg train.Config, hooks ...train.Hook) error {
+	if err := o.checkOut(ctx, cfg); err != nil {
 		return err
 	}
-	m := model.Model{Network: net, Card: model.Card{
-		Classes: classes, Transforms: list, Description: o.description, Sources: o.sources, Program: "logobeam " + version(),
-		Training: &model.Training{Arguments: os.Args[1:], Seed: cfg.Seed, Epochs: cfg.Epochs, Init: init, Frozen: cfg.Freeze, Images: images, Config: config},
-	}}
-
-	whole := m
-	whole.Params = params
-	if err := whole.Validate(); err != nil { // now, rather than when the first epoch is to be saved
+	m, data, err := o.prepare(dir, cfg)
+	if err != nil {
+		return err
+	}
+	if m.Params, m.Card.Training.Init, err = o.weights(ctx, m.Network, m.Card.Classes, cfg.Seed); err != nil {
+		return err
+	}
+	if err := m.Validate(); err != nil { // now, rather than when the first epoch is to be saved
 		return err
 	}
 
@@ -260,7 +288,13 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 			return err
 		}
 	}
-	result, err := train.Run(ctx, net, params, data, cfg, progress, train.SaveBest(o.folder, m, o.half))
+	hooks = append([]train.Hook{progress, train.SaveBest(o.folder, m, o.half)}, hooks...)
+	if o.plot != "" {
+		hooks = append(hooks, train.Hook{Name: "draw the learning curves", OnEnd: func(_ context.Context, r train.Result) error {
+			return writeCurves(o.plot, []report.Curve{{Name: o.arch, Seeds: [][]report.Point{points(r.History)}}})
+		}})
+	}
+	result, err := train.Run(ctx, m.Network, m.Params, data, cfg, hooks...)
 	if stop != nil {
 		stop()
 	}
@@ -412,6 +446,24 @@ func (o *trainFlags) weights(ctx context.Context, net model.Network, classes []s
 		return nil, "", err
 	}
 	return params, fmt.Sprintf("%s, sha256 %x", filepath.Base(from), sum.Sum(nil)), nil
+}
+
+// points are epochs as learning curves show them.
+func points(epochs []train.Epoch) []report.Point {
+	var list []report.Point
+	for _, e := range epochs {
+		list = append(list, report.Point{Epoch: e.Epoch, MacroF1: float64(e.Validation.MacroF1), Loss: e.Loss})
+	}
+	return list
+}
+
+// writeCurves draws learning curves to an SVG or PNG file.
+func writeCurves(path string, curves []report.Curve) error {
+	picture, err := report.LearningCurves(curves, strings.TrimPrefix(filepath.Ext(path), "."))
+	if err != nil {
+		return err
+	}
+	return replaceText(path, picture)
 }
 
 // epochLine is the one line that an epoch leaves in the log.
