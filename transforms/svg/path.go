@@ -284,8 +284,8 @@ func (p *Pen) Ellipse(centre Point, rx, ry float64) {
 	p.Close()
 }
 
-// roundRect draws a rectangle whose corners are quarters of an ellipse.
-func (p *Pen) roundRect(x, y, w, h, rx, ry float64) {
+// Rect draws a rectangle whose corners are quarters of an ellipse, or right angles with radii of 0.
+func (p *Pen) Rect(x, y, w, h, rx, ry float64) {
 	p.Move(Pt(x+rx, y))
 	p.Line(Pt(x+w-rx, y))
 	p.Arc(rx, ry, 0, false, true, Pt(x+w, y+ry))

@@ -220,7 +220,7 @@ func (p *parser) outline(name string, attr map[string]string) (Outline, error) {
 			ry = rx
 		}
 		if w > 0 && h > 0 {
-			pen.roundRect(x, y, w, h, min(max(rx, 0), w/2), min(max(ry, 0), h/2))
+			pen.Rect(x, y, w, h, min(max(rx, 0), w/2), min(max(ry, 0), h/2))
 		}
 	case "circle", "ellipse":
 		rx, ry := length("rx"), length("ry")
