@@ -54,8 +54,9 @@ func TestParts(t *testing.T) {
 				{Orient{}, RandomResizedCrop{Size: 6, Scale: [2]float64{0.1, 1}, Ratio: [2]float64{0.5, 2}}, HorizontalFlip{0.5}},
 				{Orient{}, HorizontalFlip{0.5}, RandomResizedCrop{Size: 3, Scale: [2]float64{0.1, 1}, Ratio: [2]float64{0.5, 2}}, RandomCrop{Size: 2}},
 				{Resize{Width: 40, Height: 3}, RandomCrop{Size: 2}},
+				{Orient{}, LogoCrop{Scale: [2]float64{1, 3}, Probability: 1}, Resize{Width: 5, Height: 4}},
 			} {
-				key := Key{Epoch: i, Seed: uint64(o), Image: fmt.Sprint(k)}
+				key := Key{Epoch: i, Seed: uint64(o), Image: fmt.Sprint(k), Boxes: []image.Rectangle{image.Rect(1, 2, 9, 7)}}
 				var pictures [2]*Image
 				for j := range pictures {
 					v, err := open(data, DefaultLimits())

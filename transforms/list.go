@@ -13,6 +13,7 @@
 // The steps are, in the order in which lists usually have them:
 //
 //	orient               turn the picture upright
+//	logo-crop            a part around a logo, where it is known
 //	resize               to a short side, or to a width and height
 //	center-crop          the middle
 //	random-crop          a part of a fixed size
@@ -66,8 +67,8 @@ type Step interface {
 
 // steps has an entry for each step there is, in the order in which lists usually have them.
 var steps = []Step{
-	Orient{}, Resize{}, CenterCrop{}, RandomCrop{}, RandomResizedCrop{}, RandomZoomOut{}, HorizontalFlip{}, RandomRotation{}, RandomPerspective{},
-	ColorJitter{}, RandomGrayscale{}, GaussianBlur{}, JPEG{}, RandomErasing{}, Normalise{},
+	Orient{}, LogoCrop{}, Resize{}, CenterCrop{}, RandomCrop{}, RandomResizedCrop{}, RandomZoomOut{}, HorizontalFlip{}, RandomRotation{},
+	RandomPerspective{}, ColorJitter{}, RandomGrayscale{}, GaussianBlur{}, JPEG{}, RandomErasing{}, Normalise{},
 }
 
 // List is a sequence of steps. As JSON it is an array of objects, each with its step's name and parameters:
@@ -93,11 +94,12 @@ func DefaultTraining(size int, mean, std [3]float64) List {
 }
 
 // StrongTraining makes the most of a few photographs of each logo, by strong augmentation in the sense of FixMatch (Sohn
-// et al., 2020): DefaultTraining in a wider range, logos that are small, tilted and seen from aside, and what happens
+// et al., 2020): DefaultTraining in a wider range, logos that are close, small, tilted and seen from aside, and what happens
 // to photographs: blur, compression, lost colours, something in front. It takes more epochs than DefaultTraining.
 func StrongTraining(size int, mean, std [3]float64) List {
 	return List{
 		Orient{},
+		LogoCrop{Scale: [2]float64{1.2, 4}, Probability: 0.5},
 		RandomResizedCrop{Size: size, Scale: [2]float64{0.2, 1}, Ratio: [2]float64{0.75, 1.333}},
 		RandomZoomOut{Side: [2]float64{1, 2}, Probability: 0.25},
 		RandomRotation{Degrees: 15},
@@ -117,7 +119,7 @@ const (
 )
 
 // Parse reads a list from JSON. It rejects unknown steps and parameters, naming the nearest known, values out of range,
-// and orient or normalise in the wrong place. Whether the list makes a network's input, Validate says.
+// and orient, logo-crop or normalise in the wrong place. Whether the list makes a network's input, Validate says.
 func Parse(data []byte) (List, error) {
 	if len(data) > maxListBytes {
 		return nil, fmt.Errorf("list of transforms has %d bytes, the limit is %d", len(data), maxListBytes)
@@ -205,6 +207,10 @@ func (l List) check() error {
 		case Orient:
 			if i != 0 {
 				return fmt.Errorf("transform %d: orient has to be the first step", i+1)
+			}
+		case LogoCrop:
+			if i > 1 || i == 1 && l[0] != (Orient{}) {
+				return fmt.Errorf("transform %d: logo-crop has to be the first step, or the second after orient", i+1)
 			}
 		case Normalise:
 			if i != len(l)-1 {
@@ -325,6 +331,7 @@ func (l List) Apply(m *Image, key Key) (*Image, error) {
 }
 
 func (l List) run(v *view, key Key) error {
+	v.boxes = key.Boxes
 	for i, s := range l {
 		var err error
 		if _, more := s.(projective); !more {

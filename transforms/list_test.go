@@ -14,7 +14,7 @@ import (
 )
 
 var everyStep = List{
-	Orient{}, Resize{Short: 256}, Resize{Width: 300, Height: 200}, CenterCrop{Size: 180}, RandomCrop{Size: 170, Padding: 4}, RandomCrop{Size: 160},
+	Orient{}, LogoCrop{Scale: [2]float64{1.2, 4}, Probability: 0.5}, Resize{Short: 256}, Resize{Width: 300, Height: 200}, CenterCrop{Size: 180}, RandomCrop{Size: 170, Padding: 4}, RandomCrop{Size: 160},
 	RandomResizedCrop{Size: 150, Scale: [2]float64{0.3, 1}, Ratio: [2]float64{0.75, 1.333}},
 	RandomZoomOut{Side: [2]float64{1, 2.5}, Probability: 0.3}, HorizontalFlip{Probability: 0.5}, RandomRotation{Degrees: 15},
 	RandomPerspective{Distortion: 0.3, Probability: 0.5}, ColorJitter{Brightness: 0.3, Contrast: 0.3, Saturation: 0.3, Hue: 0.05},
@@ -25,7 +25,7 @@ var everyStep = List{
 }
 
 func TestListJSON(t *testing.T) {
-	const want = `[{"step":"orient"},{"step":"resize","short":256},{"step":"resize","width":300,"height":200},` +
+	const want = `[{"step":"orient"},{"step":"logo-crop","scale":[1.2,4],"probability":0.5},{"step":"resize","short":256},{"step":"resize","width":300,"height":200},` +
 		`{"step":"center-crop","size":180},{"step":"random-crop","size":170,"padding":4},{"step":"random-crop","size":160},` +
 		`{"step":"random-resized-crop","size":150,"scale":[0.3,1],"ratio":[0.75,1.333]},{"step":"random-zoom-out","side":[1,2.5],"probability":0.3},` +
 		`{"step":"horizontal-flip","probability":0.5},{"step":"random-rotation","degrees":15},` +
@@ -92,6 +92,10 @@ func TestParseRejects(t *testing.T) {
 		{`[{"step":"horizontal-flip"}]`, `"probability" is 0`, "would never flip"},
 		{`[{"step":"horizontal-flip","probability":1.5}]`, `"probability" is 1.5`, "above 1"},
 		{`[{"step":"color-jitter","hue":0.6}]`, `"hue" is 0.6, want 0 to 0.5`, "more than half a circle"},
+		{`[{"step":"logo-crop","probability":1}]`, `"scale" is [0 0], want two numbers in [1, 100]`, "scale left out"},
+		{`[{"step":"logo-crop","scale":[0.9,2],"probability":1}]`, `"scale" is [0.9 2]`, "would cut into the logo"},
+		{`[{"step":"logo-crop","scale":[1,2]}]`, `"probability" is 0`, "would never act"},
+		{`[{"step":"horizontal-flip","probability":1},{"step":"logo-crop","scale":[1,2],"probability":1}]`, "transform 2: logo-crop has to be the first step, or the second after orient", "boxes are of the picture as stored"},
 		{`[{"step":"random-zoom-out","probability":1}]`, `"side" is [0 0], want two numbers in [1, 16]`, "side left out"},
 		{`[{"step":"random-zoom-out","side":[0.5,2],"probability":1}]`, `"side" is [0.5 2]`, "would enlarge"},
 		{`[{"step":"random-zoom-out","side":[1,2]}]`, `"probability" is 0`, "would never act"},
@@ -213,7 +217,7 @@ func FuzzParse(f *testing.F) {
 				return
 			}
 		}
-		if m, err := l.Apply(picture, Key{Epoch: 1}); err == nil && len(m.Pix) != 3*m.W*m.H {
+		if m, err := l.Apply(picture, Key{Epoch: 1, Boxes: []image.Rectangle{image.Rect(2, 3, 5, 5)}}); err == nil && len(m.Pix) != 3*m.W*m.H {
 			t.Fatalf("%d x %d pixels in %d bytes", m.W, m.H, len(m.Pix))
 		} else if w, h := l.Size(); err == nil && w > 0 && (m.W != w || m.H != h) {
 			t.Fatalf("%d x %d pixels, Size said %d x %d", m.W, m.H, w, h)

@@ -51,6 +51,20 @@ func (t turn) undo(r image.Rectangle, stored image.Point) image.Rectangle {
 	return r
 }
 
+// do finds where a rectangle of the stored picture, of the given size, lies in the turned one.
+func (t turn) do(r image.Rectangle, stored image.Point) image.Rectangle {
+	if t.mirrorX {
+		r.Min.X, r.Max.X = stored.X-r.Max.X, stored.X-r.Min.X
+	}
+	if t.mirrorY {
+		r.Min.Y, r.Max.Y = stored.Y-r.Max.Y, stored.Y-r.Min.Y
+	}
+	if t.swap {
+		r.Min.X, r.Min.Y, r.Max.X, r.Max.Y = r.Min.Y, r.Min.X, r.Max.Y, r.Max.X
+	}
+	return r
+}
+
 // apply turns a picture: m itself where there is nothing to turn. The result counts as upright.
 func (t turn) apply(m *Image) *Image {
 	if t == (turn{}) {

@@ -3,6 +3,7 @@ package transforms
 import (
 	"encoding/binary"
 	"fmt"
+	"image"
 	"math"
 	"math/rand/v2"
 
@@ -16,6 +17,9 @@ type Key struct {
 	Seed  uint64
 	Epoch int
 	Image string
+	// Boxes are where logos are, for LogoCrop: in pixels of the picture as it is stored, which is not turned upright. What
+	// hangs over its edges is cut off. It may be empty.
+	Boxes []image.Rectangle
 }
 
 // random returns the generator of one step of a list, nil for scoring.

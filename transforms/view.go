@@ -14,13 +14,14 @@ type view struct {
 	// step Orient.
 	orientation int
 	turn        turn
-	window      image.Rectangle // the part of the picture that counts
-	to          image.Point     // what window is resized to; zero if it is not
-	cut         image.Rectangle // the part of the resized window that counts
-	owned       bool            // src is a *Image that may be written to
-	profile     *profile        // of src's colours, which are converted last
-	memory      int64           // that src took and may still take
-	moved       *projection     // how the points move after all that; nil for not at all. List.run has it carried out
+	window      image.Rectangle   // the part of the picture that counts
+	to          image.Point       // what window is resized to; zero if it is not
+	cut         image.Rectangle   // the part of the resized window that counts
+	owned       bool              // src is a *Image that may be written to
+	profile     *profile          // of src's colours, which are converted last
+	memory      int64             // that src took and may still take
+	boxes       []image.Rectangle // where logos are in src as it is stored, for LogoCrop
+	moved       *projection       // how the points move after all that; nil for not at all. List.run has it carried out
 }
 
 // source is where a view's pixels come from.

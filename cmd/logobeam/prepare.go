@@ -19,7 +19,13 @@ func newPrepare() *cobra.Command {
 SOURCE is FlickrLogos-32 or FlickrLogos-27, known by its list files, or any
 folder with a folder of photographs for each class; photographs without a logo
 belong in one named no-logo. A share of the no-logo validation photographs of
-FlickrLogos is moved to training, which has none of its own.`,
+FlickrLogos is moved to training, which has none of its own.
+
+Where the places of logos are known, --boxes names a file of them, so that
+training may look closer (the step logo-crop): the annotations of FlickrLogos-27,
+lines of FILE CLASS SUBSET X1 Y1 X2 Y2, or a CSV file with the columns
+image,label,x1,y1,x2,y2, in pixels of the stored photographs. The listings get a
+column boxes.`,
 		Example: `  logobeam prepare photographs --out data
   logobeam prepare FlickrLogos-v2 --out data --tree link`,
 		Args: exactly("SOURCE"),
@@ -45,6 +51,7 @@ FlickrLogos is moved to training, which has none of its own.`,
 	f.Float64Var(&o.NoLogoToTrain, "no-logo-to-train", o.NoLogoToTrain, "share of the no-logo validation photographs that is moved to training (FlickrLogos)")
 	f.Float64Var(&o.Val, "val", o.Val, "share of each class that becomes validation (class folders)")
 	f.Float64Var(&o.Test, "test", o.Test, "share of each class that becomes test (class folders)")
+	f.StringVar(&o.Boxes, "boxes", "", "file that says where the logos are")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of the splits")
 	f.StringVar(&o.Tree, "tree", "", "also write train_data/, val_data/ and test_data/ with a folder a class: link or copy")
 	f.BoolVar(&o.SkipCheck, "no-check", false, "do not open the photographs")

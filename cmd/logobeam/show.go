@@ -95,7 +95,13 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 	if err != nil {
 		return err
 	}
-	rows, err := listing.ReadTable(path, o.image, o.label)
+	columns := []string{o.image, o.label}
+	if has, err := listing.Has(path, corpus.BoxesColumn); err != nil {
+		return err
+	} else if has {
+		columns = append(columns, corpus.BoxesColumn)
+	}
+	rows, err := listing.ReadTable(path, columns...)
 	if err != nil {
 		return err
 	}
@@ -137,7 +143,13 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 				label = "not scored"
 			}
 		}
-		pictures, err := o.pictures(ctx, fetcher, stages, corpus.Row{Image: image, Label: row[1]})
+		photograph := corpus.Row{Image: image, Label: row[1]}
+		if len(row) > 2 {
+			if photograph.Boxes, err = corpus.ParseBoxes(row[2]); err != nil {
+				return fmt.Errorf("%s: %s: %w", path, image, err)
+			}
+		}
+		pictures, err := o.pictures(ctx, fetcher, stages, photograph)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -199,12 +211,21 @@ func reason(err error) string {
 	return "unreadable"
 }
 
-// stage is what a photograph is shown after: a list, or a step that is done to the first stage.
+// stage is what a photograph is shown after.
 type stage struct {
 	name string // stands under it; empty for what the photograph is
 	list transforms.List
-	step transforms.Step
+	to   subject
 }
+
+// subject is what a stage's list is done to.
+type subject int
+
+const (
+	toFile   subject = iota // the list alone
+	toFirst                 // the picture of the first stage, in an epoch in which the list's last step acts
+	toStored                // the picture in the file, likewise
+)
 
 // stages are the photographs as scoring would see them, each step alone, and all of them.
 func (o *showFlags) stages(list transforms.List) []stage {
@@ -218,8 +239,10 @@ func (o *showFlags) stages(list transforms.List) []stage {
 	for _, s := range list {
 		switch s.(type) {
 		case transforms.Orient, transforms.Normalise: // which are not to be seen
+		case transforms.LogoCrop: // whose boxes are in the picture as it is stored
+			stages = append(stages, stage{s.Name(), transforms.List{transforms.Orient{}, s}, toStored})
 		default:
-			stages = append(stages, stage{name: s.Name(), step: s})
+			stages = append(stages, stage{s.Name(), transforms.List{s}, toFirst})
 		}
 	}
 	return append(stages, stage{name: "all", list: list})
@@ -231,14 +254,19 @@ func (o *showFlags) pictures(ctx context.Context, f *fetch.Fetcher, stages []sta
 	if err != nil {
 		return nil, err
 	}
-	key := transforms.Key{Seed: o.seed, Epoch: o.epoch, Image: row.Key()}
+	key := transforms.Key{Seed: o.seed, Epoch: o.epoch, Image: row.Key(), Boxes: row.Boxes}
 	var pictures []*transforms.Image
 	for _, s := range stages {
 		var m *transforms.Image
-		if s.step != nil {
-			m, err = acting(s.step, pictures[0], key)
-		} else {
+		switch s.to {
+		case toFile:
 			m, err = s.list.Picture(data, key, o.limits)
+		case toFirst:
+			m, err = acting(s.list, pictures[0], key)
+		case toStored:
+			if m, err = (transforms.List{}).Picture(data, key, o.limits); err == nil {
+				m, err = acting(s.list, m, key)
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", fetch.Redact(row.Image), err)
@@ -248,11 +276,15 @@ func (o *showFlags) pictures(ctx context.Context, f *fetch.Fetcher, stages []sta
 	return pictures, nil
 }
 
-// acting is a picture after a step, in the first epoch in which the step does anything, of a hundred.
-func acting(s transforms.Step, m *transforms.Image, key transforms.Key) (after *transforms.Image, err error) {
+// acting is a picture after a list, in the first epoch in which the list's last step does anything, of a hundred.
+func acting(l transforms.List, m *transforms.Image, key transforms.Key) (after *transforms.Image, err error) {
+	before, err := l[:len(l)-1].Apply(m, key)
+	if err != nil {
+		return nil, err
+	}
 	for last := key.Epoch + 100; key.Epoch < last; key.Epoch++ {
-		after, err = transforms.List{s}.Apply(m, key)
-		if err != nil || !bytes.Equal(after.Pix, m.Pix) {
+		after, err = l.Apply(m, key)
+		if err != nil || !bytes.Equal(after.Pix, before.Pix) {
 			break
 		}
 	}

@@ -1,8 +1,8 @@
 // Package corpus turns folders of labelled photographs into listings to train on, and listings into datasets.
 //
 // Prepare reads a distribution of FlickrLogos-32 or FlickrLogos-27 by its list files, or any tree with a folder for each
-// class, and writes train.csv, val.csv and test.csv with the columns image and label. Open reads such a listing
-// as a train.Dataset:
+// class, and writes train.csv, val.csv and test.csv with the columns image and label, and boxes where it is told of them.
+// Open reads such a listing as a train.Dataset:
 //
 //	o := corpus.DefaultPrepareOptions()
 //	o.Source, o.Out = "photographs", "data"
@@ -15,6 +15,7 @@ package corpus
 
 import (
 	"cmp"
+	"image"
 	"slices"
 	"strings"
 
@@ -27,6 +28,8 @@ type Row struct {
 	Image string
 	// Label is the name of a class, model.NoLogo for an image without any brand.
 	Label string
+	// Boxes are where the logos are, in pixels of the file as it is stored; empty if that is not known.
+	Boxes []image.Rectangle
 }
 
 // labels lists the labels of rows, each once, sorted.

@@ -41,8 +41,9 @@ type Dataset struct {
 
 // Open reads a listing in any form that package listing reads.
 //
-// It is an error if the listing has no rows, lacks a column (the error lists those it has), or has a label that is not
-// among the classes (the error gives its line and the class it resembles). The images are not looked at.
+// It is an error if the listing has no rows, lacks a column (the error lists those it has; that of boxes may be missing),
+// has boxes that are none, or a label that is not among the classes (the error gives its line and the class it
+// resembles). The images are not looked at.
 func Open(file string, o Options) (*Dataset, error) {
 	o.ImageColumn, o.LabelColumn = cmp.Or(o.ImageColumn, "image"), cmp.Or(o.LabelColumn, "label")
 	rows, lines, err := read(file, o.ImageColumn, o.LabelColumn)
@@ -85,10 +86,22 @@ func Classes(file string) ([]string, error) {
 
 // read returns the rows of a listing and the line that each begins at.
 func read(file, imageColumn, labelColumn string) (rows []Row, lines []int64, err error) {
-	err = listing.EachRow(file, []string{imageColumn, labelColumn}, func(line int64, values []string) error {
-		r := Row{values[0], values[1]}
+	columns := []string{imageColumn, labelColumn}
+	if has, err := listing.Has(file, BoxesColumn); err != nil {
+		return nil, nil, fmt.Errorf("corpus: %w", err)
+	} else if has {
+		columns = append(columns, BoxesColumn)
+	}
+	err = listing.EachRow(file, columns, func(line int64, values []string) error {
+		r := Row{Image: values[0], Label: values[1]}
 		if r.Image == "" || r.Label == "" {
 			return fmt.Errorf("%s line %d: %s is %q and %s is %q: want both", file, line, imageColumn, r.Image, labelColumn, r.Label)
+		}
+		if len(values) > 2 {
+			var err error
+			if r.Boxes, err = ParseBoxes(values[2]); err != nil {
+				return fmt.Errorf("%s line %d: %w", file, line, err)
+			}
 		}
 		rows, lines = append(rows, r), append(lines, line)
 		return nil
@@ -128,7 +141,8 @@ func (d *Dataset) Load(i, epoch int, image []float32) error {
 	data, err := readFile(file, d.opts.Limits.Bytes)
 	if err == nil {
 		err = decode(data, d.opts.Limits, func() error {
-			return list.Tensor(data, transforms.Key{Seed: d.opts.Seed, Epoch: epoch, Image: d.rows[i].Key()}, d.opts.Limits, image)
+			r := d.rows[i]
+			return list.Tensor(data, transforms.Key{Seed: d.opts.Seed, Epoch: epoch, Image: r.Key(), Boxes: r.Boxes}, d.opts.Limits, image)
 		})
 	}
 	if err != nil {
@@ -160,8 +174,8 @@ func decode(data []byte, lim transforms.Limits, do func() error) error {
 // images changes nothing: the Image of a transforms.Key.
 func (r Row) Key() string { return r.Label + "/" + path.Base(r.Image) }
 
-// ID tells datasets apart that training would see differently: it is a hash of the names and labels of the images in their
-// order, of classes, transforms, limits but that of time, and seed. What the images hold is not part of it.
+// ID tells datasets apart that training would see differently: it is a hash of the names, labels and boxes of the images
+// in their order, of classes, transforms, limits but that of time, and seed. What the images hold is not part of it.
 func (d *Dataset) ID() string { return d.id }
 
 func (d *Dataset) identify() (string, error) {
@@ -180,6 +194,9 @@ func (d *Dataset) identify() (string, error) {
 	for i, r := range d.rows {
 		put(d.rows[i].Key())
 		put(r.Label)
+		if len(r.Boxes) > 0 { // which no key is like
+			put(formatBoxes(r.Boxes))
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

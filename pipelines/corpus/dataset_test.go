@@ -153,6 +153,9 @@ func TestID(t *testing.T) {
 		"other transforms":    {text, Options{Training: scoring}},
 		"another seed":        {text, Options{Training: training, Seed: 1}},
 		"one image less":      {"image,label\na/1.jpg,a\n", Options{Training: training, Classes: []string{"a", "b"}}},
+		"a box":               {"image,label,boxes\na/1.jpg,a,1 2 3 4\nb/1.jpg,b,\n", Options{Training: training}},
+		"another box":         {"image,label,boxes\na/1.jpg,a,1 2 3 5\nb/1.jpg,b,\n", Options{Training: training}},
+		"another's box":       {"image,label,boxes\na/1.jpg,a,\nb/1.jpg,b,1 2 3 4\n", Options{Training: training}},
 		"scored in other way": {text, Options{Training: training, Scoring: scoring}},
 	} {
 		d, err := Open(listingOf(t, c.text), c.o)
@@ -179,6 +182,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"another case", "image,label\n1.jpg,hp\n", Options{Classes: classes}, []string{"line 2", `did you mean "HP"?`}},
 		{"nothing like it", "image,label\n1.jpg,starbucks\n", Options{Classes: classes}, []string{`"starbucks" is not among the model's 4`}},
 		{"no rows", "image,label\n", Options{}, []string{"no rows"}},
+		{"a box that is none", "image,label,boxes\n1.jpg,a,1 2 3 4\n2.jpg,a,1 2 3\n", Options{}, []string{"line 3", `box "1 2 3": want x1 y1 x2 y2`}},
 		{"no label", "image,label\n1.jpg,\n", Options{}, []string{"line 2", `label is ""`}},
 		{"a transform of no number", "image,label\n1.jpg,a\n", Options{Training: transforms.List{transforms.Normalise{Mean: [3]float64{math.NaN()}}}}, []string{"list.csv"}},
 	} {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
 	"io"
 	"io/fs"
 	"os"
@@ -49,6 +50,11 @@ type PrepareOptions struct {
 	Tree string
 	// Progress, if there is one, is called as images are checked, by several goroutines.
 	Progress func(done, total int)
+	// Boxes, if it is given, is a file that says where logos are: the annotations of FlickrLogos-27 (.txt), lines of file,
+	// class, subset, x1, y1, x2 and y2 with spaces between them, or a listing (.csv and so on) with the columns image,
+	// label, x1, y1, x2 and y2. Corners are in pixels of the stored file. Images are known by class, in any case of letters,
+	// and file name. The listings get the column boxes.
+	Boxes string
 }
 
 // DefaultPrepareOptions is half of the validation images without a logo to training, 70 to 15 to 15 of class folders, and
@@ -65,6 +71,7 @@ type Splits struct {
 	// validation to training.
 	FlickrLogos bool
 	Moved       int
+	Boxes       *BoxCounts // nil without PrepareOptions.Boxes
 }
 
 // String tells how many images are where, in a few lines.
@@ -83,6 +90,9 @@ func (s Splits) String() string {
 			}
 		}
 		fmt.Fprintf(&b, "%-12s%8d%8d%10d\n", splitNames[i], len(rows), len(rows)-none, none)
+	}
+	if s.Boxes != nil {
+		fmt.Fprintf(&b, "\n%s\n", s.Boxes)
 	}
 	return b.String()
 }
@@ -104,11 +114,11 @@ var (
 // Prepare splits labelled images into training, validation and test, and writes a listing of each, sorted by class and
 // image: train.csv, val.csv and test.csv with the columns image and label. Images below the output folder are named
 // relative to it, others by their absolute path. A split whose share is 0 has no listing. The same source and options give
-// the same listings.
+// the same listings. Boxes are cut to their images' sizes as these are checked.
 //
 // Nothing is written if anything is wrong: a source that is neither a FlickrLogos distribution nor a tree of class
 // folders, a list that is missing or leads out of the source, images that are not there or do not decode (the error names
-// the first of them), an output folder with other content, or one that the source lies in.
+// the first of them), boxes that cannot be read or are of none of the images, an output folder with other content, or one that the source lies in.
 func Prepare(ctx context.Context, o PrepareOptions) (Splits, error) {
 	if err := o.validate(); err != nil {
 		return Splits{}, err
@@ -154,10 +164,32 @@ func Prepare(ctx context.Context, o PrepareOptions) (Splits, error) {
 		}
 		sortRows(rows)
 	}
-	if !o.SkipCheck {
-		if err := check(ctx, source, slices.Concat(splits[0], splits[1], splits[2]), o); err != nil {
+	var boxes *boxFile
+	if o.Boxes != "" {
+		if boxes, err = readBoxes(o.Boxes); err != nil {
 			return Splits{}, err
 		}
+		if err := boxes.give(&splits); err != nil {
+			return Splits{}, fmt.Errorf("corpus: %s: %w", o.Boxes, err)
+		}
+	}
+	if !o.SkipCheck {
+		seen, err := check(ctx, source, slices.Concat(splits[0], splits[1], splits[2]), o)
+		if err != nil {
+			return Splits{}, err
+		}
+		if boxes != nil {
+			for _, rows := range splits {
+				for i := range rows {
+					boxes.fit(&rows[i], seen[i])
+				}
+				seen = seen[len(rows):]
+			}
+		}
+	}
+	if boxes != nil {
+		counts := boxes.count(splits)
+		s.Boxes = &counts
 	}
 	if err := write(ctx, source, out, &splits, s, o); err != nil {
 		return Splits{}, err
@@ -224,8 +256,8 @@ func checkOutput(out string) error {
 
 const madeBy = "logobeam prepare"
 
-// check reads and decodes every image.
-func check(ctx context.Context, source string, rows []Row, o PrepareOptions) error {
+// check reads and decodes every image, and returns their sizes as they are stored.
+func check(ctx context.Context, source string, rows []Row, o PrepareOptions) ([]image.Point, error) {
 	const named = 10
 	workers := o.Workers
 	if workers < 1 {
@@ -234,6 +266,7 @@ func check(ctx context.Context, source string, rows []Row, o PrepareOptions) err
 	var (
 		next, done atomic.Int64
 		bad        = make([]error, len(rows))
+		sizes      = make([]image.Point, len(rows))
 		wait       sync.WaitGroup
 	)
 	for range workers {
@@ -242,7 +275,10 @@ func check(ctx context.Context, source string, rows []Row, o PrepareOptions) err
 				data, err := readFile(filepath.Join(source, filepath.FromSlash(rows[i].Image)), o.Limits.Bytes)
 				if err == nil {
 					err = decode(data, o.Limits, func() error {
-						_, err := transforms.Decode(data, o.Limits)
+						m, err := transforms.Decode(data, o.Limits)
+						if err == nil {
+							sizes[i] = m.Bounds().Size()
+						}
 						return err
 					})
 				}
@@ -255,7 +291,7 @@ func check(ctx context.Context, source string, rows []Row, o PrepareOptions) err
 	}
 	wait.Wait()
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("corpus: checking images: %w", err)
+		return nil, fmt.Errorf("corpus: checking images: %w", err)
 	}
 	var b strings.Builder
 	count := 0
@@ -268,12 +304,12 @@ func check(ctx context.Context, source string, rows []Row, o PrepareOptions) err
 		}
 	}
 	if count == 0 {
-		return nil
+		return sizes, nil
 	}
 	if count > named {
 		fmt.Fprintf(&b, "\n  and %d more", count-named)
 	}
-	return fmt.Errorf("corpus: %d of %d images cannot be used; mend or remove them:%s", count, len(rows), b.String())
+	return nil, fmt.Errorf("corpus: %d of %d images cannot be used; mend or remove them:%s", count, len(rows), b.String())
 }
 
 // readFile reads a file of at most limit bytes; 0 is no limit. Its errors do not repeat the path.
@@ -328,7 +364,7 @@ func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, 
 	}
 	note, err := json.MarshalIndent(map[string]any{
 		"made_by": madeBy, "source": source, "kind": kind, "seed": o.Seed, "no_logo_share": o.NoLogoToTrain, "val_share": o.Val, "test_share": o.Test,
-		"checked": !o.SkipCheck, "train": len(splits[0]), "val": len(splits[1]), "test": len(splits[2]),
+		"checked": !o.SkipCheck, "boxes": o.Boxes, "train": len(splits[0]), "val": len(splits[1]), "test": len(splits[2]),
 	}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("corpus: %w", err)
@@ -360,11 +396,15 @@ func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, 
 		}
 		var b bytes.Buffer
 		w := csv.NewWriter(&b)
-		if err := w.Write([]string{"image", "label"}); err != nil {
+		columns := []string{"image", "label"}
+		if s.Boxes != nil {
+			columns = append(columns, BoxesColumn)
+		}
+		if err := w.Write(columns); err != nil {
 			return fmt.Errorf("corpus: %w", err)
 		}
 		for _, r := range rows {
-			if err := w.Write([]string{r.Image, r.Label}); err != nil {
+			if err := w.Write([]string{r.Image, r.Label, formatBoxes(r.Boxes)}[:len(columns)]); err != nil {
 				return fmt.Errorf("corpus: %w", err)
 			}
 		}
@@ -384,7 +424,8 @@ func located(source, out string, rows []Row) []Row {
 		if rel, err := filepath.Rel(out, image); err == nil && filepath.IsLocal(rel) {
 			image = rel
 		}
-		named[i] = Row{filepath.ToSlash(image), r.Label}
+		r.Image = filepath.ToSlash(image)
+		named[i] = r
 	}
 	return named
 }
@@ -420,7 +461,8 @@ func lay(ctx context.Context, source, out, folder string, rows []Row, tree strin
 		if err != nil {
 			return nil, fmt.Errorf("corpus: %w", err)
 		}
-		laid[i] = Row{image, r.Label}
+		r.Image = image
+		laid[i] = r
 	}
 	return laid, nil
 }

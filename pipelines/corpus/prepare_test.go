@@ -140,7 +140,7 @@ func TestPrepareFlickrLogos32(t *testing.T) {
 }
 
 func TestSplitsString(t *testing.T) {
-	got := fmt.Sprint(Splits{Train: []Row{{"1", "a"}, {"2", model.NoLogo}}, Val: []Row{{"3", "a"}}, Classes: []string{"a", model.NoLogo}, FlickrLogos: true, Moved: 1})
+	got := fmt.Sprint(Splits{Train: []Row{{Image: "1", Label: "a"}, {Image: "2", Label: model.NoLogo}}, Val: []Row{{Image: "3", Label: "a"}}, Classes: []string{"a", model.NoLogo}, FlickrLogos: true, Moved: 1})
 	want := `FlickrLogos, with 1 validation images without a logo moved to training: 2 classes
 
               images   logos   no-logo
@@ -269,7 +269,7 @@ func TestDeal(t *testing.T) {
 		var rows []Row
 		for c, n := range sizes {
 			for i := range n {
-				rows = append(rows, Row{fmt.Sprintf("%d/%d.jpg", c, i), fmt.Sprint(c)})
+				rows = append(rows, Row{Image: fmt.Sprintf("%d/%d.jpg", c, i), Label: fmt.Sprint(c)})
 			}
 		}
 		sortRows(rows)

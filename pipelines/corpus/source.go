@@ -110,7 +110,7 @@ func readList(file string, seen map[string]string) ([]Row, error) {
 			return nil, fmt.Errorf("corpus: %s lists %s again, after %s: an image may be in one list, once", where, image, before)
 		}
 		seen[image] = where
-		rows = append(rows, Row{image, classOf(folder)})
+		rows = append(rows, Row{Image: image, Label: classOf(folder)})
 	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("corpus: %s: %w", file, err)
@@ -166,7 +166,7 @@ func readFolders(source, skip string) ([]Row, error) {
 			loose = cmp.Or(loose, rel)
 			return nil
 		}
-		rows = append(rows, Row{filepath.ToSlash(rel), classOf(filepath.Base(filepath.Dir(rel)))})
+		rows = append(rows, Row{Image: filepath.ToSlash(rel), Label: classOf(filepath.Base(filepath.Dir(rel)))})
 		return nil
 	})
 	switch {

@@ -17,6 +17,7 @@ package listing
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -239,6 +240,21 @@ func EachRow(path string, names []string, do func(line int64, values []string) e
 			return err
 		}
 	}
+}
+
+// Has says whether a listing has a column, for those that are read where they are there. Plain text has none.
+func Has(path, column string) (bool, error) {
+	in, err := open(context.Background(), path, ByExtension, columns{[]string{column}, 1})
+	var missing *MissingColumnError
+	if errors.As(err, &missing) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	in.close()
+	format, err := formatOf(path, ByExtension)
+	return format != Text, err
 }
 
 // failed says where reading failed.

@@ -191,6 +191,20 @@ func TestMissingColumnIsNamed(t *testing.T) {
 	}
 }
 
+func TestHas(t *testing.T) {
+	for name, text := range map[string]string{"a.csv": "image,boxes\na.jpg,\n", "a.jsonl": `{"image":"a.jpg","boxes":""}`, "a.txt": "boxes\n"} {
+		path := write(t, name, text)
+		for column, want := range map[string]bool{"boxes": name != "a.txt", "box": false} {
+			if got, err := Has(path, column); err != nil || got != want {
+				t.Errorf("%s has %s: %v (%v), want %v", name, column, got, err, want)
+			}
+		}
+	}
+	if _, err := Has("absent.csv", "boxes"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
 func TestReadTable(t *testing.T) {
 	want := [][]string{{"a.jpg", "ford"}, {"b.jpg", ""}}
 	for name, text := range map[string]string{
