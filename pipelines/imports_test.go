@@ -21,6 +21,7 @@ var layers = [][]string{
 	{"cmd/logobeam", "cmd/bench"},
 	{"pipelines"},
 	{"pipelines/corpus"},
+	{"pipelines/corpus/composite"},
 	{"pipelines/report", "pipelines/scores", "pipelines/fetch", "pipelines/fetch/hostile", "pipelines/listing", "pipelines/classifier", "pipelines/monitor"},
 	{"pipelines/store", "pipelines/store/storetest"},
 	{"transforms"},
