@@ -21,6 +21,7 @@ var layers = [][]string{
 	{"cmd/logobeam", "cmd/bench"},
 	{"pipelines"},
 	{"pipelines/corpus"},
+	{"pipelines/corpus/composite"},
 	{"pipelines/report", "pipelines/scores", "pipelines/fetch", "pipelines/fetch/hostile", "pipelines/listing", "pipelines/classifier", "pipelines/monitor"},
 	{"pipelines/store", "pipelines/store/storetest"},
 	{"transforms"},
@@ -28,7 +29,7 @@ var layers = [][]string{
 	{"model/infer"},
 	{"model/metrics", "model/builtin"},
 	{"model"},
-	{"model/kernel", "model/nearest", "transforms/jpeg"},
+	{"model/kernel", "model/nearest", "transforms/jpeg", "transforms/svg"},
 }
 
 // Who alone may import what is named by a prefix of its path.

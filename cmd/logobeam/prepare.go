@@ -25,18 +25,27 @@ Where the places of logos are known, --boxes names a file of them, so that
 training may look closer (the step logo-crop): the annotations of FlickrLogos-27,
 lines of FILE CLASS SUBSET X1 Y1 X2 Y2, or a CSV file with the columns
 image,label,x1,y1,x2,y2, in pixels of the stored photographs. The listings get a
-column boxes.`,
+column boxes.
+
+With --composites N and --marks, N training images are made of each brand that
+has a mark: the mark on photographs without a logo, seen from aside and in their
+light. They are written to DIR/composites and stand in train.csv alone. A brand
+of which there is no photograph becomes a class.`,
 		Example: `  logobeam prepare photographs --out data
-  logobeam prepare FlickrLogos-v2 --out data --tree link`,
+  logobeam prepare FlickrLogos-v2 --out data --tree link
+  logobeam prepare photographs --out data --composites 200 --marks marks`,
 		Args: exactly("SOURCE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.Out == "" {
 				return usagef("--out is missing: name the folder to write the listings to")
 			}
+			if c := o.Composites; (c.N > 0) != (c.Marks != "") || c.N < 0 {
+				return usagef("--composites %d with --marks %q: want a number above 0 and a folder, or neither", c.N, c.Marks)
+			}
 			o.Source = args[0]
 			var done, total atomic.Int64
 			o.Progress = func(checked, of int) { done.Store(int64(checked)); total.Store(int64(of)) }
-			stop := watch(cmd.Context(), cmd.ErrOrStderr(), "checking", func() tick { return tick{done: done.Load(), total: total.Load()} })
+			stop := watch(cmd.Context(), cmd.ErrOrStderr(), "preparing", func() tick { return tick{done: done.Load(), total: total.Load()} })
 			splits, err := corpus.Prepare(cmd.Context(), o)
 			stop()
 			if err != nil {
@@ -52,7 +61,10 @@ column boxes.`,
 	f.Float64Var(&o.Val, "val", o.Val, "share of each class that becomes validation (class folders)")
 	f.Float64Var(&o.Test, "test", o.Test, "share of each class that becomes test (class folders)")
 	f.StringVar(&o.Boxes, "boxes", "", "file that says where the logos are")
-	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of the splits")
+	f.IntVar(&o.Composites.N, "composites", 0, "training images to make of each brand in --marks")
+	f.StringVar(&o.Composites.Marks, "marks", "", "folder of brand marks: BRAND.svg, BRAND.png, or folders BRAND of such files")
+	f.StringVar(&o.Composites.Backgrounds, "backgrounds", "", "folder of photographs without any brand to lay marks on (default those of training in no-logo)")
+	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of the splits and the composites")
 	f.StringVar(&o.Tree, "tree", "", "also write train_data/, val_data/ and test_data/ with a folder a class: link or copy")
 	f.BoolVar(&o.SkipCheck, "no-check", false, "do not open the photographs")
 	limitFlags(cmd, &o.Limits)

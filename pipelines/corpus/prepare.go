@@ -48,13 +48,14 @@ type PrepareOptions struct {
 	// Tree says whether the images are laid out in folders as well, train_data/CLASS/, val_data/CLASS/ and
 	// test_data/CLASS/: NoTree, Link or Copy.
 	Tree string
-	// Progress, if there is one, is called as images are checked, by several goroutines.
+	// Progress, if there is one, is called as images are checked and then as composites are made, by several goroutines.
 	Progress func(done, total int)
 	// Boxes, if it is given, is a file that says where logos are: the annotations of FlickrLogos-27 (.txt), lines of file,
 	// class, subset, x1, y1, x2 and y2 with spaces between them, or a listing (.csv and so on) with the columns image,
 	// label, x1, y1, x2 and y2. Corners are in pixels of the stored file. Images are known by class, in any case of letters,
 	// and file name. The listings get the column boxes.
-	Boxes string
+	Boxes      string
+	Composites Composites // to be added to training
 }
 
 // DefaultPrepareOptions is half of the validation images without a logo to training, 70 to 15 to 15 of class folders, and
@@ -71,7 +72,8 @@ type Splits struct {
 	// validation to training.
 	FlickrLogos bool
 	Moved       int
-	Boxes       *BoxCounts // nil without PrepareOptions.Boxes
+	Boxes       *BoxCounts       // nil without PrepareOptions.Boxes
+	Composites  *CompositeCounts // nil without PrepareOptions.Composites
 }
 
 // String tells how many images are where, in a few lines.
@@ -93,6 +95,9 @@ func (s Splits) String() string {
 	}
 	if s.Boxes != nil {
 		fmt.Fprintf(&b, "\n%s\n", s.Boxes)
+	}
+	if s.Composites != nil {
+		fmt.Fprintf(&b, "\n%s\n", s.Composites)
 	}
 	return b.String()
 }
@@ -191,7 +196,14 @@ func Prepare(ctx context.Context, o PrepareOptions) (Splits, error) {
 		counts := boxes.count(splits)
 		s.Boxes = &counts
 	}
-	if err := write(ctx, source, out, &splits, s, o); err != nil {
+	var composites *compositor
+	if o.Composites.N > 0 {
+		if composites, err = newCompositor(ctx, source, out, splits, o); err != nil {
+			return Splits{}, err
+		}
+		s.Composites = &composites.counts
+	}
+	if err := write(ctx, source, out, &splits, s, composites, o); err != nil {
 		return Splits{}, err
 	}
 	s.Train, s.Val, s.Test = splits[0], splits[1], splits[2]
@@ -208,6 +220,9 @@ func (o PrepareOptions) validate() error {
 	}
 	if !(o.Val >= 0 && o.Test >= 0 && o.Val+o.Test < 1) {
 		return fmt.Errorf("corpus: shares of %v for validation and %v for test: want 0 or more each, and less than 1 together", o.Val, o.Test)
+	}
+	if err := o.Composites.validate(); err != nil {
+		return err
 	}
 	switch o.Tree {
 	case NoTree, Link, Copy:
@@ -245,7 +260,7 @@ func checkOutput(out string) error {
 	if data, err := os.ReadFile(filepath.Join(out, record)); err != nil || json.Unmarshal(data, &r) != nil || r.MadeBy != madeBy {
 		return fmt.Errorf("corpus: %s holds %s and was not made by prepare: name a new or an empty folder", out, entries[0].Name())
 	}
-	known := slices.Concat(listingNames[:], treeNames[:], []string{record})
+	known := slices.Concat(listingNames[:], treeNames[:], []string{record, compositesFolder})
 	for _, e := range entries {
 		if !slices.Contains(known, e.Name()) {
 			return fmt.Errorf("corpus: %s holds %s, which is not of prepare's making: move it away, or name a new folder", out, e.Name())
@@ -346,7 +361,7 @@ func plain(err error) error {
 
 // write makes the output: the record first, so that what an interrupted run leaves can be recognised, and the listings
 // last. It replaces the images of splits by what the listings name.
-func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, o PrepareOptions) error {
+func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, composites *compositor, o PrepareOptions) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return fmt.Errorf("corpus: %w", err)
 	}
@@ -358,11 +373,15 @@ func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, 
 			return fmt.Errorf("corpus: %w", err)
 		}
 	}
+	if err := os.RemoveAll(filepath.Join(out, compositesFolder)); err != nil {
+		return fmt.Errorf("corpus: %w", err)
+	}
 	kind := "class folders"
 	if s.FlickrLogos {
 		kind = "flickrlogos"
 	}
 	note, err := json.MarshalIndent(map[string]any{
+		"composites": o.Composites.N, "marks": o.Composites.Marks, "backgrounds": o.Composites.Backgrounds,
 		"made_by": madeBy, "source": source, "kind": kind, "seed": o.Seed, "no_logo_share": o.NoLogoToTrain, "val_share": o.Val, "test_share": o.Test,
 		"checked": !o.SkipCheck, "boxes": o.Boxes, "train": len(splits[0]), "val": len(splits[1]), "test": len(splits[2]),
 	}, "", "  ")
@@ -390,6 +409,14 @@ func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, 
 		sortRows(named)
 		splits[i] = named
 	}
+	if composites != nil {
+		rows, err := composites.write(ctx, out)
+		if err != nil {
+			return err
+		}
+		splits[0] = append(splits[0], rows...)
+		sortRows(splits[0])
+	}
 	for i, rows := range splits {
 		if len(rows) == 0 {
 			continue
@@ -397,7 +424,7 @@ func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, 
 		var b bytes.Buffer
 		w := csv.NewWriter(&b)
 		columns := []string{"image", "label"}
-		if s.Boxes != nil {
+		if s.Boxes != nil || s.Composites != nil {
 			columns = append(columns, BoxesColumn)
 		}
 		if err := w.Write(columns); err != nil {

@@ -3,7 +3,6 @@ package corpus
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"fmt"
 	"hash/fnv"
 	"io/fs"
@@ -141,41 +140,47 @@ func moveNoLogo(splits *[3][]Row, share float64, seed uint64) (moved int) {
 // endings are those of files that a tree of class folders is searched for. What they hold is looked at later.
 var endings = []string{".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
 
-// readFolders finds images in a tree of folders: an image's class is the folder that it lies in. Hidden files and
-// folders, files of other kinds, and the folder skip are passed over. Images are relative to source, with slashes.
-func readFolders(source, skip string) ([]Row, error) {
-	var rows []Row
-	var loose string
-	// With a separator at its end a source that is a link is followed.
-	err := filepath.WalkDir(source+string(filepath.Separator), func(p string, d fs.DirEntry, err error) error {
+// findImages finds images in a folder and those below it, relative to it, with slashes. Hidden files and folders, files of
+// other kinds, and the folder skip are passed over.
+func findImages(folder, skip string) (images []string, err error) {
+	// With a separator at its end a folder that is a link is followed.
+	err = filepath.WalkDir(folder+string(filepath.Separator), func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(source, p)
+		rel, err := filepath.Rel(folder, p)
 		if err != nil {
 			return err
 		}
 		switch {
 		case rel == ".":
-			return nil
 		case d.IsDir() && (strings.HasPrefix(d.Name(), ".") || p == skip):
 			return fs.SkipDir
 		case d.IsDir() || strings.HasPrefix(d.Name(), ".") || !slices.Contains(endings, strings.ToLower(filepath.Ext(p))):
-			return nil
-		case filepath.Dir(rel) == ".":
-			loose = cmp.Or(loose, rel)
-			return nil
+		default:
+			images = append(images, filepath.ToSlash(rel))
 		}
-		rows = append(rows, Row{Image: filepath.ToSlash(rel), Label: classOf(filepath.Base(filepath.Dir(rel)))})
 		return nil
 	})
-	switch {
-	case err != nil:
+	return images, err
+}
+
+// readFolders finds images in a tree of folders, but for the folder skip: an image's class is the folder that it lies in.
+func readFolders(source, skip string) ([]Row, error) {
+	images, err := findImages(source, skip)
+	if err != nil {
 		return nil, fmt.Errorf("corpus: %w", err)
-	case loose != "":
-		return nil, fmt.Errorf("corpus: %s lies in %s itself, in no folder of a class: move it into one, %s for no brand", loose, source, model.NoLogo)
-	case len(rows) == 0:
+	}
+	if len(images) == 0 {
 		return nil, fmt.Errorf("corpus: no images in %s: want a folder for each class with images in it, or FlickrLogos' lists (trainset.relpaths.txt and so on)", source)
+	}
+	rows := make([]Row, len(images))
+	for i, image := range images {
+		folder := path.Base(path.Dir(image))
+		if folder == "." {
+			return nil, fmt.Errorf("corpus: %s lies in %s itself, in no folder of a class: move it into one, %s for no brand", image, source, model.NoLogo)
+		}
+		rows[i] = Row{Image: image, Label: classOf(folder)}
 	}
 	sortRows(rows)
 	return rows, nil

@@ -28,6 +28,8 @@ import (
 
 	"golang.org/x/image/font/gofont/gobold"
 	"golang.org/x/image/font/sfnt"
+
+	"github.com/logobeam/logobeam/transforms/svg"
 )
 
 const (
@@ -108,17 +110,13 @@ func run(out, marks, backgrounds string, seed uint64) error {
 		return writeFile(filepath.Join(out, filepath.FromSlash(p.path)), data)
 	}
 	for _, b := range brands {
-		var shapes []outline
+		var shapes []svg.Outline
 		for _, f := range b.files {
-			data, err := os.ReadFile(filepath.Join(marks, f+".svg"))
+			o, err := readMark(filepath.Join(marks, f+".svg"))
 			if err != nil {
 				return err
 			}
-			o, err := parseSVG(data)
-			if err != nil {
-				return fmt.Errorf("%s: %w", f, err)
-			}
-			shapes = append(shapes, centred(o))
+			shapes = append(shapes, o)
 		}
 		for n := range b.images {
 			if err := write(b.name, n, func(d dice, c *canvas, n int) error {
@@ -196,8 +194,8 @@ func size(d dice) (w, h int) {
 
 // sign puts a mark, with a plate behind it if it has one or needs one, somewhere into the scene. least and most are its
 // longer side as a share of the scene's shorter one.
-func (c *canvas) sign(d dice, mark outline, colours scheme, kind string, least, most float64) {
-	lo, hi := bounds(mark)
+func (c *canvas) sign(d dice, mark svg.Outline, colours scheme, kind string, least, most float64) {
+	lo, hi := mark.Bounds()
 	p := pose{
 		roll:     d.NormFloat64() * 0.12,
 		yaw:      d.in(-0.75, 0.75),
@@ -209,7 +207,7 @@ func (c *canvas) sign(d dice, mark outline, colours scheme, kind string, least, 
 		p.bend = d.in(0.6, 1.5)
 		p.yaw *= 0.5
 	}
-	if flat := (hi.y - lo.y) / (hi.x - lo.x); flat < 0.5 { // lettering needs room to be read
+	if flat := (hi.Y - lo.Y) / (hi.X - lo.X); flat < 0.5 { // lettering needs room to be read
 		p.size = min(p.size*1.5, 0.92*float64(c.w))
 	}
 	room := p.size * 0.55
@@ -222,14 +220,14 @@ func (c *canvas) sign(d dice, mark outline, colours scheme, kind string, least, 
 		return 1 + slope*((float64(x)-p.x)*cos+(float64(y)-p.y)*sin)/p.size
 	}
 
-	shape := fill(mapped(mark, p.at))
+	shape := fill(mark.Map(p.at))
 	mean, deviation := c.luma(shape)
 	if kind == "" && (math.Abs(colours.mark.luma()-mean) < 75 || deviation > 38) {
 		kind = "rounded" // it could not be told from its ground
 	}
 	margin := d.in(0.12, 0.4)
 	if kind != "" {
-		back := fill(mapped(plate(kind, hi.x-lo.x, hi.y-lo.y, margin), p.at))
+		back := fill(plate(kind, hi.X-lo.X, hi.Y-lo.Y, margin).Map(p.at))
 		if d.is(0.6) {
 			c.shadow(back, int(d.in(-5, 5)), int(d.in(1, 7)), d.in(0.2, 0.5), d.in(1.5, 4))
 		}

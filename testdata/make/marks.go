@@ -1,12 +1,44 @@
 package main
 
 import (
+	"fmt"
 	"math"
+	"os"
 
 	"golang.org/x/image/font"
 	"golang.org/x/image/font/sfnt"
 	"golang.org/x/image/math/fixed"
+
+	"github.com/logobeam/logobeam/transforms/svg"
 )
+
+// step is the length of the chords that outlines are cut into, of the 24 that a mark is wide.
+const step = 0.12
+
+// readMark reads a drawing that is one path, as those of simple-icons are, and makes it centred.
+func readMark(file string) (svg.Outline, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	d, err := svg.Parse(data, step)
+	if err == nil && len(d.Shapes) != 1 {
+		err = fmt.Errorf("it has %d shapes; want 1", len(d.Shapes))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return centred(d.Shapes[0].Outline), nil
+}
+
+// centred moves an outline to the origin and makes its longer side 1.
+func centred(o svg.Outline) svg.Outline {
+	lo, hi := o.Bounds()
+	size := max(hi.X-lo.X, hi.Y-lo.Y)
+	return o.Map(func(p svg.Point) svg.Point {
+		return svg.Pt((p.X-(lo.X+hi.X)/2)/size, (p.Y-(lo.Y+hi.Y)/2)/size)
+	})
+}
 
 // A scheme is the colour of a mark and of the plate behind it.
 type scheme struct{ mark, plate rgb }
@@ -51,54 +83,54 @@ var brands = []brand{
 }
 
 // plate is a shape to lay behind a mark of width w and height h, the longer of which is 1.
-func plate(kind string, w, h, margin float64) outline {
+func plate(kind string, w, h, margin float64) svg.Outline {
 	w, h = w+margin, h+margin
-	var p pen
+	p := svg.Pen{Step: step}
 	switch kind {
 	case "disc":
 		r := max(w, h) / 2 * 1.08
-		p.move(point{-r, 0})
-		p.arc(r, r, 0, false, true, point{r, 0})
-		p.arc(r, r, 0, false, true, point{-r, 0})
+		p.Move(svg.Pt(-r, 0))
+		p.Arc(r, r, 0, false, true, svg.Pt(r, 0))
+		p.Arc(r, r, 0, false, true, svg.Pt(-r, 0))
 	case "ellipse":
 		rx, ry := w/2*1.15, h/2*1.25
-		p.move(point{-rx, 0})
-		p.arc(rx, ry, 0, false, true, point{rx, 0})
-		p.arc(rx, ry, 0, false, true, point{-rx, 0})
+		p.Move(svg.Pt(-rx, 0))
+		p.Arc(rx, ry, 0, false, true, svg.Pt(rx, 0))
+		p.Arc(rx, ry, 0, false, true, svg.Pt(-rx, 0))
 	case "shield":
 		x, y := w/2*1.1, h/2*1.1
-		p.move(point{-x, -y})
-		p.line(point{x, -y})
-		p.cubic(point{x, y * 0.4}, point{x * 0.5, y * 0.9}, point{0, y * 1.3})
-		p.cubic(point{-x * 0.5, y * 0.9}, point{-x, y * 0.4}, point{-x, -y})
+		p.Move(svg.Pt(-x, -y))
+		p.Line(svg.Pt(x, -y))
+		p.Cubic(svg.Pt(x, y*0.4), svg.Pt(x*0.5, y*0.9), svg.Pt(0, y*1.3))
+		p.Cubic(svg.Pt(-x*0.5, y*0.9), svg.Pt(-x, y*0.4), svg.Pt(-x, -y))
 	default:
 		r := 0.0
 		if kind == "rounded" {
 			r = min(w, h) * 0.2
 		}
 		x, y := w/2, h/2
-		p.move(point{-x + r, -y})
-		p.line(point{x - r, -y})
-		p.arc(r, r, 0, false, true, point{x, -y + r})
-		p.line(point{x, y - r})
-		p.arc(r, r, 0, false, true, point{x - r, y})
-		p.line(point{-x + r, y})
-		p.arc(r, r, 0, false, true, point{-x, y - r})
-		p.line(point{-x, -y + r})
-		p.arc(r, r, 0, false, true, point{-x + r, -y})
+		p.Move(svg.Pt(-x+r, -y))
+		p.Line(svg.Pt(x-r, -y))
+		p.Arc(r, r, 0, false, true, svg.Pt(x, -y+r))
+		p.Line(svg.Pt(x, y-r))
+		p.Arc(r, r, 0, false, true, svg.Pt(x-r, y))
+		p.Line(svg.Pt(-x+r, y))
+		p.Arc(r, r, 0, false, true, svg.Pt(-x, y-r))
+		p.Line(svg.Pt(-x, -y+r))
+		p.Arc(r, r, 0, false, true, svg.Pt(-x+r, -y))
 	}
-	return p.out
+	return p.Outline()
 }
 
 var words = []string{"OPEN", "EXIT", "CAFE", "SALE", "TAXI", "HOTEL", "Room 7", "Bakery", "to let", "PARKING", "fresh", "Platform 3", "Menu", "books", "24 h", "WET PAINT"}
 
 // meaningless is a sign that is no brand's: a word, or a shape out of the air. Without them "there is something flat and
 // bright" would tell photographs with a logo from those without.
-func meaningless(d dice, f *sfnt.Font) (outline, error) {
+func meaningless(d dice, f *sfnt.Font) (svg.Outline, error) {
 	if d.is(0.45) {
 		return word(f, pick(d, words))
 	}
-	var o outline
+	var o svg.Outline
 	switch d.IntN(5) {
 	case 0: // a star, or nearly a polygon
 		n, inner := 3+d.IntN(6), d.in(0.35, 1)
@@ -128,52 +160,52 @@ func meaningless(d dice, f *sfnt.Font) (outline, error) {
 			o = append(o, box(0, float64(i), d.in(1, 4), d.in(0.4, 0.8)))
 		}
 	case 4: // a zigzag
-		var p pen
+		p := svg.Pen{Step: step}
 		n, thick := 2+d.IntN(4), d.in(0.3, 0.8)
-		p.move(point{0, 0})
+		p.Move(svg.Pt(0, 0))
 		for i := 1; i <= n; i++ {
-			p.line(point{float64(i), float64(i % 2)})
+			p.Line(svg.Pt(float64(i), float64(i%2)))
 		}
 		for i := n; i >= 0; i-- {
-			p.line(point{float64(i), float64(i%2) + thick})
+			p.Line(svg.Pt(float64(i), float64(i%2)+thick))
 		}
-		p.close()
-		o = p.out
+		p.Close()
+		o = p.Outline()
 	}
 	return o, nil
 }
 
-func box(x, y, w, h float64) []point {
-	var p pen
-	p.move(point{x, y})
-	p.line(point{x + w, y})
-	p.line(point{x + w, y + h})
-	p.line(point{x, y + h})
-	p.close()
-	return p.out[0]
+func box(x, y, w, h float64) []svg.Point {
+	p := svg.Pen{Step: step}
+	p.Move(svg.Pt(x, y))
+	p.Line(svg.Pt(x+w, y))
+	p.Line(svg.Pt(x+w, y+h))
+	p.Line(svg.Pt(x, y+h))
+	p.Close()
+	return p.Outline()[0]
 }
 
 // around is a closed contour round the origin, of n corners at distance r(corner, angle).
-func around(n int, r func(i int, phi float64) float64) []point {
-	var p pen
+func around(n int, r func(i int, phi float64) float64) []svg.Point {
+	p := svg.Pen{Step: step}
 	for i := range n {
 		phi := 2 * math.Pi * float64(i) / float64(n)
-		at := point{r(i, phi) * math.Sin(phi), -r(i, phi) * math.Cos(phi)}
+		at := svg.Pt(r(i, phi)*math.Sin(phi), -r(i, phi)*math.Cos(phi))
 		if i == 0 {
-			p.move(at)
+			p.Move(at)
 		} else {
-			p.line(at)
+			p.Line(at)
 		}
 	}
-	p.close()
-	return p.out[0]
+	p.Close()
+	return p.Outline()[0]
 }
 
 // word is the outline of a word in one of Go's fonts.
-func word(f *sfnt.Font, text string) (outline, error) {
+func word(f *sfnt.Font, text string) (svg.Outline, error) {
 	var (
 		buf sfnt.Buffer
-		p   pen
+		p   = svg.Pen{Step: step}
 		x   float64
 	)
 	const em = 64
@@ -186,28 +218,28 @@ func word(f *sfnt.Font, text string) (outline, error) {
 		if err != nil {
 			return nil, err
 		}
-		at := func(q fixed.Point26_6) point {
-			return point{x + float64(q.X)/64/em*8, float64(q.Y) / 64 / em * 8}
+		at := func(q fixed.Point26_6) svg.Point {
+			return svg.Pt(x+float64(q.X)/64/em*8, float64(q.Y)/64/em*8)
 		}
 		for _, s := range segments {
 			switch s.Op {
 			case sfnt.SegmentOpMoveTo:
-				p.close()
-				p.move(at(s.Args[0]))
+				p.Close()
+				p.Move(at(s.Args[0]))
 			case sfnt.SegmentOpLineTo:
-				p.line(at(s.Args[0]))
+				p.Line(at(s.Args[0]))
 			case sfnt.SegmentOpQuadTo:
-				p.quad(at(s.Args[0]), at(s.Args[1]))
+				p.Quad(at(s.Args[0]), at(s.Args[1]))
 			case sfnt.SegmentOpCubeTo:
-				p.cubic(at(s.Args[0]), at(s.Args[1]), at(s.Args[2]))
+				p.Cubic(at(s.Args[0]), at(s.Args[1]), at(s.Args[2]))
 			}
 		}
-		p.close()
+		p.Close()
 		advance, err := f.GlyphAdvance(&buf, g, fixed.I(em), font.HintingNone)
 		if err != nil {
 			return nil, err
 		}
 		x += float64(advance) / 64 / em * 8
 	}
-	return p.out, nil
+	return p.Outline(), nil
 }

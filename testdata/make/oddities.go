@@ -98,18 +98,14 @@ var oddities = []oddity{
 
 // writeOddities makes them all from one small scene, and lists them.
 func writeOddities(out string, marks string, grounds []background) error {
-	data, err := os.ReadFile(filepath.Join(marks, "dhl.svg"))
-	if err != nil {
-		return err
-	}
-	mark, err := parseSVG(data)
+	mark, err := readMark(filepath.Join(marks, "dhl.svg"))
 	if err != nil {
 		return err
 	}
 	d := dice{rand.New(rand.NewPCG(4, 0))} // a seed of its own: what others know of these files stays true
 	ground := grounds[0]
 	c := backdrop(d, ground, 160, 120)
-	c.sign(d, centred(mark), scheme{rgb{208, 8, 20}, rgb{252, 204, 4}}, "rectangle", 0.8, 0.8)
+	c.sign(d, mark, scheme{rgb{208, 8, 20}, rgb{252, 204, 4}}, "rectangle", 0.8, 0.8)
 	m := c.develop(d)
 
 	listing := [][]string{{"post_id", "image"}}

@@ -7,7 +7,8 @@ import (
 	"math/rand/v2"
 
 	"golang.org/x/image/draw"
-	"golang.org/x/image/vector"
+
+	"github.com/logobeam/logobeam/transforms/svg"
 )
 
 type rgb [3]float64 // 0 to 255, as in the file
@@ -67,8 +68,8 @@ type pose struct {
 	size, x, y       float64 // pixels
 }
 
-func (p pose) at(q point) point {
-	x, y, z := q.x, q.y, 0.0
+func (p pose) at(q svg.Point) svg.Point {
+	x, y, z := q.X, q.Y, 0.0
 	if p.bend > 0 {
 		s, c := math.Sincos(x * p.bend)
 		x, z = s/p.bend, (1-c)/p.bend
@@ -80,7 +81,7 @@ func (p pose) at(q point) point {
 	sin, cos = math.Sincos(p.pitch)
 	y, z = y*cos-z*sin, y*sin+z*cos
 	k := p.distance / (p.distance + z)
-	return point{p.x + x*k*p.size, p.y + y*k*p.size}
+	return svg.Pt(p.x+x*k*p.size, p.y+y*k*p.size)
 }
 
 // A mask is how much of each pixel a shape covers, 0 to 1, from a corner on that may lie outside the canvas.
@@ -89,24 +90,11 @@ type mask struct {
 	a          []float64
 }
 
-func fill(o outline) mask {
-	lo, hi := bounds(o)
-	x, y := int(math.Floor(lo.x))-1, int(math.Floor(lo.y))-1
-	w, h := int(math.Ceil(hi.x))+1-x, int(math.Ceil(hi.y))+1-y
-	r := vector.NewRasterizer(w, h)
-	for _, contour := range o {
-		for i, p := range contour {
-			fx, fy := float32(p.x-float64(x)), float32(p.y-float64(y))
-			if i == 0 {
-				r.MoveTo(fx, fy)
-			} else {
-				r.LineTo(fx, fy)
-			}
-		}
-		r.ClosePath()
-	}
-	cover := image.NewAlpha(image.Rect(0, 0, w, h))
-	r.Draw(cover, cover.Rect, image.Opaque, image.Point{})
+func fill(o svg.Outline) mask {
+	lo, hi := o.Bounds()
+	x, y := int(math.Floor(lo.X))-1, int(math.Floor(lo.Y))-1
+	w, h := int(math.Ceil(hi.X))+1-x, int(math.Ceil(hi.Y))+1-y
+	cover := o.Fill(image.Rect(x, y, x+w, y+h), false)
 	m := mask{x, y, w, h, make([]float64, w*h)}
 	for i, a := range cover.Pix {
 		m.a[i] = float64(a) / 255
