@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"path/filepath"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -25,7 +27,12 @@ Where the places of logos are known, --boxes names a file of them, so that
 training may look closer (the step logo-crop): the annotations of FlickrLogos-27,
 lines of FILE CLASS SUBSET X1 Y1 X2 Y2, or a CSV file with the columns
 image,label,x1,y1,x2,y2, in pixels of the stored photographs. The listings get a
-column boxes.`,
+column boxes.
+
+Photographs that are nearly the same in two splits, saved again, in another size
+or a little cut, make figures too good. They are listed in
+DIR/near-duplicates.csv, and with --near-duplicates drop left out of training, or
+of validation if it is test that has the other.`,
 		Example: `  logobeam prepare photographs --out data
   logobeam prepare FlickrLogos-v2 --out data --tree link`,
 		Args: exactly("SOURCE"),
@@ -42,6 +49,7 @@ column boxes.`,
 			if err != nil {
 				return err
 			}
+			nearDuplicates(cmd.ErrOrStderr(), splits, o)
 			_, err = fmt.Fprint(cmd.OutOrStdout(), splits)
 			return err
 		},
@@ -54,7 +62,29 @@ column boxes.`,
 	f.StringVar(&o.Boxes, "boxes", "", "file that says where the logos are")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of the splits")
 	f.StringVar(&o.Tree, "tree", "", "also write train_data/, val_data/ and test_data/ with a folder a class: link or copy")
-	f.BoolVar(&o.SkipCheck, "no-check", false, "do not open the photographs")
+	f.StringVar(&o.NearDuplicates, "near-duplicates", o.NearDuplicates, "photographs that are nearly the same in two splits: warn, drop or ignore")
+	f.BoolVar(&o.SkipCheck, "no-check", false, "do not open the photographs, nor look for near-duplicates")
 	limitFlags(cmd, &o.Limits)
 	return cmd
+}
+
+// nearDuplicates names photographs that are nearly the same in two splits.
+func nearDuplicates(stderr io.Writer, s corpus.Splits, o corpus.PrepareOptions) {
+	const named = 10
+	n := len(s.NearDuplicates)
+	if n == 0 {
+		return
+	}
+	kept := "all are kept (--near-duplicates drop leaves them out)"
+	if o.NearDuplicates == corpus.Drop {
+		kept = fmt.Sprintf("%d of training and %d of validation are left out", s.Dropped[0], s.Dropped[1])
+	}
+	fmt.Fprintf(stderr, "warning: %d pairs of photographs are nearly the same in two splits; %s:\n", n, kept)
+	for _, d := range s.NearDuplicates[:min(n, named)] {
+		fmt.Fprintf(stderr, "  %s\n", d)
+	}
+	if n > named {
+		fmt.Fprintf(stderr, "  and %d more\n", n-named)
+	}
+	fmt.Fprintf(stderr, "%s lists them\n", filepath.Join(o.Out, corpus.NearDuplicatesCSV))
 }
