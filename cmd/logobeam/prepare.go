@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"path/filepath"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
@@ -30,7 +32,12 @@ column boxes.
 With --composites N and --marks, N training images are made of each brand that
 has a mark: the mark on photographs without a logo, seen from aside and in their
 light. They are written to DIR/composites and stand in train.csv alone. A brand
-of which there is no photograph becomes a class.`,
+of which there is no photograph becomes a class.
+
+Photographs that are nearly the same in two splits, saved again, in another size
+or a little cut, make figures too good. They are listed in
+DIR/near-duplicates.csv, and with --near-duplicates drop left out of training, or
+of validation if it is test that has the other.`,
 		Example: `  logobeam prepare photographs --out data
   logobeam prepare FlickrLogos-v2 --out data --tree link
   logobeam prepare photographs --out data --composites 200 --marks marks`,
@@ -51,6 +58,7 @@ of which there is no photograph becomes a class.`,
 			if err != nil {
 				return err
 			}
+			nearDuplicates(cmd.ErrOrStderr(), splits, o)
 			_, err = fmt.Fprint(cmd.OutOrStdout(), splits)
 			return err
 		},
@@ -66,7 +74,29 @@ of which there is no photograph becomes a class.`,
 	f.StringVar(&o.Composites.Backgrounds, "backgrounds", "", "folder of photographs without any brand to lay marks on (default those of training in no-logo)")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of the splits and the composites")
 	f.StringVar(&o.Tree, "tree", "", "also write train_data/, val_data/ and test_data/ with a folder a class: link or copy")
-	f.BoolVar(&o.SkipCheck, "no-check", false, "do not open the photographs")
+	f.StringVar(&o.NearDuplicates, "near-duplicates", o.NearDuplicates, "photographs that are nearly the same in two splits: warn, drop or ignore")
+	f.BoolVar(&o.SkipCheck, "no-check", false, "do not open the photographs, nor look for near-duplicates")
 	limitFlags(cmd, &o.Limits)
 	return cmd
+}
+
+// nearDuplicates names photographs that are nearly the same in two splits.
+func nearDuplicates(stderr io.Writer, s corpus.Splits, o corpus.PrepareOptions) {
+	const named = 10
+	n := len(s.NearDuplicates)
+	if n == 0 {
+		return
+	}
+	kept := "all are kept (--near-duplicates drop leaves them out)"
+	if o.NearDuplicates == corpus.Drop {
+		kept = fmt.Sprintf("%d of training and %d of validation are left out", s.Dropped[0], s.Dropped[1])
+	}
+	fmt.Fprintf(stderr, "warning: %d pairs of photographs are nearly the same in two splits; %s:\n", n, kept)
+	for _, d := range s.NearDuplicates[:min(n, named)] {
+		fmt.Fprintf(stderr, "  %s\n", d)
+	}
+	if n > named {
+		fmt.Fprintf(stderr, "  and %d more\n", n-named)
+	}
+	fmt.Fprintf(stderr, "%s lists them\n", filepath.Join(o.Out, corpus.NearDuplicatesCSV))
 }

@@ -32,6 +32,7 @@ type trainFlags struct {
 	folder           string // where training keeps its model and state: out, or a folder here for one in a bucket
 	augment, scoring string
 	size             int
+	share            float64
 	half, overwrite  bool
 	asJSON, skipTest bool
 	plot             string
@@ -87,6 +88,9 @@ does not change the weights either.`,
 			if o.overwrite && cfg.Resume {
 				return usagef("--resume goes on with a run and --overwrite gives it up: choose one")
 			}
+			if !(o.share > 0 && o.share <= 1) {
+				return usagef("--share is %v: want more than 0 and at most 1", o.share)
+			}
 			if o.size < 0 {
 				return usagef("--size is %d: want at least 1, or 0 for the architecture's", o.size)
 			}
@@ -124,6 +128,7 @@ does not change the weights either.`,
 	f.StringVar(&o.augment, "augment", "light", "random transforms in training: none, light, strong, or a JSON file with a list (logobeam show --by-step draws them)")
 	f.StringVar(&o.scoring, "transforms", "crop", "transforms in scoring: crop (short side, then the centre), squash (all of the picture), or a JSON file with a list")
 	f.IntVar(&o.size, "size", 0, "height and width of the network's input (default the architecture's)")
+	f.Float64Var(&o.share, "share", 1, "share of the training photographs to learn from, of each class at least one; --seed draws them")
 	f.BoolVar(&o.half, "half", false, "keep the weights in float16")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace a model or an unfinished run in --out")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object an epoch")
@@ -393,15 +398,16 @@ func (o *trainFlags) data(dir string, classes []string, scoring, training transf
 	id := sha256.New()
 	for _, split := range []struct {
 		name, file string
+		share      float64
 		to         *train.Dataset
-	}{{"train", "train.csv", &d.Train}, {"validation", "val.csv", &d.Validation}, {"test", "test.csv", &d.Test}} {
+	}{{"train", "train.csv", o.share, &d.Train}, {"validation", "val.csv", 1, &d.Validation}, {"test", "test.csv", 1, &d.Test}} {
 		path := filepath.Join(dir, split.file)
 		if split.name == "test" {
 			if _, err := os.Stat(path); o.skipTest || errors.Is(err, os.ErrNotExist) {
 				continue
 			}
 		}
-		set, err := corpus.Open(path, corpus.Options{Classes: classes, Training: training, Scoring: scoring, Seed: cfg.Seed, Limits: o.limits})
+		set, err := corpus.Open(path, corpus.Options{Classes: classes, Training: training, Scoring: scoring, Seed: cfg.Seed, Share: split.share, Limits: o.limits})
 		if err != nil {
 			return d, nil, err
 		}

@@ -8,8 +8,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sync/semaphore"
 
@@ -23,9 +25,12 @@ type Options struct {
 	Classes []string // of the model, in the order of its outputs; nil takes the labels of the listing, sorted
 	// Training and Scoring are the transforms for epochs and for evaluation. Both end in the network's input.
 	Training, Scoring transforms.List
-	Seed              uint64            // of random transforms
-	Limits            transforms.Limits // the zero value is transforms.DefaultLimits()
-	Root              string            // folder that relative paths start from; empty for the listing's own
+	Seed              uint64 // of random transforms, and of what Share takes
+	// Share is how much of each class is taken, 0 to 1, but at least one image; 0 is all. With the same Seed the images of
+	// a smaller share are among those of a larger one.
+	Share  float64
+	Limits transforms.Limits // the zero value is transforms.DefaultLimits()
+	Root   string            // folder that relative paths start from; empty for the listing's own
 	// ImageColumn and LabelColumn are the listing's columns; empty for "image" and "label".
 	ImageColumn, LabelColumn string
 }
@@ -57,6 +62,9 @@ func Open(file string, o Options) (*Dataset, error) {
 	if o.Limits == (transforms.Limits{}) {
 		o.Limits = transforms.DefaultLimits()
 	}
+	if !(o.Share >= 0 && o.Share <= 1) {
+		return nil, fmt.Errorf("corpus: %s: a share of %v: want 0 to 1", file, o.Share)
+	}
 	d := &Dataset{rows: rows, labels: make([]int, len(rows)), opts: o}
 	index := make(map[string]int, len(o.Classes))
 	for i, c := range o.Classes {
@@ -68,6 +76,9 @@ func Open(file string, o Options) (*Dataset, error) {
 			return nil, fmt.Errorf("corpus: %s line %d: class %q is not among the model's %d%s", file, lines[i], r.Label, len(o.Classes), nearest.Hint(r.Label, o.Classes))
 		}
 		d.labels[i] = k
+	}
+	if o.Share > 0 && o.Share < 1 {
+		d.take(o.Share)
 	}
 	if d.id, err = d.identify(); err != nil {
 		return nil, fmt.Errorf("corpus: %s: %w", file, err)
@@ -113,6 +124,27 @@ func read(file, imageColumn, labelColumn string) (rows []Row, lines []int64, err
 		return nil, nil, fmt.Errorf("corpus: %w", err)
 	}
 	return rows, lines, nil
+}
+
+// take keeps a share of the images of each class, in the order of the listing. Which they are does not depend on that
+// order, nor on where they lie.
+func (d *Dataset) take(share float64) {
+	of := make([][]int, len(d.opts.Classes))
+	for i, k := range d.labels {
+		of[k] = append(of[k], i)
+	}
+	var kept []int
+	for k, class := range of {
+		slices.SortStableFunc(class, func(a, b int) int { return cmp.Compare(d.rows[a].Key(), d.rows[b].Key()) })
+		shuffle(class, d.opts.Seed, d.opts.Classes[k])
+		kept = append(kept, class[:min(len(class), max(1, int(math.Round(share*float64(len(class))))))]...)
+	}
+	slices.Sort(kept)
+	rows, labels := make([]Row, len(kept)), make([]int, len(kept))
+	for to, from := range kept {
+		rows[to], labels[to] = d.rows[from], d.labels[from]
+	}
+	d.rows, d.labels = rows, labels
 }
 
 // Len is the number of images.

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/train"
@@ -169,6 +170,84 @@ func TestID(t *testing.T) {
 	}
 }
 
+// Shares are nested, of every class, in the listing's order, and do not depend on that or on where the images lie.
+func TestShare(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var rows []string
+		for class, n := range rapid.SliceOfN(rapid.IntRange(1, 30), 1, 5).Draw(rt, "sizes") {
+			for i := range n {
+				rows = append(rows, fmt.Sprintf("%d.jpg,%c", i, 'a'+class))
+			}
+		}
+		seed, shares := rapid.Uint64().Draw(rt, "seed"), []float64{rapid.Float64Range(0.001, 1).Draw(rt, "share"), rapid.Float64Range(0.001, 1).Draw(rt, "another"), 0}
+		slices.Sort(shares[:2])
+		open := func(rows []string, folder string, share float64) *Dataset {
+			d, err := Open(listingOf(t, "image,label\n"+folder+strings.Join(rows, "\n"+folder)+"\n"), Options{Seed: seed, Share: share})
+			if err != nil {
+				rt.Fatal(err)
+			}
+			return d
+		}
+		keys := func(d *Dataset) (keys []string) {
+			for i := range d.Len() {
+				keys = append(keys, d.Row(i).Key())
+				if d.Classes()[d.Label(i)] != d.Row(i).Label {
+					rt.Fatalf("%v has the label %d", d.Row(i), d.Label(i))
+				}
+			}
+			return keys
+		}
+		all := open(rows, "", 0)
+		small, large := open(rows, "", shares[0]), open(rows, "", shares[1])
+		for _, pair := range [][2]*Dataset{{small, large}, {large, all}} {
+			at := 0
+			for _, k := range keys(pair[1]) { // a part in the same order
+				if in := keys(pair[0]); at < len(in) && in[at] == k {
+					at++
+				}
+			}
+			if at < pair[0].Len() {
+				rt.Fatalf("%v is not among %v", keys(pair[0]), keys(pair[1]))
+			}
+			if (pair[0].ID() == pair[1].ID()) != (pair[0].Len() == pair[1].Len()) {
+				rt.Fatalf("ids of %d and of %d images", pair[0].Len(), pair[1].Len())
+			}
+		}
+		count := func(d *Dataset, class int) (n int) {
+			for i := range d.Len() {
+				if d.Label(i) == class {
+					n++
+				}
+			}
+			return n
+		}
+		for class := range all.Classes() {
+			if got, want := count(small, class), max(1, int(math.Round(shares[0]*float64(count(all, class))))); got != want {
+				rt.Fatalf("%d images of %d, want %d", got, count(all, class), want)
+			}
+		}
+		slices.Reverse(rows)
+		got, want := keys(open(rows, "elsewhere/", shares[0])), keys(small)
+		slices.Sort(got)
+		slices.Sort(want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			rt.Fatalf("another order, another folder (-want +got):\n%s", diff)
+		}
+	})
+	const text = "image,label\n1.jpg,a\n2.jpg,a\n3.jpg,a\n4.jpg,a\n5.jpg,a\n6.jpg,a\n"
+	drawn := map[string]bool{}
+	for seed := range uint64(40) {
+		d, err := Open(listingOf(t, text), Options{Seed: seed, Share: 0.17})
+		if err != nil {
+			t.Fatal(err)
+		}
+		drawn[d.Row(0).Image] = true
+	}
+	if len(drawn) != 6 {
+		t.Errorf("40 seeds drew %v", drawn)
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	classes := []string{"adidas", "cocacola", "HP", model.NoLogo}
 	for _, c := range []struct {
@@ -184,6 +263,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"no rows", "image,label\n", Options{}, []string{"no rows"}},
 		{"a box that is none", "image,label,boxes\n1.jpg,a,1 2 3 4\n2.jpg,a,1 2 3\n", Options{}, []string{"line 3", `box "1 2 3": want x1 y1 x2 y2`}},
 		{"no label", "image,label\n1.jpg,\n", Options{}, []string{"line 2", `label is ""`}},
+		{"a share beyond all", "image,label\n1.jpg,a\n", Options{Share: 1.1}, []string{"a share of 1.1: want 0 to 1"}},
+		{"a share of no number", "image,label\n1.jpg,a\n", Options{Share: math.NaN()}, []string{"a share of NaN"}},
 		{"a transform of no number", "image,label\n1.jpg,a\n", Options{Training: transforms.List{transforms.Normalise{Mean: [3]float64{math.NaN()}}}}, []string{"list.csv"}},
 	} {
 		t.Run(c.why, func(t *testing.T) {

@@ -41,10 +41,14 @@ type PrepareOptions struct {
 	// Val and Test are the shares of each class of a tree of class folders; what is left is for training. A share of 0
 	// makes no listing.
 	Val, Test float64
-	// SkipCheck leaves the images unread: neither that they are there nor that they can be decoded is checked.
+	// SkipCheck leaves the images unread: neither that they are there nor that they can be decoded is checked, and
+	// near-duplicates are not looked for.
 	SkipCheck bool
 	Limits    transforms.Limits // for that check
 	Workers   int               // of that check; 0 is GOMAXPROCS
+	// NearDuplicates is what to do about images that are nearly the same in two splits, as the same photograph saved again,
+	// in another size or a little cut or brightened: Warn, Drop or Ignore.
+	NearDuplicates string
 	// Tree says whether the images are laid out in folders as well, train_data/CLASS/, val_data/CLASS/ and
 	// test_data/CLASS/: NoTree, Link or Copy.
 	Tree string
@@ -59,9 +63,9 @@ type PrepareOptions struct {
 }
 
 // DefaultPrepareOptions is half of the validation images without a logo to training, 70 to 15 to 15 of class folders, and
-// every image checked.
+// every image checked, near-duplicates only named.
 func DefaultPrepareOptions() PrepareOptions {
-	return PrepareOptions{Seed: 1, NoLogoToTrain: 0.5, Val: 0.15, Test: 0.15, Limits: transforms.DefaultLimits()}
+	return PrepareOptions{Seed: 1, NoLogoToTrain: 0.5, Val: 0.15, Test: 0.15, Limits: transforms.DefaultLimits(), NearDuplicates: Warn}
 }
 
 // Splits is what Prepare made. Images are as in the listings.
@@ -74,6 +78,10 @@ type Splits struct {
 	Moved       int
 	Boxes       *BoxCounts       // nil without PrepareOptions.Boxes
 	Composites  *CompositeCounts // nil without PrepareOptions.Composites
+	// NearDuplicates are images that are nearly the same in two splits, sorted by the image's split, class and name; Dropped
+	// says how many of training and of validation were left out for that.
+	NearDuplicates []NearDuplicate
+	Dropped        [2]int
 }
 
 // String tells how many images are where, in a few lines.
@@ -119,11 +127,12 @@ var (
 // Prepare splits labelled images into training, validation and test, and writes a listing of each, sorted by class and
 // image: train.csv, val.csv and test.csv with the columns image and label. Images below the output folder are named
 // relative to it, others by their absolute path. A split whose share is 0 has no listing. The same source and options give
-// the same listings. Boxes are cut to their images' sizes as these are checked.
+// the same listings. Boxes are cut to their images' sizes as these are checked. What is nearly the same in two splits is
+// listed in near-duplicates.csv, with the columns image, split, label, other, other_split, other_label and distance.
 //
 // Nothing is written if anything is wrong: a source that is neither a FlickrLogos distribution nor a tree of class
 // folders, a list that is missing or leads out of the source, images that are not there or do not decode (the error names
-// the first of them), boxes that cannot be read or are of none of the images, an output folder with other content, or one that the source lies in.
+// the first of them), boxes that cannot be read or are of none of the images, near-duplicates without which a class could not be learnt, an output folder with other content, or one that the source lies in.
 func Prepare(ctx context.Context, o PrepareOptions) (Splits, error) {
 	if err := o.validate(); err != nil {
 		return Splits{}, err
@@ -184,11 +193,29 @@ func Prepare(ctx context.Context, o PrepareOptions) (Splits, error) {
 			return Splits{}, err
 		}
 		if boxes != nil {
+			sizes := seen.sizes
 			for _, rows := range splits {
 				for i := range rows {
-					boxes.fit(&rows[i], seen[i])
+					boxes.fit(&rows[i], sizes[i])
 				}
-				seen = seen[len(rows):]
+				sizes = sizes[len(rows):]
+			}
+		}
+		if o.NearDuplicates != Ignore {
+			var named [3][]Row
+			for i, rows := range splits {
+				named[i] = located(source, out, rows)
+			}
+			found, drop := nearDuplicates(ctx, named, seen.hashes, o.workers())
+			if err := ctx.Err(); err != nil {
+				return Splits{}, fmt.Errorf("corpus: comparing images: %w", err)
+			}
+			s.NearDuplicates = found
+			if o.NearDuplicates == Drop {
+				if err := without(&splits, drop); err != nil {
+					return Splits{}, err
+				}
+				s.Dropped = [2]int{len(drop[0]), len(drop[1])}
 			}
 		}
 	}
@@ -224,11 +251,27 @@ func (o PrepareOptions) validate() error {
 	if err := o.Composites.validate(); err != nil {
 		return err
 	}
+	switch o.NearDuplicates {
+	case Warn, Ignore:
+	case Drop:
+		if o.SkipCheck {
+			return errors.New("corpus: near-duplicates are found as images are checked: without the check none can be dropped")
+		}
+	default:
+		return fmt.Errorf("corpus: near-duplicates %q: want %s, %s or %s", o.NearDuplicates, Warn, Drop, Ignore)
+	}
 	switch o.Tree {
 	case NoTree, Link, Copy:
 		return nil
 	}
 	return fmt.Errorf("corpus: tree %q: want %s or %s", o.Tree, Link, Copy)
+}
+
+func (o PrepareOptions) workers() int {
+	if o.Workers < 1 {
+		return runtime.GOMAXPROCS(0)
+	}
+	return o.Workers
 }
 
 // inside says that a folder is another, or lies below it, links followed.
@@ -260,7 +303,7 @@ func checkOutput(out string) error {
 	if data, err := os.ReadFile(filepath.Join(out, record)); err != nil || json.Unmarshal(data, &r) != nil || r.MadeBy != madeBy {
 		return fmt.Errorf("corpus: %s holds %s and was not made by prepare: name a new or an empty folder", out, entries[0].Name())
 	}
-	known := slices.Concat(listingNames[:], treeNames[:], []string{record, compositesFolder})
+	known := slices.Concat(listingNames[:], treeNames[:], []string{record, compositesFolder, NearDuplicatesCSV})
 	for _, e := range entries {
 		if !slices.Contains(known, e.Name()) {
 			return fmt.Errorf("corpus: %s holds %s, which is not of prepare's making: move it away, or name a new folder", out, e.Name())
@@ -271,28 +314,34 @@ func checkOutput(out string) error {
 
 const madeBy = "logobeam prepare"
 
-// check reads and decodes every image, and returns their sizes as they are stored.
-func check(ctx context.Context, source string, rows []Row, o PrepareOptions) ([]image.Point, error) {
+// looks are what check saw of each image.
+type looks struct {
+	sizes  []image.Point // as stored
+	hashes []fingerprint // unless near-duplicates are ignored
+}
+
+// check reads and decodes every image.
+func check(ctx context.Context, source string, rows []Row, o PrepareOptions) (looks, error) {
 	const named = 10
-	workers := o.Workers
-	if workers < 1 {
-		workers = runtime.GOMAXPROCS(0)
-	}
 	var (
 		next, done atomic.Int64
 		bad        = make([]error, len(rows))
-		sizes      = make([]image.Point, len(rows))
+		seen       = looks{make([]image.Point, len(rows)), make([]fingerprint, len(rows))}
 		wait       sync.WaitGroup
 	)
-	for range workers {
+	for range o.workers() {
 		wait.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(rows)) && ctx.Err() == nil; i = next.Add(1) - 1 {
 				data, err := readFile(filepath.Join(source, filepath.FromSlash(rows[i].Image)), o.Limits.Bytes)
 				if err == nil {
 					err = decode(data, o.Limits, func() error {
 						m, err := transforms.Decode(data, o.Limits)
-						if err == nil {
-							sizes[i] = m.Bounds().Size()
+						if err != nil {
+							return err
+						}
+						seen.sizes[i] = m.Bounds().Size()
+						if o.NearDuplicates != Ignore {
+							seen.hashes[i], err = fingerprintOf(m)
 						}
 						return err
 					})
@@ -306,7 +355,7 @@ func check(ctx context.Context, source string, rows []Row, o PrepareOptions) ([]
 	}
 	wait.Wait()
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("corpus: checking images: %w", err)
+		return looks{}, fmt.Errorf("corpus: checking images: %w", err)
 	}
 	var b strings.Builder
 	count := 0
@@ -319,12 +368,12 @@ func check(ctx context.Context, source string, rows []Row, o PrepareOptions) ([]
 		}
 	}
 	if count == 0 {
-		return sizes, nil
+		return seen, nil
 	}
 	if count > named {
 		fmt.Fprintf(&b, "\n  and %d more", count-named)
 	}
-	return nil, fmt.Errorf("corpus: %d of %d images cannot be used; mend or remove them:%s", count, len(rows), b.String())
+	return looks{}, fmt.Errorf("corpus: %d of %d images cannot be used; mend or remove them:%s", count, len(rows), b.String())
 }
 
 // readFile reads a file of at most limit bytes; 0 is no limit. Its errors do not repeat the path.
@@ -376,6 +425,9 @@ func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, 
 	if err := os.RemoveAll(filepath.Join(out, compositesFolder)); err != nil {
 		return fmt.Errorf("corpus: %w", err)
 	}
+	if err := os.Remove(filepath.Join(out, NearDuplicatesCSV)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("corpus: %w", err)
+	}
 	kind := "class folders"
 	if s.FlickrLogos {
 		kind = "flickrlogos"
@@ -383,7 +435,7 @@ func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, 
 	note, err := json.MarshalIndent(map[string]any{
 		"composites": o.Composites.N, "marks": o.Composites.Marks, "backgrounds": o.Composites.Backgrounds,
 		"made_by": madeBy, "source": source, "kind": kind, "seed": o.Seed, "no_logo_share": o.NoLogoToTrain, "val_share": o.Val, "test_share": o.Test,
-		"checked": !o.SkipCheck, "boxes": o.Boxes, "train": len(splits[0]), "val": len(splits[1]), "test": len(splits[2]),
+		"checked": !o.SkipCheck, "boxes": o.Boxes, "near_duplicates": o.NearDuplicates, "train": len(splits[0]), "val": len(splits[1]), "test": len(splits[2]),
 	}, "", "  ")
 	if err != nil {
 		return fmt.Errorf("corpus: %w", err)
@@ -416,6 +468,15 @@ func write(ctx context.Context, source, out string, splits *[3][]Row, s Splits, 
 		}
 		splits[0] = append(splits[0], rows...)
 		sortRows(splits[0])
+	}
+	if len(s.NearDuplicates) > 0 {
+		data, err := nearCSV(s.NearDuplicates)
+		if err != nil {
+			return err
+		}
+		if err := replace(filepath.Join(out, NearDuplicatesCSV), data); err != nil {
+			return err
+		}
 	}
 	for i, rows := range splits {
 		if len(rows) == 0 {

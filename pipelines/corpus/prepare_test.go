@@ -201,7 +201,7 @@ func TestPrepareTestdata(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := [3]int{len(s.Train), len(s.Val), len(s.Test)}, [3]int{93, 50, 72}; got != want || s.Moved != 12 {
+		if got, want := [3]int{len(s.Train), len(s.Val), len(s.Test)}, [3]int{93, 50, 72}; got != want || s.Moved != 12 || len(s.NearDuplicates) > 0 {
 			t.Errorf("training, validation, test: %v, %d moved; want %v, 12", got, s.Moved, want)
 		}
 		for k, name := range listingNames {
@@ -403,6 +403,8 @@ func TestPrepareRefuses(t *testing.T) {
 		{"ours with something else in it", folders, map[string]string{"prepared.json": `{"made_by":"logobeam prepare"}`, "notes.txt": ""}, nil, "holds notes.txt, which is not of prepare's making"},
 		{"a share beyond all", folders, nil, func(o *PrepareOptions) { o.NoLogoToTrain = 1.5 }, "want 0 to 1"},
 		{"nothing to learn from", folders, nil, func(o *PrepareOptions) { o.Val, o.Test = 0.5, 0.5 }, "less than 1 together"},
+		{"near-duplicates without a check", folders, nil, func(o *PrepareOptions) { o.NearDuplicates = Drop }, "without the check none can be dropped"},
+		{"an unknown way", folders, nil, func(o *PrepareOptions) { o.NearDuplicates = "keep" }, `near-duplicates "keep": want warn, drop or ignore`},
 		{"an unknown tree", folders, nil, func(o *PrepareOptions) { o.Tree = "palm" }, `tree "palm"`},
 		{"no source", folders, nil, func(o *PrepareOptions) { o.Source = filepath.Join(o.Source, "nowhere") }, "no source"},
 		{"a file as source", folders, nil, func(o *PrepareOptions) { o.Source = filepath.Join(o.Source, "a", "1.jpg") }, "is a file"},

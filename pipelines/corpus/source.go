@@ -224,7 +224,7 @@ func deal(rows []Row, shares [3]float64, seed uint64) (splits [3][]Row) {
 
 // shuffle is Fisher and Yates', written out so that no release of Go changes what a seed draws. name keeps classes from
 // depending on each other.
-func shuffle(rows []Row, seed uint64, name string) {
+func shuffle[T any](rows []T, seed uint64, name string) {
 	h := fnv.New64a()
 	h.Write([]byte(name))
 	rng := rand.New(rand.NewPCG(seed, h.Sum64()))
