@@ -110,7 +110,7 @@ type RetryChunkFn struct {
 
 // ProcessElement begins a chunk, as soon as there is room for it among those under way.
 func (f *RetryChunkFn) ProcessElement(ctx context.Context, d scores.Done, _ func(int, scores.Done)) error {
-	return f.bundle.begin(ctx, func(ctx context.Context, run *running) (scores.Done, error) { return f.retry(ctx, run, d) })
+	return f.bundle.begin(ctx, d.Rejected, func(ctx context.Context, run *running) (scores.Done, error) { return f.retry(ctx, run, d) })
 }
 
 // retry makes the round's part of a chunk, unless it is there already. Rejects that would only fail again are carried over.

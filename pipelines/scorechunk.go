@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/zeebo/xxh3"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/logobeam/logobeam/pipelines/listing"
 	"github.com/logobeam/logobeam/pipelines/monitor"
@@ -43,7 +44,7 @@ type ScoreChunkFn struct{ ChunkFn }
 
 // ProcessElement begins a chunk, as soon as there is room for it among those under way.
 func (f *ScoreChunkFn) ProcessElement(ctx context.Context, c listing.Chunk, _ func(int, scores.Done)) error {
-	return f.bundle.begin(ctx, func(ctx context.Context, run *running) (scores.Done, error) { return f.score(ctx, run, c) })
+	return f.bundle.begin(ctx, c.About, func(ctx context.Context, run *running) (scores.Done, error) { return f.score(ctx, run, c) })
 }
 
 // score makes a chunk's part.
@@ -87,6 +88,8 @@ func (s *scorer) part(ctx context.Context, run *running, piece scores.Piece, fin
 
 // write writes a part: rows in their order, whoever found out about them.
 func (s *scorer) write(ctx context.Context, out string, piece scores.Piece, rows *listing.Posts, outcomes []outcome) (scores.Done, error) {
+	s.writing <- struct{}{}
+	defer func() { <-s.writing }()
 	began := time.Now()
 	defer func() { s.monitor.Spent(monitor.Write, time.Since(began), int64(rows.Len()), 0) }()
 	piece.Rows = int64(rows.Len())
@@ -122,34 +125,44 @@ func partName(c listing.Chunk, modelHash string, options map[string]string) stri
 	return fmt.Sprintf("%016x%016x", sum.Hi, sum.Lo)
 }
 
-// chunksAtOnce is how many chunks of a process are under way at one time, whatever the number of bundles that Beam makes of
-// them: while the last images of one are waited for, the next one's are fetched.
-const chunksAtOnce = 3
+// rowsAtOnce is how many rows of a process are under way at one time, whatever the size of chunks and the number of bundles
+// that Beam makes of them: while the last images of a chunk are waited for, others are fetched. Of chunks that are larger
+// than usual there are chunksAtOnce.
+const (
+	rowsAtOnce   = chunksAtOnce << 14
+	chunksAtOnce = 3
+)
+
+// partsAtOnce is how many parts are written at one time: each takes a megabyte.
+const partsAtOnce = 3
+
+func newRoom() *semaphore.Weighted { return semaphore.NewWeighted(rowsAtOnce) }
 
 // bundle is the chunks that Beam has handed to one instance of a DoFn. Beam wants them one after the other, and their
 // records from the goroutine that it calls; the work goes on behind that.
 type bundle struct {
 	run     string
-	room    chan struct{} // of the process's chunks
+	room    *semaphore.Weighted // for rows of the process
 	chunks  sync.WaitGroup
 	mutex   sync.Mutex
 	records []scores.Done
 	err     error
 }
 
-func newBundle(run string, room chan struct{}) *bundle { return &bundle{run: run, room: room} }
+func newBundle(run string, room *semaphore.Weighted) *bundle { return &bundle{run: run, room: room} }
 
-// begin runs do in a goroutine of its own, once there is room. The error is of an earlier one.
-func (b *bundle) begin(ctx context.Context, do func(context.Context, *running) (scores.Done, error)) error {
-	b.room <- struct{}{} // whoever has taken the room ends when the run does
+// begin runs do in a goroutine of its own, once there is room for so many rows. The error is of an earlier one.
+func (b *bundle) begin(ctx context.Context, rows int64, do func(context.Context, *running) (scores.Done, error)) error {
+	rows = min(rows, rowsAtOnce/chunksAtOnce)
+	b.room.Acquire(context.Background(), rows) // whoever has taken the room ends when the run does
 	if err := b.failed(); err != nil {
-		<-b.room
+		b.room.Release(rows)
 		return err
 	}
 	ctx, run, leave := enter(ctx, b.run)
 	run.chunk(1)
 	b.chunks.Go(func() {
-		defer func() { leave(); run.chunk(-1); <-b.room }()
+		defer func() { leave(); run.chunk(-1); b.room.Release(rows) }()
 		err := ctx.Err() // for what Beam still hands out after the end of the run
 		var d scores.Done
 		if err == nil {

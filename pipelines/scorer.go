@@ -51,7 +51,8 @@ type scorer struct {
 	most     int64               // of them
 	arenas   chan *infer.Arena   // one for each worker
 
-	room    chan struct{} // a place for each chunk under way
+	room    *semaphore.Weighted // rows under way
+	writing chan struct{}       // a place for each part that is being written
 	fetched chan *photograph
 	mutex   sync.Mutex
 	users   int // chunks under way
@@ -101,7 +102,7 @@ func newScorer(ctx context.Context, s Scoring, c *classifier.Classifier) (*score
 	}
 	var err error
 	s.Batch = cmp.Or(s.Batch, c.Plan.Batch())
-	r := &scorer{Scoring: s, Classifier: c, fetched: make(chan *photograph), room: make(chan struct{}, chunksAtOnce), arenas: make(chan *infer.Arena, s.Workers)}
+	r := &scorer{Scoring: s, Classifier: c, fetched: make(chan *photograph), room: newRoom(), writing: make(chan struct{}, partsAtOnce), arenas: make(chan *infer.Arena, s.Workers)}
 	for range s.Workers {
 		r.arenas <- c.Plan.NewArena(s.Batch)
 	}

@@ -270,11 +270,11 @@ func TestNetworkPanics(t *testing.T) {
 // A bundle passes on what its chunks have made though one of them fails, begins none after that, and leaves nobody.
 func TestBundle(t *testing.T) {
 	noLeaks(t)
-	b := newBundle("", make(chan struct{}, chunksAtOnce))
+	b := newBundle("", newRoom())
 	fault := errors.New("the disk is full")
 	ends := make(chan struct{})
 	do := func(i int) error {
-		return b.begin(context.Background(), func(context.Context, *running) (scores.Done, error) {
+		return b.begin(context.Background(), 1, func(context.Context, *running) (scores.Done, error) {
 			if i == 2 {
 				return scores.Done{}, fault
 			}

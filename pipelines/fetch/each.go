@@ -66,6 +66,7 @@ type scheduler struct {
 	slow     lane
 	quick    lane
 	starting []*job            // by the fill that is under way
+	placed   int               // images that have jobs and are not yet taken
 	ahead    int               // images that are done and not yet taken
 	begun    map[*job]struct{} // images whose first attempt has begun
 	stats    Stats             // but for what is counted when it is asked for
@@ -156,15 +157,16 @@ func (s *scheduler) begin(ctx context.Context, images []string, root string, beg
 	return c, nil
 }
 
-// window is how many images of a call have jobs at a time: so many may wait for slow hosts before the others do.
-const window = 2048
+// window is how many images have jobs at a time: so many may wait for slow hosts before the others do. Each call has some.
+const window, leastOfCall = 8192, 64
 
-// more places images of a call once half of the window is free.
+// more places images of a call for which there is room.
 func (s *scheduler) more(c *call) {
-	if c.next == len(c.images) || c.next-c.taken > window/2 {
+	if c.next == len(c.images) || c.next-c.taken >= leastOfCall && s.placed > window-leastOfCall {
 		return
 	}
-	for c.next < len(c.images) && c.next-c.taken < window {
+	for c.next < len(c.images) && (c.next-c.taken < leastOfCall || s.placed < window) {
+		s.placed++
 		s.place(&job{call: c, index: c.next}, time.Time{})
 		if c.next++; c.next%512 == 0 { // let others to the lock, and begin
 			s.pump()
@@ -190,6 +192,7 @@ func (s *scheduler) take(c *call) (Image, error) {
 			c.done[0] = Image{}
 			c.done = c.done[1:]
 			c.taken++
+			s.placed--
 			if s.ahead--; s.ahead == furthest*s.cfg.Connections-1 {
 				s.pump()
 			}
@@ -221,6 +224,7 @@ func (s *scheduler) end(c *call) {
 	done := c.done
 	c.done = nil
 	s.ahead -= len(done)
+	s.placed -= c.next - c.taken
 	s.pump()
 	s.mu.Unlock()
 	for _, i := range done {
