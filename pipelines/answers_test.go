@@ -84,7 +84,7 @@ func TestForgetting(t *testing.T) {
 // newTestScorer is a scorer that has nobody to tell, closed at the end of the test.
 func newTestScorer(t testing.TB, dir string, workers int, images Images) *scorer {
 	t.Helper()
-	c, err := classifier.Load(context.Background(), dir, "")
+	c, err := classifier.Load(context.Background(), dir, classifier.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/logobeam/logobeam/model/infer"
-	"github.com/logobeam/logobeam/model/metrics"
 	"github.com/logobeam/logobeam/pipelines/fetch"
 	"github.com/logobeam/logobeam/pipelines/monitor"
 	"github.com/logobeam/logobeam/transforms"
@@ -206,9 +205,9 @@ func (s *scorer) infer(arena *infer.Arena, batch []*photograph) {
 	infer.Softmax(probs, classes)
 	for k, p := range batch {
 		row := probs[k*classes : (k+1)*classes]
-		best := metrics.Argmax(row)
+		best, x := s.Answer(row)
 		settled = k + 1
-		if x := row[best]; x >= 0 && x <= 1 {
+		if x >= 0 && x <= 1 {
 			p.settle(outcome{brand: int32(best), probability: x, frames: p.frames})
 		} else {
 			p.settle(rejected(monitor.Infer, ReasonNoNumber, "the network's answer is no probability", false))

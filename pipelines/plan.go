@@ -50,7 +50,7 @@ func Predict(ctx context.Context, cfg ScoreConfig, sample int, seed uint64) (Pre
 		return Prediction{}, err
 	}
 	defer bound(cfg.Memory)()
-	c, err := classifier.Load(ctx, cfg.Model, cfg.Precision)
+	c, err := classifier.Load(ctx, cfg.Model, cfg.Config)
 	if err != nil {
 		return Prediction{}, err
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
-	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/listing"
 	"github.com/logobeam/logobeam/pipelines/monitor"
@@ -33,7 +32,7 @@ func Retry(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	}
 	began := time.Now()
 	defer bound(cfg.Memory)()
-	c, err := classifier.Load(ctx, cfg.Model, cfg.Precision)
+	c, err := classifier.Load(ctx, cfg.Model, cfg.Config)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -88,7 +87,11 @@ func (cfg ScoreConfig) like(run scores.Run) (ScoreConfig, error) {
 		cfg.Model = run.Model
 	}
 	o := run.Options
-	cfg.Precision, cfg.Images.Root = model.Precision(o["precision"]), o["root"]
+	var err error
+	if cfg.Config, err = configOf(run); err != nil {
+		return cfg, fmt.Errorf("its manifest has no --precision that can be read: %w", err)
+	}
+	cfg.Images.Root = o["root"]
 	l := &cfg.Images.Limits
 	l.Truncated = o["truncated"] == "score"
 	for name, to := range map[string]*int64{"max-bytes": &l.Bytes, "max-pixels": &l.Pixels, "max-memory": &l.Memory} {

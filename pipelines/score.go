@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -53,9 +54,12 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	}
 	began := time.Now()
 	defer bound(cfg.Memory)()
-	c, err := classifier.Load(ctx, cfg.Model, cfg.Precision)
+	c, err := classifier.Load(ctx, cfg.Model, cfg.Config)
 	if err != nil {
 		return Summary{}, err
+	}
+	if never := c.Never(); len(never) > 0 && cfg.Log != nil {
+		cfg.Log.WarnContext(ctx, "brands that are never given at this precision", "precision", cfg.BrandPrecision, "brands", strings.Join(never, ", "))
 	}
 	chunks, err := listing.Plan(ctx, cfg.Listing, cfg.Options)
 	if err != nil {

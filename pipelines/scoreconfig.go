@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/logobeam/logobeam/model"
@@ -27,17 +28,17 @@ type ScoreConfig struct {
 	Options listing.Options // its format, its columns, the rows of a chunk
 	Out     string          // folder or gs:// prefix for what comes out
 	Model   string          // folder or gs:// prefix of the model; empty for the built-in one
-	// Precision is what the model is run in; empty for what its card says is best.
-	Precision model.Precision
-	Images    Images   // where photographs come from and what one may cost
-	After     []string // outputs of earlier runs, whose scored posts are skipped
-	Repeats   bool     // work on an image that comes again as if it were new
-	Workers   int      // goroutines that decode and classify, in a process
-	Batch     int      // photographs that a worker classifies at once; 0 for what suits the model
-	Memory    int64    // bytes that a process may take
-	Runner    string   // one of Runners
-	Flink     Flink    // for that runner
-	Program   string   // name and version for the manifest
+	// Config says how the model is run.
+	classifier.Config
+	Images  Images   // where photographs come from and what one may cost
+	After   []string // outputs of earlier runs, whose scored posts are skipped
+	Repeats bool     // work on an image that comes again as if it were new
+	Workers int      // goroutines that decode and classify, in a process
+	Batch   int      // photographs that a worker classifies at once; 0 for what suits the model
+	Memory  int64    // bytes that a process may take
+	Runner  string   // one of Runners
+	Flink   Flink    // for that runner
+	Program string   // name and version for the manifest
 
 	// MaxRejects is the share of rejects above which the run ends early with ErrRejects, when that is plain
 	// (monitor.Monitor.Tripped); nil for no such share.
@@ -101,8 +102,8 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 		return cfg, fmt.Errorf("score: batches of %d photographs: want at most %d", cfg.Batch, MaxBatch)
 	case badReading != nil:
 		return cfg, fmt.Errorf("score: %w", badReading)
-	case cfg.Precision != "" && !slices.Contains(model.Precisions(), cfg.Precision):
-		return cfg, fmt.Errorf("score: no precision %q: want one of %q", cfg.Precision, model.Precisions())
+	case cfg.Config.Validate() != nil:
+		return cfg, fmt.Errorf("score: %w", cfg.Config.Validate())
 	case !slices.Contains(Runners(), cfg.Runner):
 		return cfg, fmt.Errorf("score: no runner %q: want one of %v", cfg.Runner, Runners())
 	}
@@ -125,7 +126,7 @@ func (cfg ScoreConfig) describe(ctx context.Context, chunks []listing.Chunk, c *
 	run := scores.Run{Listing: cfg.Listing, ListingHash: listing.Hash(chunks), Chunks: len(chunks), Model: cmp.Or(cfg.Model, builtIn), ModelHash: c.Model.Hash(), Keep: cfg.Options.Keep,
 		After: cfg.After, Options: map[string]string{
 			"root":       cfg.Images.Root,
-			"precision":  string(c.Plan.Precision()),
+			"precision":  precisionOption(c.Config),
 			"pixels":     transforms.Pixels,
 			"chunk-rows": strconv.Itoa(cfg.Options.ChunkRows),
 			"max-bytes":  strconv.FormatInt(cfg.Images.Limits.Bytes, 10),
@@ -154,8 +155,27 @@ func (cfg ScoreConfig) describe(ctx context.Context, chunks []listing.Chunk, c *
 
 const builtIn = "built-in" // what a manifest calls that model
 
+// precisionOption is what --precision would say, as int8 or int8,0.95.
+func precisionOption(c classifier.Config) string {
+	if c.BrandPrecision == 0 {
+		return string(c.Precision)
+	}
+	return string(c.Precision) + "," + strconv.FormatFloat(c.BrandPrecision, 'g', -1, 64)
+}
+
+// configOf is how the model of a run is run.
+func configOf(run scores.Run) (c classifier.Config, err error) {
+	arithmetic, share, ok := strings.Cut(run.Options["precision"], ",")
+	c.Precision = model.Precision(arithmetic)
+	if ok {
+		c.BrandPrecision, err = strconv.ParseFloat(share, 64)
+	}
+	return c, err
+}
+
 // scoring is what the processes that work on the run have to know.
 func (cfg ScoreConfig) scoring(id string, run scores.Run) Scoring {
-	return Scoring{Run: id, Out: cfg.Out, Model: cfg.Model, Precision: model.Precision(run.Options["precision"]), ModelHash: run.ModelHash, Options: run.Options,
+	config, _ := configOf(run) // which describe, or like, has seen
+	return Scoring{Run: id, Out: cfg.Out, Model: cfg.Model, Config: config, ModelHash: run.ModelHash, Options: run.Options,
 		Keep: run.Keep, After: cfg.After, Images: cfg.Images, Workers: cfg.Workers, Batch: cfg.Batch, Memory: cfg.Memory, Repeats: cfg.Repeats}
 }

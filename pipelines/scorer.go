@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/infer"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/fetch"
@@ -19,10 +18,10 @@ import (
 
 // Scoring is what the processes that work on a run have to know of it. It travels as JSON.
 type Scoring struct {
-	Run       string // finds the run in the process that began it
-	Out       string
-	Model     string
-	Precision model.Precision
+	Run   string // finds the run in the process that began it
+	Out   string
+	Model string
+	classifier.Config
 	ModelHash string
 	Options   map[string]string // that change results; they are part of a part's name
 	Keep      []string          // columns of the listing that go into the output
@@ -66,7 +65,7 @@ var scorers sync.Map // by a Scoring as JSON: func() (*scorer, error)
 func scorerOf(s Scoring) (*scorer, error) {
 	load, _ := scorers.LoadOrStore(s.key(), sync.OnceValues(func() (*scorer, error) {
 		ctx := context.Background()
-		c, err := classifier.Load(ctx, s.Model, s.Precision)
+		c, err := classifier.Load(ctx, s.Model, s.Config)
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +96,7 @@ func (s *scorer) keep(of Scoring) (forget func()) {
 
 // newScorer makes a scorer of a model, which has to be closed.
 func newScorer(ctx context.Context, s Scoring, c *classifier.Classifier) (*scorer, error) {
-	if c.Model.Hash() != s.ModelHash || string(c.Plan.Precision()) != s.Options["precision"] {
+	if c.Model.Hash() != s.ModelHash || precisionOption(c.Config) != s.Options["precision"] {
 		return nil, fmt.Errorf("the model in %s is not the one that the run began with: score again", cmp.Or(s.Model, "this program"))
 	}
 	var err error

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/infer"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/fetch"
@@ -27,7 +26,7 @@ type answer struct {
 
 func newClassify() *cobra.Command {
 	var dir string
-	var precision model.Precision
+	var how classifier.Config
 	var top int
 	var asJSON bool
 	var allow []string
@@ -51,7 +50,7 @@ func newClassify() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := classifier.Load(cmd.Context(), dir, precision)
+			c, err := classifier.Load(cmd.Context(), dir, how)
 			if err != nil {
 				return err
 			}
@@ -75,7 +74,7 @@ func newClassify() *cobra.Command {
 					failed++
 					continue
 				}
-				if err := printAnswers(cmd.OutOrStdout(), image, c.Classes(), probs, top, len(args) > 1, asJSON); err != nil {
+				if err := printAnswers(cmd.OutOrStdout(), image, c, probs, top, len(args) > 1, asJSON); err != nil {
 					return err
 				}
 			}
@@ -86,7 +85,7 @@ func newClassify() *cobra.Command {
 		},
 	}
 	modelFlag(cmd, &dir)
-	precisionFlag(cmd, &precision)
+	runModelFlags(cmd, &how)
 	cmd.Flags().IntVar(&top, "top", 1, "how many of the likeliest brands to print")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object an image")
 	limitFlags(cmd, &limits)
@@ -108,13 +107,17 @@ func look(ctx context.Context, c *classifier.Classifier, f *fetch.Fetcher, arena
 	return logits, nil
 }
 
-// printAnswers writes the likeliest brands of an image, as text a line each.
-func printAnswers(w io.Writer, image string, classes []string, probs []float32, top int, named, asJSON bool) error {
+// printAnswers writes the answer for an image and then the likeliest other brands, as text a line each.
+func printAnswers(w io.Writer, image string, c *classifier.Classifier, probs []float32, top int, named, asJSON bool) error {
+	classes := c.Classes()
 	order := make([]int, len(probs))
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(probs[b], probs[a]) })
+	given, _ := c.Answer(probs)
+	at := slices.Index(order, given)
+	order = slices.Insert(slices.Delete(order, at, at+1), 0, given)
 	order = order[:min(top, len(order))]
 	if asJSON {
 		out := struct {

@@ -11,11 +11,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
-	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/infer"
 	"github.com/logobeam/logobeam/model/metrics"
 	"github.com/logobeam/logobeam/pipelines/classifier"
@@ -33,7 +33,17 @@ type evaluation struct {
 	Classes   []metrics.Class    `json:"classes"`
 	Confusion *metrics.Confusion `json:"confusion"`
 
-	answers []metrics.Answer // in the listing's order
+	AtPrecision *atPrecision `json:"at_precision,omitempty"` // with --precision SHARE
+
+	probs   []float32        // [image][class], in the listing's order
+	answers []metrics.Answer // the likeliest classes of these
+}
+
+// atPrecision is what a model does that gives brands only where they are sure enough.
+type atPrecision struct {
+	Wanted float64 `json:"wanted"`
+	metrics.Selective
+	Never []string `json:"never"` // brands that are never given
 }
 
 // eceBins is how many bins of equal width the expected calibration error is taken over, as usual since Guo et al., 2017.
@@ -42,7 +52,7 @@ const eceBins = 15
 // evaluateFlags are the settings of evaluate.
 type evaluateFlags struct {
 	model                            string
-	precision                        model.Precision
+	how                              classifier.Config
 	asJSON                           bool
 	confusion, mistakes, reliability string // PNG files to draw
 	limits                           transforms.Limits
@@ -77,7 +87,7 @@ same kind, the figure is likely to be somewhere there.`,
 	}
 	f := cmd.Flags()
 	modelFlag(cmd, &o.model)
-	precisionFlag(cmd, &o.precision)
+	runModelFlags(cmd, &o.how)
 	limitFlags(cmd, &o.limits)
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object")
 	f.StringVar(&o.confusion, "confusion", "", "draw the confusion matrix to this PNG file")
@@ -87,7 +97,7 @@ same kind, the figure is likely to be somewhere there.`,
 }
 
 func (o *evaluateFlags) run(ctx context.Context, stdout, stderr io.Writer, listing string) error {
-	c, err := classifier.Load(ctx, o.model, o.precision)
+	c, err := classifier.Load(ctx, o.model, o.how)
 	if err != nil {
 		return err
 	}
@@ -98,6 +108,9 @@ func (o *evaluateFlags) run(ctx context.Context, stdout, stderr io.Writer, listi
 	ev, err := measure(ctx, stderr, c.Plan, data)
 	if err != nil {
 		return err
+	}
+	if o.how.BrandPrecision > 0 {
+		ev.AtPrecision = ev.at(c)
 	}
 	if o.confusion != "" {
 		drawn, err := report.ConfusionMatrix(ev.Confusion)
@@ -190,8 +203,34 @@ func measure(ctx context.Context, stderr io.Writer, plan *infer.Plan, data *corp
 		Intervals: metrics.Intervals(data.Classes(), answers, eceBins, bootstrapSeed),
 		Classes:   m.PerClass(),
 		Confusion: m,
+		probs:     probs,
 		answers:   answers,
 	}, nil
+}
+
+// at measures the answers that a model gives at the precision it was loaded for.
+func (e *evaluation) at(c *classifier.Classifier) *atPrecision {
+	given := slices.Clone(e.answers)
+	n := len(c.Classes())
+	for i := range given {
+		given[i].Class, given[i].Probability = c.Answer(e.probs[i*n : (i+1)*n])
+	}
+	return &atPrecision{c.Config.BrandPrecision, metrics.Select(c.Classes(), e.answers, given, bootstrapSeed), append([]string{}, c.Never()...)}
+}
+
+func (a *atPrecision) String() string {
+	line := func(name string, f metrics.Figure, key, note string) string {
+		return report.Figure(name, f, a.Intervals, key, note)
+	}
+	text := fmt.Sprintf("\nno brand unless %g of its answers are right, by what validation has shown\n", a.Wanted) +
+		line("precision", a.BrandPrecision, "precision", "right, of the brands given") +
+		line("recall on logos", a.LogoRecall, "logo_recall", "right brand, of images with one") +
+		line("false alarms", a.FalseAlarms, "false_alarm_rate", "some brand, of images without one") +
+		line("coverage", a.Coverage, "coverage", "brands given, of those that were likeliest")
+	if len(a.Never) > 0 {
+		text += "never given: " + strings.Join(a.Never, ", ") + "\n"
+	}
+	return text
 }
 
 // bootstrapSeed draws the resamples, so that one listing gives one answer.
@@ -199,6 +238,9 @@ const bootstrapSeed = 1
 
 func (e *evaluation) String() string {
 	text := report.Figures(e.Confusion, e.ECE, e.Intervals) + "\n" + report.ClassTable(e.Confusion)
+	if e.AtPrecision != nil {
+		text += e.AtPrecision.String()
+	}
 	switch {
 	case !(e.Accuracy > e.Majority):
 		text += "\nwarning: this model is no better than giving the commonest answer to everything\n"

@@ -310,7 +310,7 @@ func (e *experiment) run(ctx context.Context, stderr io.Writer, i int) error {
 		}
 	}
 	os.Remove(t.cfg.State) // may be there still if the program was killed just then
-	c, err := classifier.Load(ctx, t.folder, "")
+	c, err := classifier.Load(ctx, t.folder, classifier.Config{})
 	if err != nil {
 		return err
 	}

@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/transforms"
 )
 
@@ -82,21 +84,28 @@ func jsonFlag(cmd *cobra.Command, to *bool) {
 	cmd.Flags().BoolVar(to, "json", false, "print what came out as one JSON object")
 }
 
-// precisionFlag is the flag --precision of the commands that run a model. A value that is none of model.Precisions is
-// wrong usage.
-func precisionFlag(cmd *cobra.Command, precision *model.Precision) {
-	cmd.Flags().Var((*precisionValue)(precision), "precision", "`fp32|int8` (default what the model's card says is best)")
+// runModelFlags are the flags of the commands that run a model: how. A value that no model can have is wrong usage.
+func runModelFlags(cmd *cobra.Command, cfg *classifier.Config) {
+	cmd.Flags().Var((*precisionValue)(cfg), "precision", "`fp32|int8|share`: the arithmetic (default what the model's card says is best), or the share of each brand's answers that are to be right, as 0.95: what is not sure enough for that is no-logo; both as int8,0.95")
 }
 
-type precisionValue model.Precision
+// precisionValue is the flag --precision, whose values are of two kinds.
+type precisionValue classifier.Config
 
-func (p *precisionValue) String() string { return string(*p) }
+func (p *precisionValue) String() string { return "" } // the default is the card's
 func (p *precisionValue) Type() string   { return "string" }
 func (p *precisionValue) Set(s string) error {
-	if !slices.Contains(model.Precisions(), model.Precision(s)) {
-		return fmt.Errorf("want one of %q", model.Precisions())
+	for _, v := range strings.Split(s, ",") {
+		if slices.Contains(model.Precisions(), model.Precision(v)) {
+			p.Precision = model.Precision(v)
+			continue
+		}
+		share, err := strconv.ParseFloat(v, 64)
+		if err != nil || !(share > 0 && share <= 1) {
+			return fmt.Errorf("precision is %q: want int8 or fp32, or a share such as 0.95 of a brand's answers that are to be right", v)
+		}
+		p.BrandPrecision = share
 	}
-	*p = precisionValue(s)
 	return nil
 }
 

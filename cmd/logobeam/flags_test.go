@@ -1,13 +1,16 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/pipelines"
+	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/fetch"
 	"github.com/logobeam/logobeam/pipelines/monitor"
 )
@@ -198,5 +201,32 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%q is not where it should be in\n%s", h, text)
 		}
 		last = max(at, last)
+	}
+}
+
+func TestPrecisionValue(t *testing.T) {
+	for _, tt := range []struct {
+		values []string
+		want   classifier.Config
+		fails  string
+	}{
+		{[]string{"int8"}, classifier.Config{Precision: model.Int8}, ""},
+		{[]string{"0.95"}, classifier.Config{BrandPrecision: 0.95}, ""},
+		{[]string{"fp32", "1"}, classifier.Config{Precision: model.FP32, BrandPrecision: 1}, ""},
+		{[]string{"0.5,int8"}, classifier.Config{Precision: model.Int8, BrandPrecision: 0.5}, ""},
+		{[]string{"int8", "fp32"}, classifier.Config{Precision: model.FP32}, ""}, // the last one, as of other flags
+		{[]string{"bf16"}, classifier.Config{}, `precision is "bf16"`},
+		{[]string{"95"}, classifier.Config{}, `precision is "95"`},
+		{[]string{"NaN"}, classifier.Config{}, `precision is "NaN"`},
+		{[]string{"int8,"}, classifier.Config{Precision: model.Int8}, `precision is ""`},
+	} {
+		var got classifier.Config
+		var err error
+		for _, v := range tt.values {
+			err = errors.Join(err, (*precisionValue)(&got).Set(v))
+		}
+		if got != tt.want || (err == nil) != (tt.fails == "") || err != nil && !strings.Contains(err.Error(), tt.fails) {
+			t.Errorf("%q: %+v, %v; want %+v and %q", tt.values, got, err, tt.want, tt.fails)
+		}
 	}
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/logobeam/logobeam/model/kernel"
 	"github.com/logobeam/logobeam/pipelines"
+	"github.com/logobeam/logobeam/pipelines/classifier"
 )
 
 func main() { os.Exit(run()) }
@@ -77,7 +78,7 @@ func explain(w io.Writer, err error) int {
 	}
 	fmt.Fprintf(w, "logobeam: %s\n", oneLine(err))
 	switch {
-	case errors.As(err, new(usageError)):
+	case errors.As(err, new(usageError)), errors.As(err, new(*classifier.ConfigError)):
 		return exitUsage
 	case errors.Is(err, pipelines.ErrRejects), errors.Is(err, pipelines.ErrDeadline):
 		return exitRejects
@@ -123,7 +124,7 @@ classifier, too.`,
 	})
 	cobra.AddTemplateFunc("flagUsages", flagUsages)
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "Flags:\n{{.LocalFlags.FlagUsages", "{{flagUsages .LocalFlags", 1))
-	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newExperiment(), newEvaluate(), newQuantize(), newVersion(), newWorker(), newRunners(), newReasons())
+	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newExperiment(), newEvaluate(), newCalibrate(), newQuantize(), newVersion(), newWorker(), newRunners(), newReasons())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }

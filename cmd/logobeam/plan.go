@@ -53,7 +53,7 @@ the sample, as many at a time as --connections and --host-connections allow.`,
 	f.IntVar(&sample, "sample", 500, "`rows` to look at")
 	f.Uint64Var(&seed, "seed", 1, "`number` that the sample is drawn by")
 	modelFlag(cmd, &cfg.Model)
-	precisionFlag(cmd, &cfg.Precision)
+	runModelFlags(cmd, &cfg.Config)
 	jsonFlag(cmd, &r.json)
 	heading(cmd, "Flags")
 	listingFlags(cmd, &cfg)

@@ -75,11 +75,8 @@ then on, unless --precision says otherwise.`,
 }
 
 func (o *quantizeFlags) run(ctx context.Context, stdout, stderr io.Writer, source string) error {
-	switch there, err := classifier.Exists(ctx, o.out); {
-	case err != nil:
+	if err := checkModelOut(ctx, o.out, o.overwrite); err != nil {
 		return err
-	case there && !o.overwrite:
-		return fmt.Errorf("%s holds a model: replace it with --overwrite, or choose another --out", o.out)
 	}
 	read, err := classifier.Read(ctx, o.model)
 	if err != nil {

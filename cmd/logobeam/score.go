@@ -60,7 +60,7 @@ are rejected.`,
 	f := cmd.Flags()
 	f.StringVar(&cfg.Out, "out", "", "`folder` or gs:// prefix to write to")
 	modelFlag(cmd, &cfg.Model)
-	precisionFlag(cmd, &cfg.Precision)
+	runModelFlags(cmd, &cfg.Config)
 	jsonFlag(cmd, &r.json)
 	heading(cmd, "Flags")
 	listingFlags(cmd, &cfg)

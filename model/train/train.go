@@ -109,8 +109,8 @@ func SaveBest(dir string, m model.Model, half bool) Hook {
 		best := m
 		best.Params = params
 		if c := e.Calibration; c != nil {
-			if tempered, err := m.Network.Temper(params, c.Temperature); err == nil {
-				best.Params, best.Card.Calibration = tempered, c
+			if calibrated, err := best.Calibrated(c); err == nil {
+				best = calibrated
 			}
 		}
 		best.Card.Metrics = map[string]map[string]float64{"validation": figures(e.Validation)}

@@ -1,10 +1,12 @@
 // Package classifier makes a model ready to look at photographs: its transforms parsed, its network compiled, both
 // checked to fit.
 //
-//	c, err := classifier.Load(ctx, "my-model", "") // or gs://bucket/my-model, or "" for the built-in one; and model.FP32 or model.Int8
+//	c, err := classifier.Load(ctx, "my-model", classifier.Config{}) // or gs://bucket/my-model, or "" for the built-in one
 //	arena := c.Plan.NewArena(1)
 //	err = c.Steps.Tensor(bytes, transforms.Key{Epoch: -1}, transforms.DefaultLimits(), arena.Input(0))
-//	logits := arena.Run(1)
+//	probs := arena.Run(1)
+//	infer.Softmax(probs, len(c.Classes()))
+//	class, probability := c.Answer(probs)
 //
 // A Classifier does not change, and any number of goroutines may use one, each with an arena of its own.
 package classifier
@@ -16,23 +18,76 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/builtin"
 	"github.com/logobeam/logobeam/model/infer"
+	"github.com/logobeam/logobeam/model/metrics"
 	"github.com/logobeam/logobeam/pipelines/store"
 	"github.com/logobeam/logobeam/transforms"
 )
 
+// Config says how a model is to be run. The zero value leaves it to the model's card.
+type Config struct {
+	// Precision is the arithmetic; empty for what the card says is best.
+	Precision model.Precision
+	// BrandPrecision is the share of each brand's answers that are to be right, as 0.95: a brand whose probability does not
+	// reach its threshold (model.Card.Thresholds) is not given, but model.NoLogo. 0 gives the likeliest class.
+	BrandPrecision float64
+}
+
+// Validate says what no model can be asked for.
+func (cfg Config) Validate() error {
+	switch {
+	case cfg.Precision != "" && !slices.Contains(model.Precisions(), cfg.Precision):
+		return fmt.Errorf("no precision %q: want one of %q", cfg.Precision, model.Precisions())
+	case !(cfg.BrandPrecision >= 0 && cfg.BrandPrecision <= 1):
+		return fmt.Errorf("a precision of %g of the brands: want more than 0 and at most 1", cfg.BrandPrecision)
+	}
+	return nil
+}
+
+// A ConfigError says that a model cannot be run as Config asks: the wrong thing was asked for.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+func (e *ConfigError) Unwrap() error { return e.Err }
+
 // Classifier is a model and what it takes to run it.
 type Classifier struct {
-	Model *model.Model
-	Steps transforms.List // from a file's bytes to the network's input
-	Plan  *infer.Plan
+	Config Config // with which it was loaded, what was left to the card filled in
+	Model  *model.Model
+	Steps  transforms.List // from a file's bytes to the network's input
+	Plan   *infer.Plan
+
+	thresholds []float32 // of each class; nil without Config.BrandPrecision
+	noLogo     int       // the class that is given below them
 }
 
 // Classes are the names of what the classifier tells apart, in the order of its answers.
 func (c *Classifier) Classes() []string { return c.Model.Card.Classes }
+
+// Answer is the class that is given for the probabilities of all, and its probability: the likeliest, the first of equals,
+// or model.NoLogo in place of a brand whose probability is too small for Config.BrandPrecision.
+func (c *Classifier) Answer(probs []float32) (class int, probability float32) {
+	class = metrics.Argmax(probs)
+	if c.thresholds != nil && probs[class] < c.thresholds[class] {
+		class = c.noLogo
+	}
+	return class, probs[class]
+}
+
+// Never lists the brands that are never given, since by what is known of them they are not right as often as
+// Config.BrandPrecision asks however sure the model is.
+func (c *Classifier) Never() (brands []string) {
+	for i, t := range c.thresholds {
+		if t > 1 {
+			brands = append(brands, c.Classes()[i])
+		}
+	}
+	return brands
+}
 
 // Read reads the model in dir, a folder's path or gs://bucket/prefix, or the built-in one for "".
 func Read(ctx context.Context, dir string) (*model.Model, error) {
@@ -96,9 +151,12 @@ func Save(ctx context.Context, m *model.Model, dir string, half bool) error {
 	return Publish(ctx, folder, dir)
 }
 
-// Load reads the model in dir as Read does, and makes it ready to run in a precision, or for "" in the one that its card
-// says is best.
-func Load(ctx context.Context, dir string, precision model.Precision) (*Classifier, error) {
+// Load reads the model in dir as Read does, and makes it ready to run. The error is a *ConfigError if the model is not one
+// that can be run like this.
+func Load(ctx context.Context, dir string, cfg Config) (*Classifier, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, &ConfigError{err}
+	}
 	m, err := Read(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -110,14 +168,22 @@ func Load(ctx context.Context, dir string, precision model.Precision) (*Classifi
 	if err != nil {
 		return nil, fmt.Errorf("the model's transforms: %w", err)
 	}
-	plan, err := compile(m, cmp.Or(precision, m.Card.DefaultPrecision()))
+	cfg.Precision = cmp.Or(cfg.Precision, m.Card.DefaultPrecision())
+	plan, err := compile(m, cfg.Precision)
 	if err != nil {
 		return nil, err
 	}
 	if w, h := steps.Size(); w != plan.Input().W || h != plan.Input().H {
 		return nil, fmt.Errorf("the model's transforms make pictures of %d x %d, and its network takes %v", w, h, plan.Input())
 	}
-	return &Classifier{m, steps, plan}, nil
+	c := &Classifier{Config: cfg, Model: m, Steps: steps, Plan: plan}
+	if cfg.BrandPrecision > 0 {
+		if c.thresholds, err = m.Card.Thresholds(cfg.BrandPrecision); err != nil {
+			return nil, &ConfigError{fmt.Errorf("a precision of %g: %w", cfg.BrandPrecision, err)}
+		}
+		c.noLogo = slices.Index(m.Card.Classes, model.NoLogo)
+	}
+	return c, nil
 }
 
 func compile(m *model.Model, precision model.Precision) (*infer.Plan, error) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,7 +52,7 @@ func TestBucket(t *testing.T) {
 		}
 	}
 	for _, location := range []string{dir, "gs://bucket/models/small", "gs://bucket/models/small/"} {
-		c, err := Load(t.Context(), location, "")
+		c, err := Load(t.Context(), location, Config{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,5 +72,50 @@ func TestBucket(t *testing.T) {
 	_, err := Read(t.Context(), "gs://bucket/models/other")
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
+	}
+}
+
+// A brand is given from its threshold on, and no-logo below it, with no-logo's own probability.
+func TestAnswer(t *testing.T) {
+	m, dir := small(t, 1), t.TempDir()
+	m.Card.Calibration = &model.Calibration{Temperature: 1, Answers: map[string]model.BrandAnswers{
+		"adidas": {Right: slices.Repeat([]float32{0.8}, 20), Wrong: slices.Repeat([]float32{0.4}, 20)},
+		"bmw":    {Wrong: slices.Repeat([]float32{0.8}, 20)},
+	}}
+	if err := m.Save(dir, false); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(t.Context(), dir, Config{BrandPrecision: 0.8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := Load(t.Context(), dir, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		reason      string
+		c           *Classifier
+		probs       []float32
+		class       int
+		probability float32
+	}{
+		{"sure enough", c, []float32{0.75, 0.15, 0.1}, 0, 0.75},
+		{"not sure enough", c, []float32{0.5, 0.1, 0.4}, 2, 0.4},
+		{"a brand that is never given", c, []float32{0, 1, 0}, 2, 0},
+		{"none is none", c, []float32{0.2, 0.2, 0.6}, 2, 0.6},
+		{"the likeliest, where nothing is asked for", plain, []float32{0.5, 0.1, 0.4}, 0, 0.5},
+	} {
+		if class, p := tt.c.Answer(tt.probs); class != tt.class || p != tt.probability {
+			t.Errorf("%s: class %d with %v; want %d with %v", tt.reason, class, p, tt.class, tt.probability)
+		}
+	}
+	if got := c.Never(); !slices.Equal(got, []string{"bmw"}) || plain.Never() != nil {
+		t.Errorf("never given: %q and %q", got, plain.Never())
+	}
+	for _, cfg := range []Config{{BrandPrecision: 2}, {Precision: "int4"}} {
+		if _, err := Load(t.Context(), dir, cfg); !errors.As(err, new(*ConfigError)) {
+			t.Errorf("%+v: %v; want a ConfigError", cfg, err)
+		}
 	}
 }
