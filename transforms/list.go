@@ -15,6 +15,7 @@
 //	orient               turn the picture upright
 //	logo-crop            a part around a logo, where it is known
 //	resize               to a short side, or to a width and height
+//	letterbox            all of it in its own shape, on grey
 //	center-crop          the middle
 //	random-crop          a part of a fixed size
 //	random-resized-crop  a part of random size and shape
@@ -67,7 +68,7 @@ type Step interface {
 
 // steps has an entry for each step there is, in the order in which lists usually have them.
 var steps = []Step{
-	Orient{}, LogoCrop{}, Resize{}, CenterCrop{}, RandomCrop{}, RandomResizedCrop{}, RandomZoomOut{}, HorizontalFlip{}, RandomRotation{},
+	Orient{}, LogoCrop{}, Resize{}, Letterbox{}, CenterCrop{}, RandomCrop{}, RandomResizedCrop{}, RandomZoomOut{}, HorizontalFlip{}, RandomRotation{},
 	RandomPerspective{}, ColorJitter{}, RandomGrayscale{}, GaussianBlur{}, JPEG{}, RandomErasing{}, Normalise{},
 }
 

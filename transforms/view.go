@@ -97,6 +97,28 @@ func (v *view) resize(w, h int) error {
 	return nil
 }
 
+// onGrey resizes the view to sw x sh pixels and lays them on w x h grey ones, at the place that is chosen among those that
+// there are.
+func (v *view) onGrey(w, h, sw, sh int, place func(freeX, freeY int) (x, y int)) error {
+	x, y := place(w-sw, h-sh)
+	if err := v.resize(sw, sh); err != nil {
+		return err
+	}
+	small, err := v.pixels()
+	if err != nil {
+		return err
+	}
+	out := NewImage(w, h)
+	for i := range out.Pix {
+		out.Pix[i] = fill
+	}
+	for i := range sh {
+		copy(out.Pix[3*((y+i)*w+x):], small.Pix[3*i*sw:3*(i+1)*sw])
+	}
+	v.set(out)
+	return nil
+}
+
 // maxResult bounds what a list may make of a picture, in pixels: a strip of 1 x 20,000 resized to a short side of 256
 // would have 1.3 thousand million, unless it is cropped next.
 const maxResult = 50_000_000
