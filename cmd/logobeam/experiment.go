@@ -439,7 +439,11 @@ func (e *experiment) left(i int, seen int64, rate float64) string {
 		}
 		seconds += report.Over(known...).Mean * float64(next.work())
 	}
-	return roughly + time.Duration(seconds*float64(time.Second)).Round(time.Second).String() + " left for all runs"
+	text := time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
+	if seconds > 600 {
+		text = strings.TrimSuffix(time.Duration(seconds*float64(time.Second)).Round(time.Minute).String(), "0s")
+	}
+	return roughly + text + " left for all runs"
 }
 
 func (t *training) save() error {
