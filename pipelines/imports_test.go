@@ -44,6 +44,7 @@ var reserved = []struct {
 	{"github.com/parquet-go", []string{"pipelines/scores", "pipelines/listing"}, "Parquet is a format of listings and of output"},
 	{"github.com/spf13", []string{"cmd/logobeam"}, "only commands read flags"},
 	{"flag", []string{"cmd/logobeam", "cmd/bench"}, "only commands read flags"},
+	{"gonum.org/v1/plot", []string{"pipelines/report"}, "report draws what people look at"},
 	{"github.com/vbauerster/mpb", []string{"cmd/logobeam"}, "only commands talk to people"},
 	{"gonum.org/v1/plot", []string{"pipelines/report"}, "what people look at is drawn in report"},
 	{"github.com/prometheus", []string{"pipelines/monitor"}, "what is shown of a run is gathered in monitor"},

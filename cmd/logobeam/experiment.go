@@ -266,7 +266,7 @@ func (e *experiment) runAll(ctx context.Context, stdout, stderr io.Writer) error
 	if err := os.MkdirAll(e.out, 0o755); err != nil {
 		return err
 	}
-	if err := e.write(); err != nil {
+	if err := e.write("curves.svg"); err != nil {
 		return err
 	}
 	failed := 0
@@ -285,9 +285,12 @@ func (e *experiment) runAll(ctx context.Context, stdout, stderr io.Writer) error
 			fmt.Fprintf(stderr, "run %d of %d: %s failed: %s\n", i+1, len(e.trainings), t, oneLine(err))
 			failed++
 		}
-		if err := e.write(); err != nil {
+		if err := e.write("curves.svg"); err != nil {
 			return err
 		}
+	}
+	if err := e.write("curves.png"); err != nil { // which takes a second to draw
+		return err
 	}
 	if there > 0 {
 		fmt.Fprintf(stderr, "%d of %d trainings were there already\n", there, len(e.trainings))
@@ -436,7 +439,11 @@ func (e *experiment) left(i int, seen int64, rate float64) string {
 		}
 		seconds += report.Over(known...).Mean * float64(next.work())
 	}
-	return roughly + time.Duration(seconds*float64(time.Second)).Round(time.Second).String() + " left for all runs"
+	text := time.Duration(seconds * float64(time.Second)).Round(time.Second).String()
+	if seconds > 600 {
+		text = strings.TrimSuffix(time.Duration(seconds*float64(time.Second)).Round(time.Minute).String(), "0s")
+	}
+	return roughly + text + " left for all runs"
 }
 
 func (t *training) save() error {
@@ -466,8 +473,8 @@ func (e *experiment) report() report.Experiment {
 	return r
 }
 
-// write writes the results that there are by now.
-func (e *experiment) write() error {
+// write writes the tables, and the curves to a picture, of what there is by now.
+func (e *experiment) write(picture string) error {
 	r := e.report()
 	if err := replaceText(filepath.Join(e.out, "results.md"), []byte(r.Markdown())); err != nil {
 		return err
@@ -492,12 +499,7 @@ func (e *experiment) write() error {
 	if !slices.ContainsFunc(e.trainings, (*training).trained) {
 		return nil
 	}
-	for _, name := range []string{"curves.svg", "curves.png"} {
-		if err := writeCurves(filepath.Join(e.out, name), curves); err != nil {
-			return err
-		}
-	}
-	return nil
+	return writeCurves(filepath.Join(e.out, picture), curves)
 }
 
 func (t *training) epochs() (list []train.Epoch, err error) {
