@@ -49,6 +49,15 @@ of validation if it is test that has the other.`,
 			if c := o.Composites; (c.N > 0) != (c.Marks != "") || c.N < 0 {
 				return usagef("--composites %d with --marks %q: want a number above 0 and a folder, or neither", c.N, c.Marks)
 			}
+			switch o.NearDuplicates {
+			case corpus.Warn, corpus.Ignore:
+			case corpus.Drop:
+				if o.SkipCheck {
+					return usagef("--near-duplicates drop has to open the photographs: leave out --no-check")
+				}
+			default:
+				return usagef("--near-duplicates %s: want %s, %s or %s", o.NearDuplicates, corpus.Warn, corpus.Drop, corpus.Ignore)
+			}
 			o.Source = args[0]
 			var done, total atomic.Int64
 			o.Progress = func(checked, of int) { done.Store(int64(checked)); total.Store(int64(of)) }
@@ -91,7 +100,7 @@ func nearDuplicates(stderr io.Writer, s corpus.Splits, o corpus.PrepareOptions) 
 	if o.NearDuplicates == corpus.Drop {
 		kept = fmt.Sprintf("%d of training and %d of validation are left out", s.Dropped[0], s.Dropped[1])
 	}
-	fmt.Fprintf(stderr, "warning: %d pairs of photographs are nearly the same in two splits; %s:\n", n, kept)
+	fmt.Fprintf(stderr, "warning: photographs that are nearly the same in two splits: %d; %s:\n", n, kept)
 	for _, d := range s.NearDuplicates[:min(n, named)] {
 		fmt.Fprintf(stderr, "  %s\n", d)
 	}
