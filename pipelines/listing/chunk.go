@@ -221,7 +221,7 @@ func (c Chunk) read(ctx context.Context, in opened) (*Posts, error) {
 				c.Source, c.End, r.offset, r.end)
 		}
 		post.take(&c, r)
-		rows.Add(post.row())
+		rows.add(&post)
 		if c.Version == "" {
 			hash.add(&post)
 		}
