@@ -43,8 +43,8 @@ func inUse() int64 {
 }
 
 // bound makes the collector work harder before the process has more than memory, until release is called. What is thrown
-// away in a run is little beside the work, so it is also collected when it has come to half of what is kept, and not to as much.
+// away in a run is little beside the work, so it is also collected when it has come to two fifths of what is kept, and not to as much.
 func bound(memory int64) (release func()) {
-	limit, percent := debug.SetMemoryLimit(memory-memory/16), debug.SetGCPercent(50)
+	limit, percent := debug.SetMemoryLimit(memory-memory/16), debug.SetGCPercent(40)
 	return func() { debug.SetMemoryLimit(limit); debug.SetGCPercent(percent) }
 }

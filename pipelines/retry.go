@@ -71,9 +71,10 @@ func Retry(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 			return Summary{}, err
 		}
 	}
+	dealt := func(root beam.Scope) beam.PCollection { return beam.CreateList(root, chunks) }
 	try := &RetryChunkFn{ChunkFn: ChunkFn{Scoring: scoring}, Round: retry.Round(), Roots: roots}
 	commit := &CommitRetryFn{Run: scoring.Run, Out: cfg.Out}
-	if err := r.execute(cfg, parts, func() *beam.Pipeline { return pipeline(chunks, try, commit) }); err != nil {
+	if err := r.execute(cfg, parts, func() *beam.Pipeline { return pipeline(dealt, try, commit) }); err != nil {
 		return Summary{}, err
 	}
 	m, err = cfg.finished(ctx)

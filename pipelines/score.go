@@ -12,6 +12,8 @@
 package pipelines
 
 import (
+	"bytes"
+	"compress/flate"
 	"context"
 	"encoding/json"
 	"errors"
@@ -96,8 +98,11 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	for _, c := range chunks {
 		parts = append(parts, partName(c, run.ModelHash, run.Options))
 	}
+	dealt := func(root beam.Scope) beam.PCollection {
+		return beam.ParDo(root, &DealFn{pack(chunks)}, beam.Impulse(root))
+	}
 	score, commit := &ScoreChunkFn{ChunkFn{Scoring: scoring}}, &CommitFn{Run: scoring.Run, Out: cfg.Out}
-	if err := r.execute(cfg, parts, func() *beam.Pipeline { return pipeline(chunks, score, commit) }); err != nil {
+	if err := r.execute(cfg, parts, func() *beam.Pipeline { return pipeline(dealt, score, commit) }); err != nil {
 		return Summary{}, cfg.partial(ctx, out, parts, err)
 	}
 	m, err := cfg.finished(ctx)
@@ -106,12 +111,35 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 
 // pipeline is the whole of it: chunks are dealt out, score makes parts of them, and the records of what was done are
 // gathered for the commit. For Retry the chunks are parts with rejects.
-func pipeline(chunks, score, commit any) *beam.Pipeline {
+func pipeline(chunks func(beam.Scope) beam.PCollection, score, commit any) *beam.Pipeline {
 	p, root := beam.NewPipelineWithRoot()
-	dealt := beam.Reshuffle(root, beam.CreateList(root, chunks))
-	done := beam.ParDo(root, score, dealt)
+	done := beam.ParDo(root, score, beam.Reshuffle(root, chunks(root)))
 	beam.ParDo0(root, commit, beam.GroupByKey(root, done))
 	return p
+}
+
+// DealFn deals chunks out. It has them packed, as pack does, since each of those that a pipeline passes through has a copy.
+type DealFn struct{ Chunks []byte }
+
+// ProcessElement is called once.
+func (f *DealFn) ProcessElement(_ []byte, emit func(listing.Chunk)) error {
+	var chunks []listing.Chunk
+	if err := json.NewDecoder(flate.NewReader(bytes.NewReader(f.Chunks))).Decode(&chunks); err != nil {
+		return fmt.Errorf("the plan of the listing: %w", err)
+	}
+	for _, c := range chunks {
+		emit(c)
+	}
+	return nil
+}
+
+func pack(chunks []listing.Chunk) []byte {
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.BestSpeed)
+	if err = errors.Join(err, json.NewEncoder(w).Encode(chunks), w.Close()); err != nil {
+		panic(err) // a buffer takes everything, and chunks have nothing that JSON lacks
+	}
+	return b.Bytes()
 }
 
 // CommitFn ends the run once every chunk has reported.
@@ -172,6 +200,8 @@ func decodeDone(text []byte) (d scores.Done, err error) {
 func init() {
 	beam.RegisterCoder(reflect.TypeFor[listing.Chunk](), encodeChunk, decodeChunk)
 	beam.RegisterCoder(reflect.TypeFor[scores.Done](), encodeDone, decodeDone)
+	register.DoFn2x1[[]byte, func(listing.Chunk), error](&DealFn{})
+	register.Emitter1[listing.Chunk]()
 	register.DoFn3x1[context.Context, listing.Chunk, func(int, scores.Done), error](&ScoreChunkFn{})
 	register.DoFn3x1[context.Context, int, func(*scores.Done) bool, error](&CommitFn{})
 	register.Emitter2[int, scores.Done]()

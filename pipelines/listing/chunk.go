@@ -221,7 +221,9 @@ func (c Chunk) read(ctx context.Context, in opened) (*Posts, error) {
 				c.Source, c.End, r.offset, r.end)
 		}
 		post.take(&c, r)
-		rows.Add(post.row())
+		if rows.add(&post); rows.Len() == 256 { // the others will be about as long: text that grew would be twice as large
+			rows.text.Grow(min(rows.text.Len()/256*(cap(rows.begin)-256), 4<<20))
+		}
 		if c.Version == "" {
 			hash.add(&post)
 		}

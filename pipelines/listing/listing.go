@@ -2,7 +2,7 @@
 // folder of images, on a local disk or in a bucket (gs://), as they are or compressed with gzip or zstd.
 //
 //	chunks, err := listing.Plan(ctx, "posts-*.csv.gz", listing.Options{Keep: []string{"author"}})
-//	rows, err := chunks[0].Read(ctx)      // post_id, image and author of each
+//	rows, err := chunks[0].Read(ctx)      // rows.At(0) has post_id, image and author of the first
 //	table, err := listing.ReadTable("train.csv", "image", "label")
 //
 // Plan cuts the listing into chunks, each of which can be read alone, on another machine too. A small file and a

@@ -27,16 +27,21 @@ func (p *Posts) Len() int { return len(p.begin) }
 
 // Add adds a row.
 func (p *Posts) Add(r Row) {
+	q := post{record: record{line: r.Line, offset: r.Offset, bad: r.Malformed}, text: [][]byte{[]byte(r.PostID), []byte(r.Image)}}
+	for _, s := range r.Kept {
+		q.text = append(q.text, []byte(s))
+	}
+	p.add(&q)
+}
+
+func (p *Posts) add(q *post) {
 	b := p.scratch[:0]
-	for _, n := range [...]int64{r.Line, r.Offset, int64(len(r.Kept))} {
+	for _, n := range [...]int64{q.line, q.offset, int64(len(q.text)), int64(len(q.bad))} {
 		b = binary.AppendUvarint(b, uint64(n))
 	}
-	put := func(s string) { b = append(binary.AppendUvarint(b, uint64(len(s))), s...) }
-	put(r.PostID)
-	put(r.Image)
-	put(r.Malformed)
-	for _, s := range r.Kept {
-		put(s)
+	b = append(b, q.bad...)
+	for _, v := range q.text {
+		b = append(binary.AppendUvarint(b, uint64(len(v))), v...)
 	}
 	p.begin = append(p.begin, p.text.Len())
 	p.text.Write(b)
@@ -61,8 +66,8 @@ func (p *Posts) At(i int) (r Row) {
 		return s
 	}
 	r.Line, r.Offset = int64(number()), int64(number())
-	kept := number()
-	r.PostID, r.Image, r.Malformed = next(), next(), next()
+	kept := number() - 2
+	r.Malformed, r.PostID, r.Image = next(), next(), next()
 	if kept > 0 {
 		r.Kept = make([]string, kept)
 		for i := range r.Kept {
