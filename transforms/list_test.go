@@ -21,6 +21,7 @@ var everyStep = List{
 	RandomGrayscale{Probability: 0.1},
 	GaussianBlur{Sigma: [2]float64{0.1, 2}, Probability: 0.2}, JPEG{Quality: [2]int{30, 90}, Probability: 0.4},
 	RandomErasing{Probability: 0.25, Scale: [2]float64{0.02, 0.2}, Ratio: [2]float64{0.3, 3.3}},
+	Letterbox{Size: 150},
 	Normalise{Mean: [3]float64{123.675, 116.28, 103.53}, Std: [3]float64{58.395, 57.12, 57.375}},
 }
 
@@ -32,7 +33,7 @@ func TestListJSON(t *testing.T) {
 		`{"step":"random-perspective","distortion":0.3,"probability":0.5},` +
 		`{"step":"color-jitter","brightness":0.3,"contrast":0.3,"saturation":0.3,"hue":0.05},{"step":"random-grayscale","probability":0.1},` +
 		`{"step":"gaussian-blur","sigma":[0.1,2],"probability":0.2},{"step":"jpeg","quality":[30,90],"probability":0.4},` +
-		`{"step":"random-erasing","probability":0.25,"scale":[0.02,0.2],"ratio":[0.3,3.3]},` +
+		`{"step":"random-erasing","probability":0.25,"scale":[0.02,0.2],"ratio":[0.3,3.3]},{"step":"letterbox","size":150},` +
 		`{"step":"normalise","mean":[123.675,116.28,103.53],"std":[58.395,57.12,57.375]}]`
 	b, err := json.Marshal(everyStep)
 	if err != nil {
@@ -96,6 +97,7 @@ func TestParseRejects(t *testing.T) {
 		{`[{"step":"logo-crop","scale":[0.9,2],"probability":1}]`, `"scale" is [0.9 2]`, "would cut into the logo"},
 		{`[{"step":"logo-crop","scale":[1,2]}]`, `"probability" is 0`, "would never act"},
 		{`[{"step":"horizontal-flip","probability":1},{"step":"logo-crop","scale":[1,2],"probability":1}]`, "transform 2: logo-crop has to be the first step, or the second after orient", "boxes are of the picture as stored"},
+		{`[{"step":"letterbox"}]`, `"size" is 0`, "size left out"},
 		{`[{"step":"random-zoom-out","probability":1}]`, `"side" is [0 0], want two numbers in [1, 16]`, "side left out"},
 		{`[{"step":"random-zoom-out","side":[0.5,2],"probability":1}]`, `"side" is [0.5 2]`, "would enlarge"},
 		{`[{"step":"random-zoom-out","side":[1,2]}]`, `"probability" is 0`, "would never act"},

@@ -281,6 +281,35 @@ func TestProperties(t *testing.T) {
 	})
 }
 
+func TestLetterbox(t *testing.T) {
+	for _, c := range []struct {
+		w, h   int
+		inside image.Rectangle // where the picture comes to lie
+		reason string
+	}{
+		{200, 100, image.Rect(0, 25, 100, 75), "wide: grey above and below"},
+		{50, 100, image.Rect(25, 0, 75, 100), "high, and as large as it becomes"},
+		{40, 40, image.Rect(0, 0, 100, 100), "a square fills it, and is enlarged"},
+		{300, 1, image.Rect(0, 49, 100, 50), "a line of pixels is still to be seen"},
+	} {
+		m := smooth(c.w, c.h)
+		got := apply(t, m, scoring, Letterbox{Size: 100})
+		want := apply(t, m, scoring, Resize{Width: c.inside.Dx(), Height: c.inside.Dy()})
+		for y := range 100 {
+			for x := range 100 {
+				expect := [3]uint8{128, 128, 128}
+				if p := image.Pt(x, y); p.In(c.inside) {
+					p = p.Sub(c.inside.Min)
+					expect = [3]uint8(want.Pix[3*(p.Y*want.W+p.X):])
+				}
+				if pixel := [3]uint8(got.Pix[3*(y*got.W+x):]); pixel != expect {
+					t.Fatalf("%s: pixel %d, %d is %v, want %v", c.reason, x, y, pixel, expect)
+				}
+			}
+		}
+	}
+}
+
 func TestRandomCrop(t *testing.T) {
 	m := noise(30, 20)
 	seen := map[[3]uint8]bool{}
