@@ -128,7 +128,7 @@ func (s *scorer) work(ended <-chan struct{}) {
 				return
 			}
 		}
-		if s.decode(p, arena.Input(len(batch))) {
+		if s.decode(p, arena, len(batch)) {
 			batch = append(batch, p)
 		}
 		if len(batch) == s.Batch {
@@ -138,8 +138,8 @@ func (s *scorer) work(ended <-chan struct{}) {
 	}
 }
 
-// decode takes a photograph as far as the network's input. If it does not come so far, it is settled.
-func (s *scorer) decode(p *photograph, input []float32) (ok bool) {
+// decode takes a photograph as far as the network's input, at a place of the arena. If it does not come so far, it is settled.
+func (s *scorer) decode(p *photograph, arena *infer.Arena, at int) (ok bool) {
 	data := p.image.Data
 	p.task.Enter(monitor.Decode)
 	began := time.Now()
@@ -175,7 +175,7 @@ func (s *scorer) decode(p *photograph, input []float32) (ok bool) {
 			return false
 		}
 		defer s.decoding.Release(weight)
-		err = s.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: p.inquiry.rows[p.row].Image}, s.Images.Limits, input)
+		err = s.Look(arena, at, data, transforms.Key{Epoch: -1, Image: p.inquiry.rows[p.row].Image}, s.Images.Limits)
 	}
 	var e *transforms.Error
 	switch {
@@ -204,9 +204,10 @@ func (s *scorer) infer(arena *infer.Arena, batch []*photograph) {
 		}
 		s.monitor.Spent(monitor.Infer, time.Since(began), int64(len(batch)), 0)
 	}()
-	probs := arena.Run(len(batch))
+	probs := arena.Run(len(batch) * len(s.Views))
 	classes := len(s.Classes())
 	infer.Softmax(probs, classes)
+	probs = s.Pool(probs)
 	for k, p := range batch {
 		row := probs[k*classes : (k+1)*classes]
 		best, x := s.Answer(row)

@@ -15,6 +15,7 @@
 //	orient               turn the picture upright
 //	resize               to a short side, or to a width and height
 //	center-crop          the middle
+//	crop                 a part of a fixed size, at a place
 //	random-crop          a part of a fixed size
 //	random-resized-crop  a part of random size and shape
 //	random-zoom-out      smaller, on grey
@@ -66,7 +67,7 @@ type Step interface {
 
 // steps has an entry for each step there is, in the order in which lists usually have them.
 var steps = []Step{
-	Orient{}, Resize{}, CenterCrop{}, RandomCrop{}, RandomResizedCrop{}, RandomZoomOut{}, HorizontalFlip{}, RandomRotation{}, RandomPerspective{},
+	Orient{}, Resize{}, CenterCrop{}, Crop{}, RandomCrop{}, RandomResizedCrop{}, RandomZoomOut{}, HorizontalFlip{}, RandomRotation{}, RandomPerspective{},
 	ColorJitter{}, RandomGrayscale{}, GaussianBlur{}, JPEG{}, RandomErasing{}, Normalise{},
 }
 

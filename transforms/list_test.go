@@ -14,7 +14,7 @@ import (
 )
 
 var everyStep = List{
-	Orient{}, Resize{Short: 256}, Resize{Width: 300, Height: 200}, CenterCrop{Size: 180}, RandomCrop{Size: 170, Padding: 4}, RandomCrop{Size: 160},
+	Orient{}, Resize{Short: 256}, Resize{Width: 300, Height: 200}, CenterCrop{Size: 180}, Crop{Size: 175, X: 0.5, Y: 1}, RandomCrop{Size: 170, Padding: 4}, RandomCrop{Size: 160},
 	RandomResizedCrop{Size: 150, Scale: [2]float64{0.3, 1}, Ratio: [2]float64{0.75, 1.333}},
 	RandomZoomOut{Side: [2]float64{1, 2.5}, Probability: 0.3}, HorizontalFlip{Probability: 0.5}, RandomRotation{Degrees: 15},
 	RandomPerspective{Distortion: 0.3, Probability: 0.5}, ColorJitter{Brightness: 0.3, Contrast: 0.3, Saturation: 0.3, Hue: 0.05},
@@ -26,7 +26,7 @@ var everyStep = List{
 
 func TestListJSON(t *testing.T) {
 	const want = `[{"step":"orient"},{"step":"resize","short":256},{"step":"resize","width":300,"height":200},` +
-		`{"step":"center-crop","size":180},{"step":"random-crop","size":170,"padding":4},{"step":"random-crop","size":160},` +
+		`{"step":"center-crop","size":180},{"step":"crop","size":175,"x":0.5,"y":1},{"step":"random-crop","size":170,"padding":4},{"step":"random-crop","size":160},` +
 		`{"step":"random-resized-crop","size":150,"scale":[0.3,1],"ratio":[0.75,1.333]},{"step":"random-zoom-out","side":[1,2.5],"probability":0.3},` +
 		`{"step":"horizontal-flip","probability":0.5},{"step":"random-rotation","degrees":15},` +
 		`{"step":"random-perspective","distortion":0.3,"probability":0.5},` +

@@ -18,7 +18,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/logobeam/logobeam/model/infer"
 	"github.com/logobeam/logobeam/model/metrics"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/corpus"
@@ -103,11 +102,11 @@ func (o *evaluateFlags) run(ctx context.Context, stdout, stderr io.Writer, listi
 	if err != nil {
 		return err
 	}
-	data, err := corpus.Open(listing, corpus.Options{Classes: c.Classes(), Scoring: c.Steps, Limits: o.limits})
+	data, err := corpus.Open(listing, corpus.Options{Classes: c.Classes(), Limits: o.limits})
 	if err != nil {
 		return err
 	}
-	ev, err := measure(ctx, stderr, c.Plan, data)
+	ev, err := measure(ctx, stderr, c, data)
 	if err != nil {
 		return err
 	}
@@ -181,12 +180,13 @@ func (o *evaluateFlags) drawMistakes(stderr io.Writer, ev *evaluation, data *cor
 	return nil
 }
 
-func measure(ctx context.Context, stderr io.Writer, plan *infer.Plan, data *corpus.Dataset) (*evaluation, error) {
+func measure(ctx context.Context, stderr io.Writer, c *classifier.Classifier, data *corpus.Dataset) (*evaluation, error) {
+	views := len(c.Views)
 	var done atomic.Int64
-	stop := watch(ctx, stderr, "evaluating", func() tick { return tick{done: done.Load(), total: int64(data.Len())} })
-	probs, err := plan.Predict(ctx, data.Len(), runtime.GOMAXPROCS(0), plan.Batch(), func(i int, image []float32) error {
+	stop := watch(ctx, stderr, "evaluating", func() tick { return tick{done: done.Load() / int64(views), total: int64(data.Len())} })
+	probs, err := c.Predict(ctx, data.Len(), runtime.GOMAXPROCS(0), func(i int, view transforms.List, image []float32) error {
 		defer done.Add(1)
-		return data.Load(i, -1, image)
+		return data.View(i, view, image)
 	})
 	stop()
 	if err != nil {

@@ -29,7 +29,7 @@ type trainFlags struct {
 	arch, init, out  string
 	folder           string // where training keeps its model and state: out, or a folder here for one in a bucket
 	augment, scoring string
-	size             int
+	size, views      int
 	half, overwrite  bool
 	asJSON, skipTest bool
 	description      string
@@ -99,6 +99,7 @@ does not change the weights either.`,
 	f.StringVar(&o.augment, "augment", "light", "random transforms in training: none, light, strong, or a JSON file with a list (logobeam show --by-step draws them)")
 	f.StringVar(&o.scoring, "transforms", "crop", "transforms in scoring: crop (short side, then the centre), squash (all of the picture), or a JSON file with a list")
 	f.IntVar(&o.size, "size", 0, "height and width of the network's input (default the architecture's)")
+	viewsFlag(cmd, &o.views)
 	f.BoolVar(&o.half, "half", false, "keep the weights in float16")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace a model or an unfinished run in --out")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object an epoch")
@@ -198,6 +199,11 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 	if err != nil {
 		return err
 	}
+	if o.views > 0 {
+		if _, err := transforms.Views(scoring, o.views); err != nil {
+			return usageError{err}
+		}
+	}
 	list, err := json.Marshal(scoring)
 	if err != nil {
 		return err
@@ -207,7 +213,7 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 		return err
 	}
 	m := model.Model{Network: net, Card: model.Card{
-		Classes: classes, Transforms: list, Description: o.description, Sources: o.sources, Program: "logobeam " + version(),
+		Classes: classes, Transforms: list, Views: o.views, Description: o.description, Sources: o.sources, Program: "logobeam " + version(),
 		Training: &model.Training{Arguments: os.Args[1:], Seed: cfg.Seed, Epochs: cfg.Epochs, Init: init, Frozen: cfg.Freeze, Images: images, Config: config},
 	}}
 

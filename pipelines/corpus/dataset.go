@@ -117,12 +117,18 @@ func (d *Dataset) Label(i int) int { return d.labels[i] }
 // Load writes image i to image, [H][W][C] as the transforms leave it: those for training, with what is random drawn anew
 // each epoch, or for an epoch below 0 those for scoring. The error names the image.
 func (d *Dataset) Load(i, epoch int, image []float32) error {
-	list := d.opts.Training
 	if epoch < 0 {
-		list = d.opts.Scoring
+		return d.View(i, d.opts.Scoring, image)
 	}
 	return d.with(i, func(data []byte) error {
-		return list.Tensor(data, transforms.Key{Seed: d.opts.Seed, Epoch: epoch, Image: d.rows[i].Key()}, d.opts.Limits, image)
+		return d.opts.Training.Tensor(data, transforms.Key{Seed: d.opts.Seed, Epoch: epoch, Image: d.rows[i].Key()}, d.opts.Limits, image)
+	})
+}
+
+// View writes image i to image as a list for scoring leaves it. The error names the image.
+func (d *Dataset) View(i int, list transforms.List, image []float32) error {
+	return d.with(i, func(data []byte) error {
+		return list.Tensor(data, transforms.Key{Seed: d.opts.Seed, Epoch: -1, Image: d.rows[i].Key()}, d.opts.Limits, image)
 	})
 }
 
