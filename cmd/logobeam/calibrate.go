@@ -74,6 +74,9 @@ func (o *calibrateFlags) run(ctx context.Context, stdout, stderr io.Writer, list
 		truth[i] = a.Truth
 	}
 	calibration := metrics.Calibrate(c.Classes(), truth, ev.probs)
+	if n := len(c.Views); n > 1 {
+		calibration.Views = n
+	}
 	m, err := c.Model.Calibrated(calibration)
 	if err != nil {
 		return err

@@ -275,6 +275,9 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 	if best.Validation.Accuracy <= best.Validation.Majority {
 		fmt.Fprintln(stderr, "warning: this model is no better on validation than giving the commonest answer to everything")
 	}
+	if o.views > 1 {
+		fmt.Fprintf(stderr, "its probabilities are calibrated for one view: logobeam calibrate %s --model %s does it for %d\n", filepath.Join(dir, "val.csv"), o.out, o.views)
+	}
 	if o.folder != o.out {
 		return os.RemoveAll(o.folder)
 	}

@@ -243,6 +243,9 @@ func Load(ctx context.Context, dir string, cfg Config) (*Classifier, error) {
 			return nil, &ConfigError{fmt.Errorf("a precision of %g: %w", cfg.BrandPrecision, err)}
 		}
 		c.noLogo = slices.Index(m.Card.Classes, model.NoLogo)
+		if found := max(m.Card.Calibration.Views, 1); found != cfg.Views || cfg.Size > 0 {
+			return nil, &ConfigError{fmt.Errorf("a precision of %g: what is known of the model's answers is of %d views in its own size, so it holds for no others: choose these, or calibrate it for more views with logobeam calibrate --views", cfg.BrandPrecision, found)}
+		}
 	}
 	return c, nil
 }
