@@ -128,6 +128,7 @@ func (s *scorer) work(ended <-chan struct{}) {
 				return
 			}
 		}
+		arena.Input(len(batch) * len(s.Views)) // works on the photograph before, which is no part of decoding this one
 		if s.decode(p, arena, len(batch)) {
 			batch = append(batch, p)
 		}
