@@ -13,8 +13,9 @@ import (
 // logits were divided by (Guo et al., On Calibration of Modern Neural Networks, 2017). That changes no answer, only how
 // sure it is. The weights are those after it, so that whoever runs the model gets calibrated probabilities.
 type Calibration struct {
-	Temperature float64 `json:"temperature"` // above 1 for a model that was too sure; of all calibrations, if there were several
-	Images      int     `json:"images"`      // of validation, that it was found with
+	Temperature float64 `json:"temperature"`     // above 1 for a model that was too sure; of all calibrations, if there were several
+	Images      int     `json:"images"`          // of validation, that it was found with
+	Views       int     `json:"views,omitempty"` // of each image that were looked at; 0 is 1
 	// NLL is the mean over the classes of the negative log-likelihood of their images, which the temperature makes least,
 	// and ECE the expected calibration error in 15 bins.
 	NLLBefore float64 `json:"nll_before"`

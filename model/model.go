@@ -47,6 +47,9 @@ type Card struct {
 	// Calibration is there if the probabilities were fitted to validation photographs.
 	Calibration *Calibration `json:"calibration,omitempty"`
 
+	// Views is how many parts of a photograph are looked at unless something else is asked for; 0 is 1.
+	Views int `json:"views,omitempty"`
+
 	Description string    `json:"description,omitempty"`
 	Sources     []string  `json:"sources,omitempty"` // weights and photographs it was made from, and their licences
 	Training    *Training `json:"training,omitempty"`

@@ -298,6 +298,27 @@ func (n Network) Parameters() ([]Param, error) {
 	return ps, nil
 }
 
+// Resized is the network for an input of size x size, with the same parameters. It is an error if some layer's parameters
+// depend on the size, as those of a dense layer do that sees every pixel apart.
+func (n Network) Resized(size int) (Network, error) {
+	before, err := n.Parameters()
+	if err != nil {
+		return n, err
+	}
+	r := n
+	r.Input.H, r.Input.W = size, size
+	after, err := r.Parameters()
+	if err != nil {
+		return n, err
+	}
+	for i, p := range after {
+		if !slices.Equal(p.Shape, before[i].Shape) {
+			return n, fmt.Errorf("model: %s takes no other input than %v: layer %s sees every place apart", n.Arch, n.Input, n.Layers[p.Layer].Name)
+		}
+	}
+	return r, nil
+}
+
 // Classes is the number of logits, 0 for a network whose shapes do not fit.
 func (n Network) Classes() int {
 	shapes, err := n.Shapes()

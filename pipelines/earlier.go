@@ -40,7 +40,7 @@ func readEarlier(ctx context.Context, outputs []string) (earlier, error) {
 }
 
 // sameAnswers are the options without which two runs of one model may answer differently.
-var sameAnswers = []string{"precision", "pixels", "truncated"}
+var sameAnswers = []string{"precision", "views", "size", "pixels", "truncated"}
 
 // checkEarlier wants outputs that are finished, and whose posts this run would have scored alike.
 func checkEarlier(ctx context.Context, outputs []string, run scores.Run) error {
@@ -57,7 +57,7 @@ func checkEarlier(ctx context.Context, outputs []string, run scores.Run) error {
 				out, m.Run.Model, m.Run.ModelHash, run.Model, run.ModelHash)
 		}
 		for _, name := range sameAnswers {
-			if there, here := m.Run.Options[name], run.Options[name]; there != here {
+			if there, here := m.Run.Option(name), run.Option(name); there != here {
 				return fmt.Errorf("--after %s: it was scored with --%s %s (now %s): its posts have to be scored anew, without --after", out, name, there, here)
 			}
 		}

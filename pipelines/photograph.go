@@ -125,7 +125,8 @@ func (s *scorer) work(ended <-chan struct{}) {
 				return
 			}
 		}
-		if s.decode(p, arena.Input(len(batch))) {
+		arena.Input(len(batch) * len(s.Views)) // works on the photograph before, which is no part of decoding this one
+		if s.decode(p, arena, len(batch)) {
 			batch = append(batch, p)
 		}
 		if len(batch) == s.Batch {
@@ -134,8 +135,8 @@ func (s *scorer) work(ended <-chan struct{}) {
 	}
 }
 
-// decode takes a photograph as far as the network's input. If it does not come so far, it is settled.
-func (s *scorer) decode(p *photograph, input []float32) (ok bool) {
+// decode takes a photograph as far as the network's input, at a place of the arena. If it does not come so far, it is settled.
+func (s *scorer) decode(p *photograph, arena *infer.Arena, at int) (ok bool) {
 	data := p.image.Data
 	p.task.Enter(monitor.Decode)
 	began := time.Now()
@@ -171,7 +172,7 @@ func (s *scorer) decode(p *photograph, input []float32) (ok bool) {
 			return false
 		}
 		defer s.decoding.Release(weight)
-		err = s.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: p.inquiry.rows.At(p.row).Image}, s.Images.Limits, input)
+		err = s.Look(arena, at, data, transforms.Key{Epoch: -1, Image: p.inquiry.rows.At(p.row).Image}, s.Images.Limits)
 	}
 	var e *transforms.Error
 	switch {
@@ -200,9 +201,10 @@ func (s *scorer) infer(arena *infer.Arena, batch []*photograph) {
 		}
 		s.monitor.Spent(monitor.Infer, time.Since(began), int64(len(batch)), 0)
 	}()
-	probs := arena.Run(len(batch))
+	probs := arena.Run(len(batch) * len(s.Views))
 	classes := len(s.Classes())
 	infer.Softmax(probs, classes)
+	probs = s.Pool(probs)
 	for k, p := range batch {
 		row := probs[k*classes : (k+1)*classes]
 		best, x := s.Answer(row)

@@ -90,7 +90,7 @@ func (cfg ScoreConfig) like(run scores.Run) (ScoreConfig, error) {
 	o := run.Options
 	var err error
 	if cfg.Config, err = configOf(run); err != nil {
-		return cfg, fmt.Errorf("its manifest has no --precision that can be read: %w", err)
+		return cfg, fmt.Errorf("its manifest has %w", err)
 	}
 	cfg.Images.Root = o["root"]
 	l := &cfg.Images.Limits

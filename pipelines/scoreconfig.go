@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime"
 	"slices"
 	"strconv"
@@ -126,7 +127,6 @@ func (cfg ScoreConfig) describe(ctx context.Context, chunks []listing.Chunk, c *
 	run := scores.Run{Listing: cfg.Listing, ListingHash: listing.Hash(chunks), Chunks: len(chunks), Model: cmp.Or(cfg.Model, builtIn), ModelHash: c.Model.Hash(), Keep: cfg.Options.Keep,
 		After: cfg.After, Options: map[string]string{
 			"root":       cfg.Images.Root,
-			"precision":  precisionOption(c.Config),
 			"pixels":     transforms.Pixels,
 			"chunk-rows": strconv.Itoa(cfg.Options.ChunkRows),
 			"max-bytes":  strconv.FormatInt(cfg.Images.Limits.Bytes, 10),
@@ -134,6 +134,7 @@ func (cfg ScoreConfig) describe(ctx context.Context, chunks []listing.Chunk, c *
 			"truncated":  truncated,
 			"max-memory": strconv.FormatInt(cfg.Images.Limits.Memory, 10),
 		}}
+	maps.Copy(run.Options, modelOptions(c.Config))
 	for _, c := range chunks {
 		if c.File < len(run.Files) {
 			continue
@@ -155,22 +156,40 @@ func (cfg ScoreConfig) describe(ctx context.Context, chunks []listing.Chunk, c *
 
 const builtIn = "built-in" // what a manifest calls that model
 
-// precisionOption is what --precision would say, as int8 or int8,0.95.
-func precisionOption(c classifier.Config) string {
-	if c.BrandPrecision == 0 {
-		return string(c.Precision)
+// modelOptions is how a model is run, by the flags that would say it. Views and the input's size are there if they are not as
+// usual.
+func modelOptions(c classifier.Config) map[string]string {
+	options := map[string]string{"precision": string(c.Precision)}
+	if c.BrandPrecision > 0 {
+		options["precision"] += "," + strconv.FormatFloat(c.BrandPrecision, 'g', -1, 64)
 	}
-	return string(c.Precision) + "," + strconv.FormatFloat(c.BrandPrecision, 'g', -1, 64)
+	if c.Views > 1 {
+		options["views"] = strconv.Itoa(c.Views)
+	}
+	if c.Size > 0 {
+		options["size"] = strconv.Itoa(c.Size)
+	}
+	return options
 }
 
-// configOf is how the model of a run is run.
+// configOf is how the model of a run is run, as modelOptions has it.
 func configOf(run scores.Run) (c classifier.Config, err error) {
+	c.Views = 1
 	arithmetic, share, ok := strings.Cut(run.Options["precision"], ",")
 	c.Precision = model.Precision(arithmetic)
 	if ok {
-		c.BrandPrecision, err = strconv.ParseFloat(share, 64)
+		if c.BrandPrecision, err = strconv.ParseFloat(share, 64); err != nil {
+			return c, fmt.Errorf("no --precision that can be read: %w", err)
+		}
 	}
-	return c, err
+	for name, to := range map[string]*int{"views": &c.Views, "size": &c.Size} {
+		if text, ok := run.Options[name]; ok {
+			if *to, err = strconv.Atoi(text); err != nil {
+				return c, fmt.Errorf("no --%s that can be read: %w", name, err)
+			}
+		}
+	}
+	return c, nil
 }
 
 // scoring is what the processes that work on the run have to know.

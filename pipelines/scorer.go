@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 
 	"golang.org/x/sync/semaphore"
@@ -96,14 +97,14 @@ func (s *scorer) keep(of Scoring) (forget func()) {
 
 // newScorer makes a scorer of a model, which has to be closed.
 func newScorer(ctx context.Context, s Scoring, c *classifier.Classifier) (*scorer, error) {
-	if c.Model.Hash() != s.ModelHash || precisionOption(c.Config) != s.Options["precision"] {
+	if c.Model.Hash() != s.ModelHash || !maps.Equal(modelOptions(c.Config), modelOptions(s.Config)) {
 		return nil, fmt.Errorf("the model in %s is not the one that the run began with: score again", cmp.Or(s.Model, "this program"))
 	}
 	var err error
-	s.Batch = cmp.Or(s.Batch, c.Plan.Batch())
+	s.Batch = cmp.Or(s.Batch, max(c.Plan.Batch()/len(c.Views), 1))
 	r := &scorer{Scoring: s, Classifier: c, fetched: make(chan *photograph), room: newRoom(), writing: make(chan struct{}, partsAtOnce), arenas: make(chan *infer.Arena, s.Workers)}
 	for range s.Workers {
-		r.arenas <- c.Plan.NewArena(s.Batch)
+		r.arenas <- c.Plan.NewArena(s.Batch * len(c.Views))
 	}
 	if !s.Repeats {
 		r.answers = newAnswers()

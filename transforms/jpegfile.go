@@ -33,14 +33,34 @@ func (f *jpegFile) plan(g *geometry) (region image.Rectangle) {
 }
 
 func (f *jpegFile) draw(g geometry, use func(src image.Image, g geometry)) error {
+	region := f.plan(&g)
+	return f.decode(region, g.scale, func(src image.Image) { use(src, g) })
+}
+
+// drawAll lends use a picture with all samples that several geometries need, at one scale.
+func (f *jpegFile) drawAll(all []geometry, use func(src image.Image, scale int)) error {
+	scale := 8
+	for _, g := range all {
+		f.plan(&g)
+		scale = min(scale, g.scale)
+	}
+	var region image.Rectangle
+	for _, g := range all {
+		g.scale, g.chroma = scale, f.chroma()
+		region = region.Union(g.reach())
+	}
+	return f.decode(region, scale, func(src image.Image) { use(src, scale) })
+}
+
+// decode lends use the samples of a region, one for scale x scale pixels.
+func (f *jpegFile) decode(region image.Rectangle, scale int, use func(src image.Image)) error {
 	ctx, stop := f.lim.deadline()
 	defer stop()
-	region := f.plan(&g)
-	o := jpeg.Options{Scale: g.scale, Region: region, Truncated: f.lim.Truncated, Context: ctx}
+	o := jpeg.Options{Scale: scale, Region: region, Truncated: f.lim.Truncated, Context: ctx}
 	d := jpegDecoders.Get().(*jpeg.Decoder)
 	m, err := decodeJPEG(d, f.data, o)
 	if err == nil {
-		use(m, g)
+		use(m)
 	}
 	// A decoder keeps its memory. Those of large pictures are left to the garbage collector.
 	if memory := f.config.Memory(o); err == nil && memory < 16<<20 {

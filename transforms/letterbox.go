@@ -22,7 +22,6 @@ func (s Letterbox) size(w, h int) (int, int) { return s.Size, s.Size }
 func (s Letterbox) apply(v *view, _ *rand.Rand) error {
 	w, h := v.size()
 	scale := float64(s.Size) / float64(max(w, h))
-	return v.onGrey(s.Size, s.Size, max(1, int(math.Round(scale*float64(w)))), max(1, int(math.Round(scale*float64(h)))), func(freeX, freeY int) (x, y int) {
-		return freeX / 2, freeY / 2
-	})
+	sw, sh := max(1, int(math.Round(scale*float64(w)))), max(1, int(math.Round(scale*float64(h))))
+	return v.onGrey(s.Size, s.Size, sw, sh, (s.Size-sw)/2, (s.Size-sh)/2)
 }

@@ -335,7 +335,9 @@ func (l List) run(v *view, key Key) error {
 	v.boxes = key.Boxes
 	for i, s := range l {
 		var err error
-		if _, more := s.(projective); !more {
+		if _, last := s.(Normalise); v.grey != (image.Point{}) && !last {
+			_, err = v.pixels()
+		} else if _, more := s.(projective); !more {
 			err = v.move()
 		}
 		if err == nil {

@@ -40,8 +40,9 @@ func (s RandomZoomOut) apply(v *view, r *rand.Rand) error {
 	}
 	side := between(r, s.Side[0], s.Side[1])
 	sw, sh := max(1, int(math.Round(float64(w)/side))), max(1, int(math.Round(float64(h)/side)))
+	x, y := r.IntN(w-sw+1), r.IntN(h-sh+1)
 	if v.cut == (image.Rectangle{Max: v.to}) {
 		v.to = image.Point{} // a resize that is only noted is done to the smaller size at once
 	}
-	return v.onGrey(w, h, sw, sh, func(freeX, freeY int) (x, y int) { return r.IntN(freeX + 1), r.IntN(freeY + 1) })
+	return v.onGrey(w, h, sw, sh, x, y)
 }

@@ -17,6 +17,8 @@ type view struct {
 	window      image.Rectangle   // the part of the picture that counts
 	to          image.Point       // what window is resized to; zero if it is not
 	cut         image.Rectangle   // the part of the resized window that counts
+	grey        image.Point       // size of the grey that the cut lies on; zero for none
+	at          image.Point       // where it does
 	owned       bool              // src is a *Image that may be written to
 	profile     *profile          // of src's colours, which are converted last
 	memory      int64             // that src took and may still take
@@ -49,6 +51,9 @@ func newView(src source, orientation int) *view {
 }
 
 func (v *view) size() (w, h int) {
+	if v.grey != (image.Point{}) {
+		return v.grey.X, v.grey.Y
+	}
 	if v.to == (image.Point{}) {
 		return v.window.Dx(), v.window.Dy()
 	}
@@ -97,26 +102,24 @@ func (v *view) resize(w, h int) error {
 	return nil
 }
 
-// onGrey resizes the view to sw x sh pixels and lays them on w x h grey ones, at the place that is chosen among those that
-// there are.
-func (v *view) onGrey(w, h, sw, sh int, place func(freeX, freeY int) (x, y int)) error {
-	x, y := place(w-sw, h-sh)
-	if err := v.resize(sw, sh); err != nil {
-		return err
-	}
-	small, err := v.pixels()
-	if err != nil {
-		return err
-	}
-	out := NewImage(w, h)
+// onGrey notes that the view is resized to sw x sh pixels, which lie at (x, y) on w x h grey ones. Whatever comes after it
+// works on the picture, which is made before.
+func (v *view) onGrey(w, h, sw, sh, x, y int) error {
+	err := v.resize(sw, sh)
+	v.grey, v.at = image.Pt(w, h), image.Pt(x, y)
+	return err
+}
+
+// framed lays the picture on the grey around it.
+func (v *view) framed(m *Image) *Image {
+	out := NewImage(v.grey.X, v.grey.Y)
 	for i := range out.Pix {
 		out.Pix[i] = fill
 	}
-	for i := range sh {
-		copy(out.Pix[3*((y+i)*w+x):], small.Pix[3*i*sw:3*(i+1)*sw])
+	for y := range m.H {
+		copy(out.Pix[3*((v.at.Y+y)*out.W+v.at.X):], m.Pix[3*y*m.W:3*(y+1)*m.W])
 	}
-	v.set(out)
-	return nil
+	return out
 }
 
 // maxResult bounds what a list may make of a picture, in pixels: a strip of 1 x 20,000 resized to a short side of 256
@@ -156,6 +159,9 @@ func (v *view) pixels() (*Image, error) {
 		return nil, err
 	}
 	v.profile.apply(m.Pix)
+	if v.grey != (image.Point{}) {
+		m = v.framed(m)
+	}
 	v.set(m)
 	return m, nil
 }
@@ -163,7 +169,7 @@ func (v *view) pixels() (*Image, error) {
 // tensor is pixels, normalised, for which it makes no picture where a resize is left to do.
 func (v *view) tensor(dst []float32, s Normalise) error {
 	to := s.normal()
-	if v.to == (image.Point{}) || v.turn.swap {
+	if v.to == (image.Point{}) || v.turn.swap || v.grey != (image.Point{}) {
 		m, err := v.pixels()
 		if err == nil {
 			normalise(dst, m.Pix, to)

@@ -16,6 +16,7 @@ import (
 // calibrateFlags are the settings of calibrate.
 type calibrateFlags struct {
 	model, out string
+	views      int
 	overwrite  bool
 	limits     transforms.Limits
 }
@@ -32,7 +33,8 @@ Calibration of Modern Neural Networks, 2017). No answer changes, only how sure i
 is. OUT can be asked for a precision: score --precision 0.95.
 
 train does this itself; calibrate is for models that were trained before it did, or
-for photographs of another kind.`,
+for photographs of another kind, or to look at several parts of a photograph: the
+card of OUT has --views, and the temperature is theirs.`,
 		Example: `  logobeam calibrate data/val.csv --model my-model --out calibrated`,
 		Args:    exactly("LISTING"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -43,6 +45,7 @@ for photographs of another kind.`,
 		},
 	}
 	modelFlag(cmd, &o.model)
+	viewsFlag(cmd, &o.views)
 	f := cmd.Flags()
 	f.StringVar(&o.out, "out", "", "folder to write the model to, or gs://bucket/prefix")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace a model in --out")
@@ -54,15 +57,15 @@ func (o *calibrateFlags) run(ctx context.Context, stdout, stderr io.Writer, list
 	if err := checkModelOut(ctx, o.out, o.overwrite); err != nil {
 		return err
 	}
-	c, err := classifier.Load(ctx, o.model, classifier.Config{})
+	c, err := classifier.Load(ctx, o.model, classifier.Config{Views: o.views})
 	if err != nil {
 		return err
 	}
-	data, err := corpus.Open(listing, corpus.Options{Classes: c.Classes(), Scoring: c.Steps, Limits: o.limits})
+	data, err := corpus.Open(listing, corpus.Options{Classes: c.Classes(), Limits: o.limits})
 	if err != nil {
 		return err
 	}
-	ev, err := measure(ctx, stderr, c.Plan, data)
+	ev, err := measure(ctx, stderr, c, data)
 	if err != nil {
 		return err
 	}
@@ -70,12 +73,15 @@ func (o *calibrateFlags) run(ctx context.Context, stdout, stderr io.Writer, list
 	for i, a := range ev.answers {
 		truth[i] = a.Truth
 	}
-	calibration := metrics.Calibrate(c.Classes(), truth, ev.probs)
+	calibration := metrics.Calibrate(c.Classes(), len(c.Views), truth, ev.views)
 	m, err := c.Model.Calibrated(calibration)
 	if err != nil {
 		return err
 	}
 	m.Card.Program = "logobeam " + version()
+	if o.views > 0 {
+		m.Card.Views = o.views
+	}
 	if err := classifier.Save(ctx, &m, o.out, m.Card.Precision == "float16"); err != nil {
 		return err
 	}

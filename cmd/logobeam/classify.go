@@ -62,7 +62,7 @@ func newClassify() *cobra.Command {
 				return err
 			}
 			defer fetcher.Close()
-			arena := c.Plan.NewArena(1).Spread(runtime.GOMAXPROCS(0))
+			arena := c.Plan.NewArena(len(c.Views)).Spread(runtime.GOMAXPROCS(0))
 			failed := 0
 			for _, image := range args {
 				probs, err := look(cmd.Context(), c, fetcher, arena, image, limits)
@@ -99,12 +99,12 @@ func look(ctx context.Context, c *classifier.Classifier, f *fetch.Fetcher, arena
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Steps.Tensor(data, transforms.Key{Epoch: -1, Image: image}, limits, arena.Input(0)); err != nil {
+	if err := c.Look(arena, 0, data, transforms.Key{Epoch: -1, Image: image}, limits); err != nil {
 		return nil, fmt.Errorf("%s: %w", fetch.Redact(image), err)
 	}
-	logits := arena.Run(1)
-	infer.Softmax(logits, len(c.Classes()))
-	return logits, nil
+	probs := arena.Run(len(c.Views))
+	infer.Softmax(probs, len(c.Classes()))
+	return c.Pool(probs), nil
 }
 
 // printAnswers writes the answer for an image and then the likeliest other brands, as text a line each.

@@ -16,7 +16,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/logobeam/logobeam/model/infer"
 	"github.com/logobeam/logobeam/model/metrics"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/corpus"
@@ -35,7 +34,8 @@ type evaluation struct {
 
 	AtPrecision *atPrecision `json:"at_precision,omitempty"` // with --precision SHARE
 
-	probs   []float32        // [image][class], in the listing's order
+	views   []float32        // [image][view][class], in the listing's order
+	probs   []float32        // [image][class]
 	answers []metrics.Answer // the likeliest classes of these
 }
 
@@ -101,11 +101,11 @@ func (o *evaluateFlags) run(ctx context.Context, stdout, stderr io.Writer, listi
 	if err != nil {
 		return err
 	}
-	data, err := corpus.Open(listing, corpus.Options{Classes: c.Classes(), Scoring: c.Steps, Limits: o.limits})
+	data, err := corpus.Open(listing, corpus.Options{Classes: c.Classes(), Limits: o.limits})
 	if err != nil {
 		return err
 	}
-	ev, err := measure(ctx, stderr, c.Plan, data)
+	ev, err := measure(ctx, stderr, c, data)
 	if err != nil {
 		return err
 	}
@@ -179,12 +179,13 @@ func (o *evaluateFlags) drawMistakes(stderr io.Writer, ev *evaluation, data *cor
 	return nil
 }
 
-func measure(ctx context.Context, stderr io.Writer, plan *infer.Plan, data *corpus.Dataset) (*evaluation, error) {
+func measure(ctx context.Context, stderr io.Writer, c *classifier.Classifier, data *corpus.Dataset) (*evaluation, error) {
+	views := len(c.Views)
 	var done atomic.Int64
-	stop := watch(ctx, stderr, "evaluating", func() tick { return tick{done: done.Load(), total: int64(data.Len())} })
-	probs, err := plan.Predict(ctx, data.Len(), runtime.GOMAXPROCS(0), plan.Batch(), func(i int, image []float32) error {
+	stop := watch(ctx, stderr, "evaluating", func() tick { return tick{done: done.Load() / int64(views), total: int64(data.Len())} })
+	seen, err := c.Predict(ctx, data.Len(), runtime.GOMAXPROCS(0), func(i int, view transforms.List, image []float32) error {
 		defer done.Add(1)
-		return data.Load(i, -1, image)
+		return data.View(i, view, image)
 	})
 	stop()
 	if err != nil {
@@ -194,6 +195,7 @@ func measure(ctx context.Context, stderr io.Writer, plan *infer.Plan, data *corp
 	for i := range truth {
 		truth[i] = data.Label(i)
 	}
+	probs := c.Pool(slices.Clone(seen))
 	answers := metrics.Answers(truth, probs)
 	m := metrics.New(data.Classes())
 	m.Count(answers)
@@ -203,6 +205,7 @@ func measure(ctx context.Context, stderr io.Writer, plan *infer.Plan, data *corp
 		Intervals: metrics.Intervals(data.Classes(), answers, eceBins, bootstrapSeed),
 		Classes:   m.PerClass(),
 		Confusion: m,
+		views:     seen,
 		probs:     probs,
 		answers:   answers,
 	}, nil

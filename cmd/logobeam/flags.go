@@ -86,7 +86,14 @@ func jsonFlag(cmd *cobra.Command, to *bool) {
 
 // runModelFlags are the flags of the commands that run a model: how. A value that no model can have is wrong usage.
 func runModelFlags(cmd *cobra.Command, cfg *classifier.Config) {
+	viewsFlag(cmd, &cfg.Views)
+	cmd.Flags().IntVar(&cfg.Size, "size", 0, "height and width of the network's input in `pixels`, if the architecture allows another (default the model's own)")
 	cmd.Flags().Var((*precisionValue)(cfg), "precision", "`fp32|int8|share`: the arithmetic (default what the model's card says is best), or the share of each brand's answers that are to be right, as 0.95: what is not sure enough for that is no-logo; both as int8,0.95")
+}
+
+// viewsFlag is the flag --views.
+func viewsFlag(cmd *cobra.Command, views *int) {
+	cmd.Flags().IntVar(views, "views", 0, fmt.Sprintf("`parts` of a photograph to look at, 1 to %d, whose probabilities are averaged: 1 the model's own, 2 all of it and the centre enlarged, 3 all three; each costs as much as the first (default what the model's card says, or 1)", transforms.MaxViews))
 }
 
 // precisionValue is the flag --precision, whose values are of two kinds.

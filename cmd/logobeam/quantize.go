@@ -101,7 +101,7 @@ func (o *quantizeFlags) run(ctx context.Context, stdout, stderr io.Writer, sourc
 			return err
 		}
 	}
-	if q.Metrics, err = compare(ctx, stderr, &m, q, splits); err != nil {
+	if q.Metrics, err = compare(ctx, stderr, &m, steps, q, splits); err != nil {
 		return err
 	}
 	m.Card.Quantization, m.Card.Program = q, "logobeam "+version()
@@ -164,7 +164,7 @@ func (o *quantizeFlags) calibrate(ctx context.Context, stderr io.Writer, m *mode
 }
 
 // compare measures a model in both precisions.
-func compare(ctx context.Context, stderr io.Writer, m *model.Model, q *model.Quantization, splits []split) (map[string]map[model.Precision]map[string]float64, error) {
+func compare(ctx context.Context, stderr io.Writer, m *model.Model, steps transforms.List, q *model.Quantization, splits []split) (map[string]map[model.Precision]map[string]float64, error) {
 	fp32, err := infer.Compile(m.Network, m.Params)
 	if err != nil {
 		return nil, err
@@ -177,7 +177,7 @@ func compare(ctx context.Context, stderr io.Writer, m *model.Model, q *model.Qua
 	for _, s := range splits {
 		all[s.name] = map[model.Precision]map[string]float64{}
 		for _, plan := range []*infer.Plan{fp32, int8} {
-			ev, err := measure(ctx, stderr, plan, s.data)
+			ev, err := measure(ctx, stderr, &classifier.Classifier{Model: m, Views: []transforms.List{steps}, Plan: plan}, s.data)
 			if err != nil {
 				return nil, err
 			}

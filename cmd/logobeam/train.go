@@ -31,7 +31,7 @@ type trainFlags struct {
 	arch, init, out  string
 	folder           string // where training keeps its model and state: out, or a folder here for one in a bucket
 	augment, scoring string
-	size             int
+	size, views      int
 	share            float64
 	half, overwrite  bool
 	asJSON, skipTest bool
@@ -129,6 +129,7 @@ does not change the weights either.`,
 	f.StringVar(&o.scoring, "transforms", "crop", "transforms in scoring: crop (short side, then the centre), squash (all of the picture), or a JSON file with a list")
 	f.IntVar(&o.size, "size", 0, "height and width of the network's input (default the architecture's)")
 	f.Float64Var(&o.share, "share", 1, "share of the training photographs to learn from, of each class at least one; --seed draws them")
+	viewsFlag(cmd, &o.views)
 	f.BoolVar(&o.half, "half", false, "keep the weights in float16")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace a model or an unfinished run in --out")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object an epoch")
@@ -230,6 +231,11 @@ func (o *trainFlags) prepare(dir string, cfg train.Config) (m model.Model, data 
 	if err != nil {
 		return m, data, err
 	}
+	if o.views > 0 {
+		if _, err := transforms.Views(scoring, o.views); err != nil {
+			return usageError{err}
+		}
+	}
 	list, err := json.Marshal(scoring)
 	if err != nil {
 		return m, data, err
@@ -239,7 +245,7 @@ func (o *trainFlags) prepare(dir string, cfg train.Config) (m model.Model, data 
 		return m, data, err
 	}
 	m = model.Model{Network: net, Card: model.Card{
-		Classes: classes, Transforms: list, Description: o.description, Sources: o.sources, Program: "logobeam " + version(),
+		Classes: classes, Transforms: list, Views: o.views, Description: o.description, Sources: o.sources, Program: "logobeam " + version(),
 		Training: &model.Training{Arguments: o.arguments, Seed: cfg.Seed, Epochs: cfg.Epochs, Frozen: cfg.Freeze, Images: images, Config: config},
 	}}
 	return m, data, nil
@@ -393,7 +399,7 @@ func (o *trainFlags) lists(net model.Network, cfg train.Config) (scoring, traini
 
 // data opens the listings of DIR, and counts their photographs.
 func (o *trainFlags) data(dir string, classes []string, scoring, training transforms.List, cfg train.Config) (train.Data, map[string]int, error) {
-	d := train.Data{Classes: classes}
+	d := train.Data{Classes: classes, Views: o.views}
 	images := map[string]int{}
 	id := sha256.New()
 	for _, split := range []struct {
@@ -407,7 +413,7 @@ func (o *trainFlags) data(dir string, classes []string, scoring, training transf
 				continue
 			}
 		}
-		set, err := corpus.Open(path, corpus.Options{Classes: classes, Training: training, Scoring: scoring, Seed: cfg.Seed, Share: split.share, Limits: o.limits})
+		set, err := corpus.Open(path, corpus.Options{Classes: classes, Training: training, Scoring: scoring, Views: o.views, Seed: cfg.Seed, Share: split.share, Limits: o.limits})
 		if err != nil {
 			return d, nil, err
 		}

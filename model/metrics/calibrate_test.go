@@ -44,7 +44,7 @@ func TestCalibrateFindsTheTemperature(t *testing.T) {
 	classes := []string{"a", "b", "c", "no-logo"}
 	for _, sure := range []float64{0.25, 1, 3} {
 		truth, probs := drawn(rand.New(rand.NewPCG(1, 0)), 4000, len(classes), sure)
-		c := Calibrate(classes, truth, probs)
+		c := Calibrate(classes, 1, truth, probs)
 		if math.Abs(c.Temperature-sure) > 0.08*sure {
 			t.Errorf("logits too large by %v: temperature %v", sure, c.Temperature)
 		}
@@ -57,7 +57,7 @@ func TestCalibrateFindsTheTemperature(t *testing.T) {
 // Images without a logo that come by the hundred do not change how sure the model is of the others.
 func TestCalibrateWeighsClassesAlike(t *testing.T) {
 	truth, probs := drawn(rand.New(rand.NewPCG(2, 0)), 200, 3, 2)
-	once := Calibrate([]string{"a", "b", "no-logo"}, truth, probs)
+	once := Calibrate([]string{"a", "b", "no-logo"}, 1, truth, probs)
 	for range 9 {
 		for i := range 200 {
 			if truth[i] == 2 {
@@ -65,15 +65,35 @@ func TestCalibrateWeighsClassesAlike(t *testing.T) {
 			}
 		}
 	}
-	often := Calibrate([]string{"a", "b", "no-logo"}, truth, probs)
+	often := Calibrate([]string{"a", "b", "no-logo"}, 1, truth, probs)
 	if math.Abs(once.Temperature-often.Temperature) > 2e-4 || math.Abs(once.NLL-often.NLL) > 1e-6 {
 		t.Errorf("temperature %v, and %v with the images without a logo ten times", once.Temperature, often.Temperature)
 	}
 }
 
+// Views that are all alike are as one; where they differ the temperature is that of their mean.
+func TestCalibrateViews(t *testing.T) {
+	truth, probs := drawn(rand.New(rand.NewPCG(3, 0)), 500, 4, 3)
+	var twice []float32
+	for i := range truth {
+		row := probs[4*i : 4*i+4]
+		twice = append(append(twice, row...), row...)
+	}
+	classes := []string{"a", "b", "c", "no-logo"}
+	one, two := Calibrate(classes, 1, truth, probs), Calibrate(classes, 2, truth, twice)
+	if math.Abs(one.Temperature-two.Temperature) > 2e-4 || math.Abs(one.NLL-two.NLL) > 1e-6 || one.Views != 0 || two.Views != 2 {
+		t.Errorf("one view %+v, two of the same %+v", one, two)
+	}
+	truth, views := []int{0, 1}, []float32{.9, .1, .5, .5, .2, .8, .6, .4}
+	c := Calibrate([]string{"a", "b"}, 2, truth, views)
+	if want := -(math.Log(.7) + math.Log(.6)) / 2; math.Abs(c.NLLBefore-want) > 1e-6 {
+		t.Errorf("likelihood %v before, want that of the mean, %v", c.NLLBefore, want)
+	}
+}
+
 func TestCalibrateAnswers(t *testing.T) {
 	classes := []string{"a", "no-logo", "b"}
-	c := Calibrate(classes, []int{0, 0, 1, 2, 1}, []float32{.5, .3, .2, .8, .1, .1, .1, .9, 0, .6, .4, 0, .2, .6, .2})
+	c := Calibrate(classes, 1, []int{0, 0, 1, 2, 1}, []float32{.5, .3, .2, .8, .1, .1, .1, .9, 0, .6, .4, 0, .2, .6, .2})
 	a := c.Answers["a"]
 	if len(c.Answers) != 1 || len(a.Right) != 2 || len(a.Wrong) != 1 || a.Right[0] < a.Right[1] {
 		t.Errorf("%+v; want two right answers of a, falling, a wrong one, and none of no-logo", c.Answers)
@@ -82,7 +102,7 @@ func TestCalibrateAnswers(t *testing.T) {
 
 // No temperature below that where there is none: one that is never wrong could be sure without end.
 func TestCalibrateWithoutMistakes(t *testing.T) {
-	c := Calibrate([]string{"a", "b"}, []int{0, 1}, []float32{.75, .25, 0, 1})
+	c := Calibrate([]string{"a", "b"}, 1, []int{0, 1}, []float32{.75, .25, 0, 1})
 	if c.Temperature != 1 || c.NLL != c.NLLBefore || c.Answers["a"].Right[0] != 0.75 {
 		t.Errorf("%+v; want all as it was", c)
 	}
@@ -114,14 +134,14 @@ func TestTemperatureIsBest(t *testing.T) {
 			}
 			probs = append(probs, row...)
 		}
-		c := Calibrate(classes, truth, probs)
+		c := Calibrate(classes, 1, truth, probs)
 		if c.Temperature < coldest || c.Temperature > hottest || math.IsNaN(c.NLL) || math.IsInf(c.NLL, 0) || math.IsNaN(c.ECE) {
 			t.Fatalf("%+v", c)
 		}
 		if c.NLL > c.NLLBefore+1e-6*math.Abs(c.NLLBefore) {
 			t.Fatalf("it makes the images less likely: %+v", c)
 		}
-		s := soften(k, truth, probs)
+		s := soften(k, 1, truth, probs)
 		for _, x := range []float64{coldest, 0.3, 0.9 * c.Temperature, 1.1 * c.Temperature, 3, hottest} {
 			if x >= coldest && x <= hottest && c.Temperature != 1 && s.nll(x) < c.NLL-1e-4*c.NLL {
 				t.Fatalf("at %g the images are likelier than at %g", x, c.Temperature)

@@ -20,7 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"reflect"
 	"slices"
 	"time"
 
@@ -37,7 +36,7 @@ type Dataset interface {
 	// Load writes image i to image, [H][W][C] of the network's input, or with Config.TrainSize for its height and width
 	// where epoch is not negative. What it writes depends on i, epoch and what the
 	// Dataset was made with alone. Epochs count from 0 and differ whenever random steps may differ; a negative one
-	// asks for the image as it would be scored, with no random steps.
+	// asks for the image as it would be scored, with no random steps: -1 for its first view, -2 for the second.
 	Load(i, epoch int, image []float32) error
 }
 
@@ -48,6 +47,8 @@ type Data struct {
 	// Validation chooses the best epoch. Test, if there is one, is measured and chooses nothing.
 	Validation Dataset
 	Test       Dataset
+	// Views is how many views of an image are evaluated, whose probabilities metrics.Pool joins; 0 is 1.
+	Views int
 	// ID tells data apart that have the same labels, such as a hash of listings and transforms. A run of one ID is not
 	// resumed with another.
 	ID string
@@ -149,9 +150,11 @@ func Run(ctx context.Context, net model.Network, params model.Params, data Data,
 	if err != nil {
 		return Result{}, err
 	}
-	small, err := smaller(net, cfg.TrainSize)
-	if err != nil {
-		return Result{}, err
+	small := net
+	if cfg.TrainSize > 0 {
+		if small, err = net.Resized(cfg.TrainSize); err != nil {
+			return Result{}, fmt.Errorf("train: images of %d x %d: %w", cfg.TrainSize, cfg.TrainSize, err)
+		}
 	}
 	result := Result{Best: -1, Params: params}
 	var run map[string]string
@@ -224,27 +227,6 @@ func Run(ctx context.Context, net model.Network, params model.Params, data Data,
 		}
 	}
 	return result, nil
-}
-
-// smaller is the network with a smaller, or larger, input, for which its parameters have to fit as they are.
-func smaller(net model.Network, size int) (model.Network, error) {
-	if size == 0 || size == net.Input.H && size == net.Input.W {
-		return net, nil
-	}
-	small := net
-	small.Input.H, small.Input.W = size, size
-	want, err := net.Parameters()
-	if err != nil {
-		return net, err
-	}
-	got, err := small.Parameters()
-	if err != nil {
-		return net, fmt.Errorf("train: images of %d x %d: %w", size, size, err)
-	}
-	if !reflect.DeepEqual(got, want) {
-		return net, fmt.Errorf("train: %s cannot be trained on images of %d x %d and score others of %d x %d: its dense layers see every pixel apart", net.Arch, size, size, net.Input.W, net.Input.H)
-	}
-	return small, nil
 }
 
 func (c Config) score(s metrics.Summary) float64 {
@@ -345,17 +327,18 @@ func (t *trainer) epoch(ctx context.Context, net model.Network, data Data, label
 	if err != nil {
 		return e, err
 	}
-	truth, probs, err := t.evaluate(ctx, plan, data.Validation)
+	views := max(data.Views, 1)
+	truth, probs, err := t.evaluate(ctx, plan, data.Validation, views)
 	if err != nil {
 		return e, fmt.Errorf("train: epoch %d: validation: %w", epoch+1, err)
 	}
-	e.Validation, e.Calibration = summary(data.Classes, truth, probs), metrics.Calibrate(data.Classes, truth, probs)
+	e.Validation, e.Calibration = summary(data.Classes, views, truth, probs), metrics.Calibrate(data.Classes, views, truth, probs)
 	if data.Test != nil && t.cfg.EvaluateTest {
-		truth, probs, err := t.evaluate(ctx, plan, data.Test)
+		truth, probs, err := t.evaluate(ctx, plan, data.Test, views)
 		if err != nil {
 			return e, fmt.Errorf("train: epoch %d: test: %w", epoch+1, err)
 		}
-		test := summary(data.Classes, truth, probs)
+		test := summary(data.Classes, views, truth, probs)
 		e.Test = &test
 	}
 	if s := t.cfg.score(e.Validation); math.IsNaN(s) {
@@ -365,9 +348,11 @@ func (t *trainer) epoch(ctx context.Context, net model.Network, data Data, label
 	return e, nil
 }
 
-// evaluate gives the labels of all images and the probabilities that a plan has for them, [image][class].
-func (t *trainer) evaluate(ctx context.Context, plan *infer.Plan, data Dataset) (truth []int, probs []float32, err error) {
-	probs, err = plan.Predict(ctx, data.Len(), t.cfg.workers(), plan.Batch(), func(i int, image []float32) error { return data.Load(i, -1, image) })
+// evaluate gives the labels of all images and the probabilities that a plan has for them, [image][view][class].
+func (t *trainer) evaluate(ctx context.Context, plan *infer.Plan, data Dataset, views int) (truth []int, probs []float32, err error) {
+	probs, err = plan.Predict(ctx, data.Len()*views, t.cfg.workers(), plan.Batch(), func(i int, image []float32) error {
+		return data.Load(i/views, -1-i%views, image)
+	})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -383,8 +368,8 @@ func (t *trainer) evaluate(ctx context.Context, plan *infer.Plan, data Dataset) 
 	return truth, probs, nil
 }
 
-func summary(classes []string, truth []int, probs []float32) metrics.Summary {
+func summary(classes []string, views int, truth []int, probs []float32) metrics.Summary {
 	c := metrics.New(slices.Clone(classes))
-	c.AddAll(truth, probs)
+	c.AddAll(truth, metrics.Pool(slices.Clone(probs), views, len(classes)))
 	return c.Summary()
 }

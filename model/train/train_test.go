@@ -321,7 +321,7 @@ func TestTrainSize(t *testing.T) {
 	if len(r.History) != cfg.Epochs {
 		t.Errorf("%d epochs, want %d", len(r.History), cfg.Epochs)
 	}
-	if _, err := Run(context.Background(), toyMLP(), start(t, toyMLP()), toyData(), cfg); err == nil || !strings.Contains(err.Error(), "cannot be trained on images of 6 x 6 and score others of 8 x 8") {
+	if _, err := Run(context.Background(), toyMLP(), start(t, toyMLP()), toyData(), cfg); err == nil || !strings.Contains(err.Error(), "images of 6 x 6: model: test takes no other input than 8x8x3") {
 		t.Errorf("error %v of a network whose first layer is dense", err)
 	}
 }

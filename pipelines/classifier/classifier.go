@@ -2,11 +2,11 @@
 // checked to fit.
 //
 //	c, err := classifier.Load(ctx, "my-model", classifier.Config{}) // or gs://bucket/my-model, or "" for the built-in one
-//	arena := c.Plan.NewArena(1)
-//	err = c.Steps.Tensor(bytes, transforms.Key{Epoch: -1}, transforms.DefaultLimits(), arena.Input(0))
-//	probs := arena.Run(1)
+//	arena := c.Plan.NewArena(len(c.Views))
+//	err = c.Look(arena, 0, bytes, transforms.Key{Epoch: -1}, transforms.DefaultLimits())
+//	probs := arena.Run(len(c.Views))
 //	infer.Softmax(probs, len(c.Classes()))
-//	class, probability := c.Answer(probs)
+//	class, probability := c.Answer(c.Pool(probs))
 //
 // A Classifier does not change, and any number of goroutines may use one, each with an arena of its own.
 package classifier
@@ -35,6 +35,11 @@ type Config struct {
 	// BrandPrecision is the share of each brand's answers that are to be right, as 0.95: a brand whose probability does not
 	// reach its threshold (model.Card.Thresholds) is not given, but model.NoLogo. 0 gives the likeliest class.
 	BrandPrecision float64
+	// Views is how many parts of a photograph are looked at (transforms.Views); 0 for what the card says, which usually is 1.
+	// Each costs as much as the first.
+	Views int
+	// Size is the height and width of the network's input; 0 for the model's own. Not every architecture has a choice.
+	Size int
 }
 
 // Validate says what no model can be asked for.
@@ -44,6 +49,10 @@ func (cfg Config) Validate() error {
 		return fmt.Errorf("no precision %q: want one of %q", cfg.Precision, model.Precisions())
 	case !(cfg.BrandPrecision >= 0 && cfg.BrandPrecision <= 1):
 		return fmt.Errorf("a precision of %g of the brands: want more than 0 and at most 1", cfg.BrandPrecision)
+	case cfg.Views < 0 || cfg.Views > transforms.MaxViews:
+		return fmt.Errorf("%d views of a photograph: want 1 to %d", cfg.Views, transforms.MaxViews)
+	case cfg.Size < 0:
+		return fmt.Errorf("an input of %d x %d pixels: want at least 1 x 1", cfg.Size, cfg.Size)
 	}
 	return nil
 }
@@ -56,9 +65,9 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 
 // Classifier is a model and what it takes to run it.
 type Classifier struct {
-	Config Config // with which it was loaded, what was left to the card filled in
+	Config Config // with which it was loaded, what was left to the card filled in; Size is 0 for the model's own
 	Model  *model.Model
-	Steps  transforms.List // from a file's bytes to the network's input
+	Views  []transforms.List // from a file's bytes to the network's input, for each view
 	Plan   *infer.Plan
 
 	thresholds []float32 // of each class; nil without Config.BrandPrecision
@@ -67,6 +76,25 @@ type Classifier struct {
 
 // Classes are the names of what the classifier tells apart, in the order of its answers.
 func (c *Classifier) Classes() []string { return c.Model.Card.Classes }
+
+// Look makes the network's input of a file, for the photograph at a place of the arena, which has one for every len(Views)
+// images.
+func (c *Classifier) Look(arena *infer.Arena, at int, data []byte, key transforms.Key, limits transforms.Limits) error {
+	return transforms.Tensors(c.Views, data, key, limits, func(i int) []float32 { return arena.Input(at*len(c.Views) + i) })
+}
+
+// Predict gives the probabilities [count][view][class] of photographs 0 to count-1, of whose views load writes one at a time.
+// What is said of infer.Plan's Predict holds.
+func (c *Classifier) Predict(ctx context.Context, count, workers int, load func(i int, view transforms.List, image []float32) error) ([]float32, error) {
+	n := len(c.Views)
+	return c.Plan.Predict(ctx, count*n, workers, c.Plan.Batch(), func(i int, image []float32) error { return load(i/n, c.Views[i%n], image) })
+}
+
+// Pool turns probabilities of views, [photograph][view][class], into those of photographs, [photograph][class], in place, as
+// metrics.Pool does.
+func (c *Classifier) Pool(probs []float32) []float32 {
+	return metrics.Pool(probs, len(c.Views), len(c.Classes()))
+}
 
 // Answer is the class that is given for the probabilities of all, and its probability: the likeliest, the first of equals,
 // or model.NoLogo in place of a brand whose probability is too small for Config.BrandPrecision.
@@ -168,33 +196,52 @@ func Load(ctx context.Context, dir string, cfg Config) (*Classifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the model's transforms: %w", err)
 	}
-	cfg.Precision = cmp.Or(cfg.Precision, m.Card.DefaultPrecision())
-	plan, err := compile(m, cfg.Precision)
+	if w, h := steps.Size(); w != m.Network.Input.W || h != m.Network.Input.H {
+		return nil, fmt.Errorf("the model's transforms make pictures of %d x %d, and its network takes %v", w, h, m.Network.Input)
+	}
+	cfg.Precision, cfg.Views = cmp.Or(cfg.Precision, m.Card.DefaultPrecision()), cmp.Or(cfg.Views, m.Card.Views, 1)
+	net := m.Network
+	if cfg.Size == net.Input.H && cfg.Size == net.Input.W {
+		cfg.Size = 0
+	}
+	if cfg.Size > 0 {
+		if net, err = m.Network.Resized(cfg.Size); err == nil {
+			steps, err = transforms.Resized(steps, cfg.Size)
+		}
+		if err != nil {
+			return nil, &ConfigError{err}
+		}
+	}
+	views, err := transforms.Views(steps, cfg.Views)
+	if err != nil {
+		return nil, &ConfigError{err}
+	}
+	plan, err := compile(m, net, cfg.Precision)
 	if err != nil {
 		return nil, err
 	}
-	if w, h := steps.Size(); w != plan.Input().W || h != plan.Input().H {
-		return nil, fmt.Errorf("the model's transforms make pictures of %d x %d, and its network takes %v", w, h, plan.Input())
-	}
-	c := &Classifier{Config: cfg, Model: m, Steps: steps, Plan: plan}
+	c := &Classifier{Config: cfg, Model: m, Views: views, Plan: plan}
 	if cfg.BrandPrecision > 0 {
 		if c.thresholds, err = m.Card.Thresholds(cfg.BrandPrecision); err != nil {
 			return nil, &ConfigError{fmt.Errorf("a precision of %g: %w", cfg.BrandPrecision, err)}
 		}
 		c.noLogo = slices.Index(m.Card.Classes, model.NoLogo)
+		if found := max(m.Card.Calibration.Views, 1); found != cfg.Views || cfg.Size > 0 {
+			return nil, &ConfigError{fmt.Errorf("a precision of %g: what is known of the model's answers is of %d views in its own size, so it holds for no others: choose these, or calibrate it for more views with logobeam calibrate --views", cfg.BrandPrecision, found)}
+		}
 	}
 	return c, nil
 }
 
-func compile(m *model.Model, precision model.Precision) (*infer.Plan, error) {
+func compile(m *model.Model, net model.Network, precision model.Precision) (*infer.Plan, error) {
 	switch precision {
 	case model.FP32:
-		return infer.Compile(m.Network, m.Params)
+		return infer.Compile(net, m.Params)
 	case model.Int8:
 		if m.Card.Quantization == nil {
 			return nil, errors.New("the model was never quantized: run it in fp32, or make one for int8 with logobeam quantize")
 		}
-		return infer.CompileInt8(m.Network, m.Params, m.Card.Quantization)
+		return infer.CompileInt8(net, m.Params, m.Card.Quantization)
 	}
 	return nil, fmt.Errorf("no precision %q: want one of %q", precision, model.Precisions())
 }

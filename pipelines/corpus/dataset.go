@@ -25,6 +25,7 @@ type Options struct {
 	Classes []string // of the model, in the order of its outputs; nil takes the labels of the listing, sorted
 	// Training and Scoring are the transforms for epochs and for evaluation. Both end in the network's input.
 	Training, Scoring transforms.List
+	Views             int    // of each image in evaluation, made of Scoring by transforms.Views; 0 is 1
 	Seed              uint64 // of random transforms, and of what Share takes
 	// Share is how much of each class is taken, 0 to 1, but at least one image; 0 is all. With the same Seed the images of
 	// a smaller share are among those of a larger one.
@@ -41,6 +42,7 @@ type Dataset struct {
 	rows   []Row
 	labels []int
 	opts   Options
+	views  []transforms.List
 	id     string
 }
 
@@ -66,6 +68,11 @@ func Open(file string, o Options) (*Dataset, error) {
 		return nil, fmt.Errorf("corpus: %s: a share of %v: want 0 to 1", file, o.Share)
 	}
 	d := &Dataset{rows: rows, labels: make([]int, len(rows)), opts: o}
+	if len(o.Scoring) > 0 {
+		if d.views, err = transforms.Views(o.Scoring, max(o.Views, 1)); err != nil {
+			return nil, fmt.Errorf("corpus: %w", err)
+		}
+	}
 	index := make(map[string]int, len(o.Classes))
 	for i, c := range o.Classes {
 		index[c] = i
@@ -160,15 +167,21 @@ func (d *Dataset) Classes() []string { return d.opts.Classes }
 func (d *Dataset) Label(i int) int { return d.labels[i] }
 
 // Load writes image i to image, [H][W][C] as the transforms leave it: those for training, with what is random drawn anew
-// each epoch, or for an epoch below 0 those for scoring. The error names the image.
+// each epoch, or for an epoch below 0 those for scoring, of view 0 for -1, view 1 for -2. The error names the image.
 func (d *Dataset) Load(i, epoch int, image []float32) error {
-	list := d.opts.Training
 	if epoch < 0 {
-		list = d.opts.Scoring
+		return d.View(i, d.views[-1-epoch], image)
 	}
 	return d.with(i, func(data []byte) error {
 		r := d.rows[i]
-		return list.Tensor(data, transforms.Key{Seed: d.opts.Seed, Epoch: epoch, Image: r.Key(), Boxes: r.Boxes}, d.opts.Limits, image)
+		return d.opts.Training.Tensor(data, transforms.Key{Seed: d.opts.Seed, Epoch: epoch, Image: r.Key(), Boxes: r.Boxes}, d.opts.Limits, image)
+	})
+}
+
+// View writes image i to image as a list for scoring leaves it. The error names the image.
+func (d *Dataset) View(i int, list transforms.List, image []float32) error {
+	return d.with(i, func(data []byte) error {
+		return list.Tensor(data, transforms.Key{Seed: d.opts.Seed, Epoch: -1, Image: d.rows[i].Key()}, d.opts.Limits, image)
 	})
 }
 
@@ -227,7 +240,7 @@ func (d *Dataset) ID() string { return d.id }
 func (d *Dataset) identify() (string, error) {
 	o := d.opts
 	o.Limits.Time = 0 // it depends on the machine, and an image that takes longer is an error
-	how, err := json.Marshal([]any{o.Training, o.Scoring, o.Limits, o.Seed, o.Classes})
+	how, err := json.Marshal([]any{o.Training, d.views, o.Limits, o.Seed, o.Classes})
 	if err != nil {
 		return "", err
 	}

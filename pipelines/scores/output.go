@@ -169,17 +169,23 @@ func (r Run) differs(there Run) string {
 	}
 	maps.Copy(names, there.Options)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		say("--"+name, there.option(name), r.option(name))
+		say("--"+name, there.Option(name), r.Option(name))
 	}
 	say("--keep", fmt.Sprintf("%q", there.Keep), fmt.Sprintf("%q", r.Keep))
 	say("--after", fmt.Sprintf("%q", there.After), fmt.Sprintf("%q", r.After))
 	return strings.Join(list, ", ")
 }
 
-// option is an option's value. Runs of other versions may not have it.
-func (r Run) option(name string) string {
+// Option is an option's value. Runs of other versions may not have it, and some are noted only where they are not as usual.
+func (r Run) Option(name string) string {
 	if v, ok := r.Options[name]; ok {
 		return v
+	}
+	switch name {
+	case "views":
+		return "1"
+	case "size":
+		return "the model's own"
 	}
 	return "not known"
 }
