@@ -190,7 +190,7 @@ func (e *experiment) look(ctx context.Context, stderr io.Writer, t *training, be
 		if err != nil {
 			return err
 		}
-		t.test, err = corpus.Open(filepath.Join(e.data, "test.csv"), corpus.Options{Classes: m.Card.Classes, Scoring: steps, Limits: t.flags.limits})
+		t.test, err = corpus.Open(filepath.Join(e.data, "test.csv"), corpus.Options{Classes: m.Card.Classes, Scoring: steps, Views: m.Card.Views, Limits: t.flags.limits})
 		if err != nil {
 			return err
 		}
@@ -324,7 +324,7 @@ func (e *experiment) run(ctx context.Context, stderr io.Writer, i int) error {
 		if *split.to != nil || split.data == nil {
 			continue
 		}
-		ev, err := measure(ctx, stderr, c.Plan, split.data)
+		ev, err := measure(ctx, stderr, c, split.data)
 		if err != nil {
 			return err
 		}

@@ -79,7 +79,7 @@ func TestLoad(t *testing.T) {
 		}
 		return dst
 	}
-	epochs := []int{-1, -2, 0, 1}
+	epochs := []int{-1, -1, 0, 1}
 	var want, got [images][4][]float32
 	for i := range images {
 		for k, e := range epochs {
@@ -326,5 +326,38 @@ func TestOddities(t *testing.T) {
 		if got != reason || d.Row(i).Label != kind || (reason == "") != (e[1] == "score") || (reason == "") != (stage == "") {
 			t.Errorf("%s: %q, want %q at stage %q (%s)", kind, got, reason, stage, e[1])
 		}
+	}
+}
+
+// Images are evaluated in as many views as Views says, which are those of package transforms.
+func TestViews(t *testing.T) {
+	list := transforms.List{transforms.Resize{Short: 20}, transforms.CenterCrop{Size: 16}, transforms.Normalise{Std: [3]float64{255, 255, 255}}}
+	d, err := Open(filepath.Join(testdata, "posts.csv"), Options{Scoring: list, Views: 2, LabelColumn: "post_id"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	views, err := transforms.Views(list, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seen [2][16 * 16 * 3]float32
+	for v, view := range views {
+		var want [16 * 16 * 3]float32
+		if err := errors.Join(d.Load(0, -1-v, seen[v][:]), d.View(0, view, want[:])); err != nil {
+			t.Fatal(err)
+		}
+		if seen[v] != want {
+			t.Errorf("view %d is another one", v)
+		}
+	}
+	if seen[0] == seen[1] {
+		t.Error("both views are the same")
+	}
+	one, err := Open(filepath.Join(testdata, "posts.csv"), Options{Scoring: list, LabelColumn: "post_id"})
+	if err != nil || one.ID() == d.ID() {
+		t.Errorf("%v; one view and two have the same ID", err)
+	}
+	if _, err := Open(filepath.Join(testdata, "posts.csv"), Options{Scoring: list, Views: 9, LabelColumn: "post_id"}); err == nil {
+		t.Error("there are no 9 views")
 	}
 }
