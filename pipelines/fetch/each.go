@@ -424,6 +424,7 @@ type answer struct {
 	next  *url.URL      // where a redirect leads
 	pause time.Duration // that the host asks for
 	begun bool          // a header came
+	used  bool          // none came, on a connection that had answered before: what came may be the rest of that answer
 	heard bool          // the host is of use, whatever it said
 	took  time.Duration
 }
@@ -505,7 +506,7 @@ func (s *scheduler) settle(j *job, a answer) {
 	switch {
 	case a.next != nil:
 		s.redirect(j, a.next)
-	case e != nil && e.Temporary() && h.kind == onWeb && j.tries < s.cfg.Retries && j.spent < s.cfg.Timeout:
+	case e != nil && (e.Temporary() || a.used && e.Reason == BadAnswer) && h.kind == onWeb && j.tries < s.cfg.Retries && j.spent < s.cfg.Timeout:
 		s.retry(j, e)
 	case e != nil:
 		if e.Reason == Timeout && j.failed != nil {

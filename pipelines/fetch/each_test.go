@@ -1,11 +1,14 @@
 package fetch
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -736,4 +739,45 @@ func BenchmarkHTTP(b *testing.B) {
 		f.Each(context.Background(), images, func(i Image) { i.Release() })
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(images)), "ns/image")
+}
+
+// What comes on a connection after an answer may be the rest of that one: the image is asked for once more.
+func TestRestOfAnotherAnswer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	t.Cleanup(func() { l.Close(); all.Wait() })
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() {
+				defer c.Close()
+				in := bufio.NewReader(c)
+				for n := 0; ; n++ {
+					r, err := http.ReadRequest(in)
+					if err != nil {
+						return
+					}
+					if n > 0 || r.URL.Path == "/never" {
+						io.WriteString(c, "more of what was before\r\n\r\n")
+						return
+					}
+					io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nimage")
+				}
+			})
+		}
+	})
+	f := fetcher(t, Config{IgnoreRobots: true, AllowNet: loopback})
+	for _, path := range []string{"/first", "/second", "/third"} {
+		if data, err := f.Fetch(t.Context(), "http://"+l.Addr().String()+path); err != nil || string(data) != "image" {
+			t.Errorf("%s: %q, %v", path, data, err)
+		}
+	}
+	_, err = f.Fetch(t.Context(), "http://"+l.Addr().String()+"/never")
+	wantReason(t, err, BadAnswer)
 }

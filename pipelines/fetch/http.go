@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
@@ -87,9 +88,11 @@ func (w *web) get(x *watch, j *job, u *url.URL) (a answer) {
 		password, _ := u.User.Password()
 		req.SetBasicAuth(u.User.Username(), password)
 	}
-	resp, err := transport.RoundTrip(req)
+	used := false
+	trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { used = c.Reused }}
+	resp, err := transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(x.ctx, trace)))
 	if err != nil {
-		return answer{err: err}
+		return answer{err: err, used: used}
 	}
 	defer resp.Body.Close()
 	switch resp.StatusCode {
