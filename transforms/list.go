@@ -95,14 +95,14 @@ func DefaultTraining(size int, mean, std [3]float64) List {
 }
 
 // StrongTraining makes the most of a few photographs of each logo, by strong augmentation in the sense of FixMatch (Sohn
-// et al., 2020): DefaultTraining in a wider range, logos that are close, small, tilted and seen from aside, and what happens
-// to photographs: blur, compression, lost colours, something in front. It takes more epochs than DefaultTraining.
+// et al., 2020): logos that are close, where boxes say where they are, small, tilted and seen from aside, and what happens
+// to photographs: other colours, blur, compression, lost colours, something in front. It takes more epochs than DefaultTraining.
 func StrongTraining(size int, mean, std [3]float64) List {
 	return List{
 		Orient{},
-		LogoCrop{Scale: [2]float64{1.2, 4}, Probability: 0.5},
-		RandomResizedCrop{Size: size, Scale: [2]float64{0.2, 1}, Ratio: [2]float64{0.75, 1.333}},
-		RandomZoomOut{Side: [2]float64{1, 2}, Probability: 0.25},
+		LogoCrop{Scale: [2]float64{1.1, 8}, Probability: 0.7},
+		RandomResizedCrop{Size: size, Scale: [2]float64{0.4, 1}, Ratio: [2]float64{0.75, 1.333}},
+		RandomZoomOut{Side: [2]float64{1, 2.5}, Probability: 0.4},
 		RandomRotation{Degrees: 15},
 		RandomPerspective{Distortion: 0.3, Probability: 0.5},
 		ColorJitter{Brightness: 0.4, Contrast: 0.4, Saturation: 0.4, Hue: 0.1},

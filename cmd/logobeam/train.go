@@ -84,8 +84,11 @@ does not change the weights either.`,
 						}
 					}
 				}
-				if o.views == 0 && (o.scoring == "crop" || o.scoring == "squash") { // of a list from a file there may be none
-					o.views = fineTuningViews
+				if !cmd.Flags().Changed("head-epochs") { // there are too few for some
+					cfg.HeadEpochs = min(cfg.HeadEpochs, cfg.Epochs/4)
+				}
+				if !cmd.Flags().Changed("views") && o.scoring != "crop" && o.scoring != "squash" { // a list of one's own need not have others
+					o.views = 1
 				}
 			}
 			if o.overwrite && cfg.Resume {
@@ -133,7 +136,7 @@ does not change the weights either.`,
 	f.IntVar(&o.size, "size", 0, "height and width of the network's input (default the architecture's)")
 	f.Float64Var(&o.share, "share", 1, "share of the training photographs to learn from, of each class at least one; --seed draws them")
 	viewsFlag(cmd, &o.views)
-	f.Lookup("views").DefValue = fmt.Sprintf("%d, or 1 with --init none", fineTuningViews)
+	f.Lookup("views").DefValue = "1"
 	f.BoolVar(&o.half, "half", false, "keep the weights in float16")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace a model or an unfinished run in --out")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object an epoch")
@@ -167,7 +170,7 @@ does not change the weights either.`,
 	f.Float64Var(&cfg.Cutmix, "cutmix", cfg.Cutmix, "exchange rectangles of pairs of photographs: alpha of CutMix, as 1 (default none)")
 	f.StringVar(&cfg.Balance, "balance", cfg.Balance, "how often a class is drawn: none (as it occurs), sqrt, full (all alike)")
 	f.BoolVar(&cfg.Freeze, "freeze", cfg.Freeze, "train the last layer alone")
-	f.IntVar(&cfg.FreezeFirst, "freeze-first", cfg.FreezeFirst, "leave so many layers as they are, from the first: they cost the most to teach")
+	f.Float64Var(&cfg.FreezeShare, "freeze-share", cfg.FreezeShare, "leave this share of the layers as they are, from the first: they cost the most to teach")
 	f.StringVar(&cfg.Best, "best", cfg.Best, "what makes an epoch the best on validation: macro-f1 or accuracy")
 	f.BoolVar(&cfg.Resume, "resume", false, "go on with an interrupted run")
 	limitFlags(cmd, &o.limits)
@@ -177,10 +180,6 @@ does not change the weights either.`,
 	}
 	return cmd
 }
-
-// fineTuningViews is how many views of a photograph a fine-tuned model looks at: what is best at no more than twice the cost
-// of one.
-const fineTuningViews = 2
 
 // fineTuning are the defaults of the flags whose defaults are others where training begins with trained weights.
 func fineTuning() map[string]string {
@@ -194,8 +193,10 @@ func fineTuning() map[string]string {
 		"layer-lr":        fmt.Sprint(c.LayerRate),
 		"head-epochs":     fmt.Sprint(c.HeadEpochs),
 		"ema":             fmt.Sprint(c.Average),
-		"train-size":      fmt.Sprint(c.TrainSize),
-		"freeze-first":    fmt.Sprint(c.FreezeFirst),
+		"freeze-share":    fmt.Sprint(c.FreezeShare),
+		"mixup":           fmt.Sprint(c.Mixup),
+		"views":           "2", // what is best at no more than twice the cost of one
+		"augment":         "strong",
 		"weight-decay":    fmt.Sprint(c.WeightDecay),
 		"schedule":        c.Schedule,
 		"warmup":          fmt.Sprint(c.Warmup),

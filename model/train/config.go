@@ -76,10 +76,10 @@ type Config struct {
 	// Balance is None, Sqrt or Full: whether a class is drawn as often as it has images, as often as the square root of
 	// that, or as often as any other.
 	Balance string `json:"balance"`
-	// Freeze leaves all layers but the head as they are; FreezeFirst as many as it says that have parameters, from the
-	// first, which look at the most pixels and cost the most to teach; FreezeLayers those it names.
+	// Freeze leaves all layers but the head as they are; FreezeShare the share that it says of those with parameters before
+	// the head, from the first, which look at the most pixels and cost the most to teach; FreezeLayers those it names.
 	Freeze       bool     `json:"freeze"`
-	FreezeFirst  int      `json:"freeze_first,omitempty"`
+	FreezeShare  float64  `json:"freeze_share"`
 	FreezeLayers []string `json:"freeze_layers,omitempty"`
 
 	// Best is what makes an epoch the best so far on the validation images: MacroF1 or Accuracy. The earlier of equals
@@ -123,14 +123,17 @@ func DefaultConfig() Config {
 	}
 }
 
-// FineTuneConfig is how to teach a network that begins with trained weights, which larger steps would destroy: AdamW at
-// 6e-4 with the head, which is new, five times as fast, an epoch of warm-up and a cosine, for 12 epochs.
+// FineTuneConfig is how to teach a network that begins with trained weights, which larger steps would destroy: two epochs of
+// the head alone, and then all but the first third of the layers at 6e-4 by AdamW, with the head, which is new, five times
+// as fast and the first layers a third as fast, an epoch of warm-up and a cosine. What is kept is an average over two
+// epochs. README says what each of these brings.
 func FineTuneConfig() Config {
 	c := DefaultConfig()
-	c.Epochs, c.Batch = 12, 32
+	c.Epochs, c.Batch = 24, 32
 	c.Solver, c.LearningRate, c.HeadRate, c.WeightDecay = AdamW, 6e-4, 5, 0.05
+	c.HeadEpochs, c.LayerRate, c.FreezeShare, c.Average = 2, 0.3, 0.35, 2
 	c.Schedule, c.Warmup = Cosine, 1
-	c.LabelSmoothing, c.Balance = 0.1, Sqrt
+	c.LabelSmoothing, c.Mixup, c.Balance = 0.1, 0.2, Sqrt
 	return c
 }
 
@@ -168,7 +171,7 @@ func (c Config) Validate() error {
 		share("head_epochs", float64(c.HeadEpochs), float64(max(c.Epochs-1, 0))),
 		share("average", c.Average, math.MaxFloat32),
 		count("train_size", c.TrainSize, 0),
-		count("freeze_first", c.FreezeFirst, 0),
+		share("freeze_share", c.FreezeShare, 1),
 		share("weight_decay", c.WeightDecay, 1),
 		share("momentum", c.Momentum, below1),
 		share("beta1", c.Beta1, below1),

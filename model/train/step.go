@@ -147,10 +147,7 @@ func newTrainer(net model.Network, params model.Params, cfg Config, epoch int) (
 			body = append(body, l.Name)
 		}
 	}
-	if cfg.FreezeFirst > len(body) {
-		return nil, fmt.Errorf("train: the first %d layers cannot be frozen: %s has %d before its last", cfg.FreezeFirst, net.Arch, len(body))
-	}
-	for _, name := range body[:cfg.FreezeFirst] {
+	for _, name := range body[:int(math.Round(cfg.FreezeShare*float64(len(body))))] {
 		named[name] = true
 	}
 	p, err := newPlan(net, params, cfg.Precision, func(i int, name string) bool { return cfg.Freeze && i != head || named[name] })
