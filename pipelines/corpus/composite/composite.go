@@ -124,7 +124,9 @@ func meaningless(d dice) *Mark {
 		}
 		p.Close()
 	}
-	switch d.IntN(5) {
+	kind := d.IntN(5)
+	ring := kind == 2
+	switch kind {
 	case 0: // a star, or nearly a polygon
 		inner := d.in(0.35, 1)
 		around(6+2*d.IntN(6), func(i int) float64 { return 1 - float64(i%2)*(1-inner) })
@@ -135,8 +137,9 @@ func meaningless(d dice) *Mark {
 			return 1 + a*math.Sin(s*phi) + b*math.Cos(t*phi)
 		})
 	case 2: // a ring
-		p.Ellipse(svg.Pt(0, 0), 1, d.in(0.4, 1))
-		around(40, func(int) float64 { return d.in(0.3, 0.36) })
+		flat, hole := d.in(0.4, 1), d.in(0.3, 0.85)
+		p.Ellipse(svg.Pt(0, 0), 1, flat)
+		p.Ellipse(svg.Pt(0, 0), hole, flat*hole)
 	case 3: // bars
 		for i := range 3 + d.IntN(4) {
 			p.Rect(0, float64(i), d.in(1, 4), d.in(0.4, 0.8), 0, 0)
@@ -153,7 +156,7 @@ func meaningless(d dice) *Mark {
 			}
 		}
 	}
-	m, err := svg.Drawing{Shapes: []svg.Shape{{Outline: p.Outline(), Fill: black}}}.Draw(markSide / 2)
+	m, err := svg.Drawing{Shapes: []svg.Shape{{Outline: p.Outline(), EvenOdd: ring, Fill: black}}}.Draw(markSide / 2)
 	if err != nil { // none of these is a line
 		panic(err)
 	}
