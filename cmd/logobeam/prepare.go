@@ -42,6 +42,9 @@ of which there is no photograph becomes a class.`,
 			if c := o.Composites; (c.N > 0) != (c.Marks != "") || c.N < 0 {
 				return usagef("--composites %d with --marks %q: want a number above 0 and a folder, or neither", c.N, c.Marks)
 			}
+			if o.Composites.N == 0 && o.Composites.Backgrounds != "" {
+				return usagef("--backgrounds without --composites: say how many to make")
+			}
 			o.Source = args[0]
 			var done, total atomic.Int64
 			o.Progress = func(checked, of int) { done.Store(int64(checked)); total.Store(int64(of)) }
