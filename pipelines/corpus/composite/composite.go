@@ -41,7 +41,6 @@ func Compose(mark *Mark, photograph []byte, limits transforms.Limits, r *rand.Ra
 		transforms.Orient{},
 		transforms.RandomResizedCrop{Size: size, Scale: [2]float64{0.25, 1}, Ratio: [2]float64{1, 1}},
 		transforms.HorizontalFlip{Probability: 0.5},
-		transforms.ColorJitter{Brightness: 0.25, Contrast: 0.2, Saturation: 0.25, Hue: 0.03},
 	}.Picture(photograph, key, limits)
 	if err != nil {
 		return Composite{}, err
@@ -87,25 +86,23 @@ func shaped(d dice, m *transforms.Image) *transforms.Image {
 	return out
 }
 
-// developed is what the camera adds: noise, most of it grey.
+// developed is what the camera does: exposure, white balance, and noise, most of it grey. Training changes colours further.
 func developed(d dice, m *transforms.Image) *image.RGBA {
 	out := image.NewRGBA(image.Rect(0, 0, m.W, m.H))
+	gain := d.in(0.75, 1.2)
+	balance := rgb{gain * d.in(0.92, 1.08), gain, gain * d.in(0.92, 1.08)}
 	sigma := max(0, d.in(-3, 9))
 	// Sums of bytes stand for normal numbers: four have a deviation of 147.2, one has 73.6.
 	grey, colour := 0.8*sigma/147.2, 0.5*sigma/73.6
 	for i, k := 0, 0; i < len(m.Pix); i, k = i+3, k+4 {
 		p, q := m.Pix[i:i+3:i+3], out.Pix[k:k+4:k+4]
-		q[3] = 255
-		if sigma == 0 {
-			copy(q, p)
-			continue
-		}
 		n := d.Uint64()
 		g := 0.5 + grey*(float64(n&255+n>>8&255+n>>16&255+n>>24&255)-510)
 		for c := range 3 {
-			v := float64(p[c]) + g + colour*(float64(n>>(32+8*c)&255)-127.5)
+			v := float64(p[c])*balance[c] + g + colour*(float64(n>>(32+8*c)&255)-127.5)
 			q[c] = uint8(min(max(v, 0), 255))
 		}
+		q[3] = 255
 	}
 	return out
 }
