@@ -58,6 +58,9 @@ of validation if it is test that has the other.`,
 			default:
 				return usagef("--near-duplicates %s: want %s, %s or %s", o.NearDuplicates, corpus.Warn, corpus.Drop, corpus.Ignore)
 			}
+			if o.Composites.N == 0 && o.Composites.Backgrounds != "" {
+				return usagef("--backgrounds without --composites: say how many to make")
+			}
 			o.Source = args[0]
 			var done, total atomic.Int64
 			o.Progress = func(checked, of int) { done.Store(int64(checked)); total.Store(int64(of)) }

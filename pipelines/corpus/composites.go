@@ -213,6 +213,7 @@ func (c *compositor) make(file string, marks []*composite.Mark, key string) (box
 	data, err := readFile(ground, c.o.Limits.Bytes)
 	if err == nil {
 		err = decode(data, c.o.Limits, func() error {
+			var err error
 			made, err = composite.Compose(mark, data, c.o.Limits, r)
 			return err
 		})

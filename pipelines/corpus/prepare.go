@@ -128,11 +128,14 @@ var (
 // image: train.csv, val.csv and test.csv with the columns image and label. Images below the output folder are named
 // relative to it, others by their absolute path. A split whose share is 0 has no listing. The same source and options give
 // the same listings. Boxes are cut to their images' sizes as these are checked. What is nearly the same in two splits is
-// listed in near-duplicates.csv, with the columns image, split, label, other, other_split, other_label and distance.
+// listed in near-duplicates.csv, with the columns image, split, label, other, other_split, other_label and distance. Composites
+// are written to the folder composites of the output, not to its tree, and stand in train.csv alone; with them the
+// listings have the column boxes, too.
 //
 // Nothing is written if anything is wrong: a source that is neither a FlickrLogos distribution nor a tree of class
 // folders, a list that is missing or leads out of the source, images that are not there or do not decode (the error names
-// the first of them), boxes that cannot be read or are of none of the images, near-duplicates without which a class could not be learnt, an output folder with other content, or one that the source lies in.
+// the first of them), boxes that cannot be read or are of none of the images, marks that cannot be read, near-duplicates
+// without which a class could not be learnt, an output folder with other content, or one that the source lies in.
 func Prepare(ctx context.Context, o PrepareOptions) (Splits, error) {
 	if err := o.validate(); err != nil {
 		return Splits{}, err

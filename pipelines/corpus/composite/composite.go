@@ -41,7 +41,6 @@ func Compose(mark *Mark, photograph []byte, limits transforms.Limits, r *rand.Ra
 		transforms.Orient{},
 		transforms.RandomResizedCrop{Size: size, Scale: [2]float64{0.25, 1}, Ratio: [2]float64{1, 1}},
 		transforms.HorizontalFlip{Probability: 0.5},
-		transforms.ColorJitter{Brightness: 0.25, Contrast: 0.2, Saturation: 0.25, Hue: 0.03},
 	}.Picture(photograph, key, limits)
 	if err != nil {
 		return Composite{}, err
@@ -87,25 +86,23 @@ func shaped(d dice, m *transforms.Image) *transforms.Image {
 	return out
 }
 
-// developed is what the camera adds: noise, most of it grey.
+// developed is what the camera does: exposure, white balance, and noise, most of it grey. Training changes colours further.
 func developed(d dice, m *transforms.Image) *image.RGBA {
 	out := image.NewRGBA(image.Rect(0, 0, m.W, m.H))
+	gain := d.in(0.75, 1.2)
+	balance := rgb{gain * d.in(0.92, 1.08), gain, gain * d.in(0.92, 1.08)}
 	sigma := max(0, d.in(-3, 9))
 	// Sums of bytes stand for normal numbers: four have a deviation of 147.2, one has 73.6.
 	grey, colour := 0.8*sigma/147.2, 0.5*sigma/73.6
 	for i, k := 0, 0; i < len(m.Pix); i, k = i+3, k+4 {
 		p, q := m.Pix[i:i+3:i+3], out.Pix[k:k+4:k+4]
-		q[3] = 255
-		if sigma == 0 {
-			copy(q, p)
-			continue
-		}
 		n := d.Uint64()
 		g := 0.5 + grey*(float64(n&255+n>>8&255+n>>16&255+n>>24&255)-510)
 		for c := range 3 {
-			v := float64(p[c]) + g + colour*(float64(n>>(32+8*c)&255)-127.5)
+			v := float64(p[c])*balance[c] + g + colour*(float64(n>>(32+8*c)&255)-127.5)
 			q[c] = uint8(min(max(v, 0), 255))
 		}
+		q[3] = 255
 	}
 	return out
 }
@@ -124,7 +121,9 @@ func meaningless(d dice) *Mark {
 		}
 		p.Close()
 	}
-	switch d.IntN(5) {
+	kind := d.IntN(5)
+	ring := kind == 2
+	switch kind {
 	case 0: // a star, or nearly a polygon
 		inner := d.in(0.35, 1)
 		around(6+2*d.IntN(6), func(i int) float64 { return 1 - float64(i%2)*(1-inner) })
@@ -135,8 +134,9 @@ func meaningless(d dice) *Mark {
 			return 1 + a*math.Sin(s*phi) + b*math.Cos(t*phi)
 		})
 	case 2: // a ring
-		p.Ellipse(svg.Pt(0, 0), 1, d.in(0.4, 1))
-		around(40, func(int) float64 { return d.in(0.3, 0.36) })
+		flat, hole := d.in(0.4, 1), d.in(0.3, 0.85)
+		p.Ellipse(svg.Pt(0, 0), 1, flat)
+		p.Ellipse(svg.Pt(0, 0), hole, flat*hole)
 	case 3: // bars
 		for i := range 3 + d.IntN(4) {
 			p.Rect(0, float64(i), d.in(1, 4), d.in(0.4, 0.8), 0, 0)
@@ -153,7 +153,7 @@ func meaningless(d dice) *Mark {
 			}
 		}
 	}
-	m, err := svg.Drawing{Shapes: []svg.Shape{{Outline: p.Outline(), Fill: black}}}.Draw(markSide / 2)
+	m, err := svg.Drawing{Shapes: []svg.Shape{{Outline: p.Outline(), EvenOdd: ring, Fill: black}}}.Draw(markSide / 2)
 	if err != nil { // none of these is a line
 		panic(err)
 	}

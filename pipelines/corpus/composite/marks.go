@@ -226,7 +226,7 @@ func newMark(m *image.RGBA) *Mark {
 		}
 	})
 	mark.plain = others <= 0.005*n
-	mark.solid = n > 0.85*float64(m.Rect.Dx()*m.Rect.Dy())
+	mark.solid = n > 0.92*float64(m.Rect.Dx()*m.Rect.Dy())
 	for max(m.Rect.Dx(), m.Rect.Dy()) > 24 {
 		half := image.NewRGBA(image.Rect(0, 0, max(1, (m.Rect.Dx()+1)/2), max(1, (m.Rect.Dy()+1)/2)))
 		draw.BiLinear.Scale(half, half.Rect, m, m.Rect, draw.Src, nil)

@@ -144,7 +144,7 @@ func (s *scene) sign(d dice, mark *Mark) image.Rectangle {
 
 	// The light of the place falls on the sign, too.
 	ground, mean, deviation := s.look(box)
-	exposure := min(max(math.Pow(mean/128, 0.6), 0.4), 1.2)
+	exposure := min(max(math.Pow(mean/128, 0.6), 0.5), 1.2)
 	var tint rgb
 	for k := range tint {
 		tint[k] = exposure * min(max(math.Pow((ground[k]+8)/(mean+8), 0.35), 0.8), 1.2)
@@ -154,7 +154,7 @@ func (s *scene) sign(d dice, mark *Mark) image.Rectangle {
 	sin, cos := math.Sincos(d.in(0, 2*math.Pi))
 	opacity, grain := d.in(0.94, 1), d.in(0, 0.14)
 	if dress.plate == noPlate { // painted on the ground
-		opacity, grain = d.in(0.85, 1), d.in(0.1, 0.5)
+		opacity, grain = d.in(0.85, 1), d.in(0.05, 0.4)
 	}
 
 	edge := dress.margin
@@ -308,13 +308,13 @@ func (s *scene) dress(d dice, mark *Mark, mean, deviation, exposure float64) dre
 	}
 	const contrast, busy = 65, 42
 	if w.plate == noPlate && !mark.solid && (math.Abs(w.ink.luma()*exposure-mean) < contrast || deviation > busy) {
-		switch {
-		case mark.plain && deviation <= busy: // white on what is dark, black on what is light
+		if mark.plain { // white on what is dark, black on what is light
 			w.recoloured, w.ink = true, white(d)
 			if mean > 115 {
 				w.ink = ash(d)
 			}
-		case d.is(0.85): // and now and then it is hard to see
+		}
+		if (!mark.plain || deviation > busy) && d.is(0.85) { // and now and then it is hard to see
 			w.plate = rectangle
 		}
 	}
