@@ -90,11 +90,12 @@ func TestFlink(t *testing.T) {
 
 	t.Run("an error that passes", func(t *testing.T) {
 		run := f.score(t, two...)
-		run.parts(t, f.chunks/4)
+		f.until(t, "the run has begun", func() bool { return exists(run.out, "manifest.json") })
 		away := f.listing + ".away"
-		if err := os.Rename(f.listing, away); err != nil {
+		if err := os.Rename(f.listing, away); err != nil { // this process has read it; the workers have not
 			t.Fatal(err)
 		}
+		t.Cleanup(func() { os.Rename(away, f.listing) }) // for the tests that follow, if this one fails
 		f.until(t, "the listing is missed", func() bool {
 			return strings.Contains(f.failures(t), f.listing+": no such file")
 		})

@@ -236,14 +236,14 @@ func (o *trainFlags) prepare(dir string, cfg train.Config) (m model.Model, data 
 	if err != nil {
 		return m, data, err
 	}
-	data, images, err := o.data(dir, classes, scoring, training, cfg)
-	if err != nil {
-		return m, data, err
-	}
 	if o.views > 0 {
 		if _, err := transforms.Views(scoring, o.views); err != nil {
 			return m, data, usageError{err}
 		}
+	}
+	data, images, err := o.data(dir, classes, scoring, training, cfg)
+	if err != nil {
+		return m, data, err
 	}
 	list, err := json.Marshal(scoring)
 	if err != nil {
