@@ -27,7 +27,8 @@ import (
 type evaluation struct {
 	metrics.Summary
 	ECE       metrics.Figure              `json:"ece"`
-	Intervals map[string]metrics.Interval `json:"intervals"` // of the figures above, by their names
+	ChanceECE metrics.Figure              `json:"ece_by_chance"` // of probabilities that are right
+	Intervals map[string]metrics.Interval `json:"intervals"`     // of the figures above, by their names
 
 	Classes   []metrics.Class    `json:"classes"`
 	Confusion *metrics.Confusion `json:"confusion"`
@@ -202,6 +203,7 @@ func measure(ctx context.Context, stderr io.Writer, c *classifier.Classifier, da
 	return &evaluation{
 		Summary:   m.Summary(),
 		ECE:       metrics.Figure(metrics.ECE(answers, eceBins)),
+		ChanceECE: metrics.Figure(metrics.ChanceECE(answers, eceBins, bootstrapSeed)),
 		Intervals: metrics.Intervals(data.Classes(), answers, eceBins, bootstrapSeed),
 		Classes:   m.PerClass(),
 		Confusion: m,
@@ -240,7 +242,7 @@ func (a *atPrecision) String() string {
 const bootstrapSeed = 1
 
 func (e *evaluation) String() string {
-	text := report.Figures(e.Confusion, e.ECE, e.Intervals) + "\n" + report.ClassTable(e.Confusion)
+	text := report.Figures(e.Confusion, e.ECE, e.ChanceECE, e.Intervals) + "\n" + report.ClassTable(e.Confusion)
 	if e.AtPrecision != nil {
 		text += e.AtPrecision.String()
 	}

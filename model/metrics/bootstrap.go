@@ -59,3 +59,20 @@ func Intervals(classes []string, answers []Answer, bins int, seed uint64) map[st
 	}
 	return named
 }
+
+// ChanceECE is the ECE that answers show on average if they are right exactly as often as their probabilities say: on few
+// images it is not 0. It is the mean of Resamples draws, NaN without answers or bins.
+func ChanceECE(answers []Answer, bins int, seed uint64) float64 {
+	r := rand.New(rand.NewPCG(seed, 1))
+	drawn, sum := slices.Clone(answers), 0.0
+	for range Resamples {
+		for i, a := range answers {
+			drawn[i].Truth = a.Class
+			if r.Float64() >= float64(a.Probability) {
+				drawn[i].Truth = -1
+			}
+		}
+		sum += ECE(drawn, bins)
+	}
+	return sum / Resamples
+}

@@ -93,3 +93,23 @@ func TestMajorityF1(t *testing.T) {
 		t.Error("of no images it is a number")
 	}
 }
+
+// On many images the error of right probabilities is next to nothing, on few it is not, and without any there is none.
+func TestChanceECE(t *testing.T) {
+	answers := func(n int) (list []Answer) {
+		for i := range n {
+			list = append(list, Answer{Truth: 1, Class: 0, Probability: 0.5 + float32(i%50)/100}) // what was true does not matter
+		}
+		return list
+	}
+	few, many := ChanceECE(answers(20), 15, 1), ChanceECE(answers(2000), 15, 1)
+	if few < 0.1 || many > 0.03 || many <= 0 {
+		t.Errorf("%v on 20 images, %v on 2000", few, many)
+	}
+	if again := ChanceECE(answers(20), 15, 1); again != few {
+		t.Errorf("%v, then %v", few, again)
+	}
+	if none := ChanceECE(nil, 15, 1); !math.IsNaN(none) {
+		t.Errorf("%v without images", none)
+	}
+}

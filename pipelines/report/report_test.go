@@ -237,11 +237,11 @@ func TestClassTable(t *testing.T) {
 	c.Counts = [][]int{{2, 1, 0, 0, 0}, {0, 4, 0, 0, 0}, {0, 0, 0, 0, 5}, {0, 0, 0, 0, 0}, {1, 0, 0, 0, 1234}}
 	sameText(t, "classes.txt", ClassTable(c))
 	intervals := map[string]metrics.Interval{"accuracy": {0.989, 0.998}, "majority": {0.985, 0.995}, "false_alarm_rate": {0, 0.002}, "ece": {0.01, 0.03}}
-	sameText(t, "figures.txt", Figures(c, 0.02, intervals))
+	sameText(t, "figures.txt", Figures(c, 0.02, 0.015, intervals))
 }
 
 func TestFiguresOfNothing(t *testing.T) {
-	sameText(t, "nothing.txt", Figures(metrics.New([]string{"adidas", model.NoLogo}), metrics.Figure(math.NaN()), nil))
+	sameText(t, "nothing.txt", Figures(metrics.New([]string{"adidas", model.NoLogo}), metrics.Figure(math.NaN()), metrics.Figure(math.NaN()), nil))
 }
 
 func TestSummary(t *testing.T) {

@@ -15,8 +15,8 @@ import (
 )
 
 // Figures is the figures of a classifier in a few lines, each with its interval, if there is one under its name in JSON,
-// and with what accuracy alone would hide beside it.
-func Figures(c *metrics.Confusion, ece metrics.Figure, intervals map[string]metrics.Interval) string {
+// and with what accuracy alone would hide beside it. byChance is what metrics.ChanceECE says to ece.
+func Figures(c *metrics.Confusion, ece, byChance metrics.Figure, intervals map[string]metrics.Interval) string {
 	s := c.Summary()
 	majority := "always answering the commonest class"
 	if name := commonest(c); name != "" {
@@ -35,7 +35,7 @@ func Figures(c *metrics.Confusion, ece metrics.Figure, intervals map[string]metr
 	line("macro-F1", "macro_f1", s.MacroF1, "every class weighs the same; "+majority+" reaches "+figure(metrics.Figure(c.MajorityF1())))
 	line("recall on logos", "logo_recall", s.LogoRecall, "right brand, of images with one")
 	line("false alarms", "false_alarm_rate", s.FalseAlarms, "some brand, of images without one")
-	line("ECE", "ece", ece, "expected calibration error: how far probabilities are from the truth")
+	line("ECE", "ece", ece, "expected calibration error: how far probabilities are from the truth; on so few images right ones show "+figure(byChance))
 	return b.String()
 }
 
