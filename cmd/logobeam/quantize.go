@@ -87,7 +87,7 @@ func (o *quantizeFlags) run(ctx context.Context, stdout, stderr io.Writer, sourc
 	if err != nil {
 		return fmt.Errorf("the model's transforms: %w", err)
 	}
-	photographs, splits, err := openSplits(source, m.Card.Classes, steps, o.limits)
+	photographs, splits, err := openSplits(source, m.Card.Classes, steps, m.Card.Views, o.limits)
 	if err != nil {
 		return err
 	}
@@ -122,13 +122,13 @@ type split struct {
 }
 
 // openSplits gives the photographs to calibrate with, and those to measure on.
-func openSplits(source string, classes []string, steps transforms.List, limits transforms.Limits) (calibration *corpus.Dataset, splits []split, err error) {
-	opts := corpus.Options{Classes: classes, Scoring: steps, Limits: limits}
+func openSplits(source string, classes []string, steps transforms.List, views int, limits transforms.Limits) (calibration *corpus.Dataset, splits []split, err error) {
+	opts := corpus.Options{Classes: classes, Scoring: steps, Views: views, Limits: limits}
 	if info, err := os.Stat(source); err != nil || !info.IsDir() {
 		calibration, err := corpus.Open(source, opts)
 		if missing := new(listing.MissingColumnError); errors.As(err, &missing) && missing.Column == "label" {
 			// A photograph's name does for a label where nobody asks for it.
-			calibration, err = corpus.Open(source, corpus.Options{Scoring: steps, Limits: limits, LabelColumn: "image"})
+			calibration, err = corpus.Open(source, corpus.Options{Scoring: steps, Views: views, Limits: limits, LabelColumn: "image"})
 			return calibration, nil, err
 		}
 		return calibration, []split{{"listing", calibration}}, err
@@ -151,7 +151,7 @@ func openSplits(source string, classes []string, steps transforms.List, limits t
 	return calibration, splits, nil
 }
 
-// calibrate looks at photographs from all over the listing, which is often sorted.
+// calibrate looks at photographs from all over the listing, which is often sorted, and at their views in turn.
 func (o *quantizeFlags) calibrate(ctx context.Context, stderr io.Writer, m *model.Model, data *corpus.Dataset) (*model.Quantization, error) {
 	count := min(o.images, data.Len())
 	var done atomic.Int64
@@ -159,12 +159,16 @@ func (o *quantizeFlags) calibrate(ctx context.Context, stderr io.Writer, m *mode
 	defer stop()
 	return infer.Calibrate(ctx, m.Network, m.Params, infer.Method(o.method), count, o.workers, func(i int, image []float32) error {
 		defer done.Add(1)
-		return data.Load(i*data.Len()/count, -1, image)
+		return data.Load(i*data.Len()/count, -1-i%max(m.Card.Views, 1), image)
 	})
 }
 
-// compare measures a model in both precisions.
+// compare measures a model in both precisions, with the views that its card names.
 func compare(ctx context.Context, stderr io.Writer, m *model.Model, steps transforms.List, q *model.Quantization, splits []split) (map[string]map[model.Precision]map[string]float64, error) {
+	views, err := transforms.Views(steps, max(m.Card.Views, 1))
+	if err != nil {
+		return nil, err
+	}
 	fp32, err := infer.Compile(m.Network, m.Params)
 	if err != nil {
 		return nil, err
@@ -177,7 +181,7 @@ func compare(ctx context.Context, stderr io.Writer, m *model.Model, steps transf
 	for _, s := range splits {
 		all[s.name] = map[model.Precision]map[string]float64{}
 		for _, plan := range []*infer.Plan{fp32, int8} {
-			ev, err := measure(ctx, stderr, &classifier.Classifier{Model: m, Views: []transforms.List{steps}, Plan: plan}, s.data)
+			ev, err := measure(ctx, stderr, &classifier.Classifier{Model: m, Views: views, Plan: plan}, s.data)
 			if err != nil {
 				return nil, err
 			}

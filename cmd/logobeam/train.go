@@ -201,7 +201,6 @@ func fineTuning() map[string]string {
 		"schedule":        c.Schedule,
 		"warmup":          fmt.Sprint(c.Warmup),
 		"label-smoothing": fmt.Sprint(c.LabelSmoothing),
-		"balance":         c.Balance,
 	}
 }
 

@@ -133,7 +133,7 @@ func FineTuneConfig() Config {
 	c.Solver, c.LearningRate, c.HeadRate, c.WeightDecay = AdamW, 6e-4, 5, 0.05
 	c.HeadEpochs, c.LayerRate, c.FreezeShare, c.Average = 2, 0.3, 0.35, 2
 	c.Schedule, c.Warmup = Cosine, 1
-	c.LabelSmoothing, c.Mixup, c.Balance = 0.1, 0.2, Sqrt
+	c.LabelSmoothing, c.Mixup = 0.1, 0.2
 	return c
 }
 
