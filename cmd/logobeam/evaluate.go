@@ -47,9 +47,6 @@ type atPrecision struct {
 	Never []string `json:"never"` // brands that are never given
 }
 
-// eceBins is how many bins of equal width the expected calibration error is taken over, as usual since Guo et al., 2017.
-const eceBins = 15
-
 // evaluateFlags are the settings of evaluate.
 type evaluateFlags struct {
 	model                            string
@@ -110,6 +107,8 @@ func (o *evaluateFlags) run(ctx context.Context, stdout, stderr io.Writer, listi
 	if err != nil {
 		return err
 	}
+	ev.ChanceECE = metrics.Figure(metrics.ChanceECE(ev.answers, metrics.ECEBins, bootstrapSeed))
+	ev.Intervals = metrics.Intervals(c.Classes(), ev.answers, metrics.ECEBins, bootstrapSeed)
 	if o.how.BrandPrecision > 0 {
 		ev.AtPrecision = ev.at(c)
 	}
@@ -123,7 +122,7 @@ func (o *evaluateFlags) run(ctx context.Context, stdout, stderr io.Writer, listi
 		}
 	}
 	if o.reliability != "" {
-		drawn, err := report.ReliabilityDiagram(metrics.Reliability(ev.answers, eceBins))
+		drawn, err := report.ReliabilityDiagram(metrics.Reliability(ev.answers, metrics.ECEBins))
 		if err != nil {
 			return err
 		}
@@ -180,6 +179,7 @@ func (o *evaluateFlags) drawMistakes(stderr io.Writer, ev *evaluation, data *cor
 	return nil
 }
 
+// measure gives the figures of a model, without what is known of their uncertainty, which takes thousands of resamples.
 func measure(ctx context.Context, stderr io.Writer, c *classifier.Classifier, data *corpus.Dataset) (*evaluation, error) {
 	views := len(c.Views)
 	var done atomic.Int64
@@ -202,9 +202,7 @@ func measure(ctx context.Context, stderr io.Writer, c *classifier.Classifier, da
 	m.Count(answers)
 	return &evaluation{
 		Summary:   m.Summary(),
-		ECE:       metrics.Figure(metrics.ECE(answers, eceBins)),
-		ChanceECE: metrics.Figure(metrics.ChanceECE(answers, eceBins, bootstrapSeed)),
-		Intervals: metrics.Intervals(data.Classes(), answers, eceBins, bootstrapSeed),
+		ECE:       metrics.Figure(metrics.ECE(answers, metrics.ECEBins)),
 		Classes:   m.PerClass(),
 		Confusion: m,
 		views:     seen,

@@ -128,7 +128,8 @@ func openSplits(source string, classes []string, steps transforms.List, views in
 		calibration, err := corpus.Open(source, opts)
 		if missing := new(listing.MissingColumnError); errors.As(err, &missing) && missing.Column == "label" {
 			// A photograph's name does for a label where nobody asks for it.
-			calibration, err = corpus.Open(source, corpus.Options{Scoring: steps, Views: views, Limits: limits, LabelColumn: "image"})
+			opts.Classes, opts.LabelColumn = nil, "image"
+			calibration, err = corpus.Open(source, opts)
 			return calibration, nil, err
 		}
 		return calibration, []split{{"listing", calibration}}, err

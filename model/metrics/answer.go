@@ -55,6 +55,9 @@ func Reliability(answers []Answer, bins int) []Bin {
 	return all
 }
 
+// ECEBins is how many bins of equal width the expected calibration error is taken over, as usual since Guo et al., 2017.
+const ECEBins = 15
+
 // ECE is the expected calibration error (Guo et al., On Calibration of Modern Neural Networks, 2017): how far, on
 // average, the probability of the answer given lies from the share of such answers that are right, in bins of equal
 // width. NaN without answers or bins.

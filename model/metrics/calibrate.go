@@ -7,11 +7,8 @@ import (
 	"github.com/logobeam/logobeam/model"
 )
 
-// The temperatures that Calibrate looks among, and the bins of its ECE.
-const (
-	coldest, hottest = 0.05, 20
-	calibrationBins  = 15
-)
+// The temperatures that Calibrate looks among.
+const coldest, hottest = 0.05, 20
 
 // Pool makes probabilities of images, [image][class], of those of their views, [image][view][class], in place: their mean.
 func Pool(probs []float32, views, classes int) []float32 {
@@ -71,7 +68,7 @@ func Calibrate(classes []string, views int, truth []int, probs []float32) *model
 		}
 	}
 	c.NLLBefore, c.NLL = s.nll(1), s.nll(c.Temperature)
-	c.ECEBefore, c.ECE = ECE(before, calibrationBins), ECE(after, calibrationBins)
+	c.ECEBefore, c.ECE = ECE(before, ECEBins), ECE(after, ECEBins)
 	return c
 }
 

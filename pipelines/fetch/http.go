@@ -78,7 +78,9 @@ func (w *web) get(x *watch, j *job, u *url.URL) (a answer) {
 			return answer{err: err}
 		}
 	}
-	req, err := http.NewRequestWithContext(x.ctx, http.MethodGet, u.String(), nil)
+	used := false
+	ctx := httptrace.WithClientTrace(x.ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { used = c.Reused }})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return answer{err: reject(BadURL, "the URL cannot be asked for")}
 	}
@@ -88,9 +90,7 @@ func (w *web) get(x *watch, j *job, u *url.URL) (a answer) {
 		password, _ := u.User.Password()
 		req.SetBasicAuth(u.User.Username(), password)
 	}
-	used := false
-	trace := &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { used = c.Reused }}
-	resp, err := transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(x.ctx, trace)))
+	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return answer{err: err, used: used}
 	}
