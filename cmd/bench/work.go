@@ -242,7 +242,7 @@ func steps(arch, precision string, threads, batch, least int, seconds, momentum 
 	cfg := train.DefaultConfig()
 	cfg.Batch, cfg.Slices = batch, min(cfg.Slices, batch)
 	cfg.Precision = cmp.Or(precision, cfg.Precision)
-	cfg.Workers, cfg.Epochs, cfg.EvaluateTest = threads, 1, false
+	cfg.Cores, cfg.Epochs, cfg.EvaluateTest = threads, 1, false
 	cfg.Momentum, cfg.LearningRate = momentum, 1e-6 // random weights would diverge at once at a common rate
 	data := memory{count: batch << 16}
 	for i := range batch {

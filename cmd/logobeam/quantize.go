@@ -29,7 +29,7 @@ type quantizeFlags struct {
 	model, out string
 	method     string
 	images     int
-	workers    int
+	cores      int
 	overwrite  bool
 	limits     transforms.Limits
 }
@@ -55,8 +55,8 @@ then on, unless --precision says otherwise.`,
 			switch {
 			case o.out == "":
 				return usagef("--out is missing: name the folder to write the model to")
-			case o.images < 1 || o.workers < 1:
-				return usagef("--images is %d and --workers %d: want at least 1 of each", o.images, o.workers)
+			case o.images < 1 || o.cores < 1:
+				return usagef("--images is %d and --cores %d: want at least 1 of each", o.images, o.cores)
 			case !slices.Contains(infer.Methods(), infer.Method(o.method)):
 				return usagef("no method %q: want one of %q", o.method, infer.Methods())
 			}
@@ -68,7 +68,7 @@ then on, unless --precision says otherwise.`,
 	f.StringVar(&o.out, "out", "", "folder to write the model to, or gs://bucket/prefix")
 	f.StringVar(&o.method, "method", string(infer.Percentile), "how ranges are chosen: min-max, percentile or mse (of the least error)")
 	f.IntVar(&o.images, "images", 256, "photographs to look at, taken from all over the listing")
-	f.IntVar(&o.workers, "workers", runtime.GOMAXPROCS(0), "cores to use")
+	f.IntVar(&o.cores, "cores", runtime.GOMAXPROCS(0), "cores to use")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace a model in --out")
 	limitFlags(cmd, &o.limits)
 	return cmd
@@ -158,7 +158,7 @@ func (o *quantizeFlags) calibrate(ctx context.Context, stderr io.Writer, m *mode
 	var done atomic.Int64
 	stop := watch(ctx, stderr, "calibrating", func() tick { return tick{done: done.Load(), total: int64(2 * count)} })
 	defer stop()
-	return infer.Calibrate(ctx, m.Network, m.Params, infer.Method(o.method), count, o.workers, func(i int, image []float32) error {
+	return infer.Calibrate(ctx, m.Network, m.Params, infer.Method(o.method), count, o.cores, func(i int, image []float32) error {
 		defer done.Add(1)
 		return data.Load(i*data.Len()/count, -1-i%max(m.Card.Views, 1), image)
 	})

@@ -66,7 +66,7 @@ the epoch with the best macro-F1 on DIR/val.csv. DIR/test.csv, if it is there,
 is measured and decides nothing.
 
 An interrupted run goes on with --resume and the same flags, and ends with the
-same weights, bit for bit, as if it had never stopped. The number of workers
+same weights, bit for bit, as if it had never stopped. The number of cores
 does not change the weights either.`,
 		Example: `  logobeam train data --out my-model
   logobeam train data --out my-model --freeze            # only the head: minutes
@@ -148,7 +148,7 @@ does not change the weights either.`,
 	f.IntVar(&cfg.Epochs, "epochs", cfg.Epochs, "how often to go through the training photographs")
 	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "photographs a step")
 	f.IntVar(&cfg.Slices, "slices", cfg.Slices, "parts that a batch is cut into, as many as cores can work on")
-	f.IntVar(&cfg.Workers, "workers", 0, "cores to use (default all)")
+	f.IntVar(&cfg.Cores, "cores", 0, "cores to use (default all)")
 	f.StringVar(&cfg.Precision, "precision", cfg.Precision, "fp32, or bf16: multiply in bfloat16 and sum in float32, faster where the processor has AVX512_BF16 and far slower elsewhere")
 	f.Uint64Var(&cfg.Seed, "seed", 1, "seed of everything that is random")
 	f.StringVar(&cfg.Solver, "solver", cfg.Solver, "sgd or adamw")

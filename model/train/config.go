@@ -13,11 +13,11 @@ type Config struct {
 	// Epochs is how often the training images are gone through.
 	Epochs int `json:"epochs"`
 	// Batch is the number of images per step of the solver. Each batch is cut into Slices equal parts whose gradients are
-	// added in their order, so the result does not depend on Workers, only on Slices.
+	// added in their order, so the result does not depend on Cores, only on Slices.
 	Batch  int `json:"batch"`
 	Slices int `json:"slices"`
-	// Workers is the number of goroutines that compute; 0 is GOMAXPROCS. More than Slices bring nothing to training.
-	Workers int `json:"-"`
+	// Cores is the number of goroutines that compute; 0 is GOMAXPROCS. More than Slices bring nothing to training.
+	Cores int `json:"-"`
 	// Seed draws the order of the images. The starting weights and what Dataset.Load draws have seeds of their own.
 	Seed uint64 `json:"seed"`
 
@@ -162,7 +162,7 @@ func (c Config) Validate() error {
 		count("epochs", c.Epochs, 1),
 		count("batch", c.Batch, 1),
 		count("slices", c.Slices, 1),
-		count("workers", c.Workers, 0),
+		count("cores", c.Cores, 0),
 		one("precision", c.Precision, FP32, BF16),
 		one("solver", c.Solver, SGD, AdamW),
 		share("learning_rate", c.LearningRate, math.MaxFloat32),
@@ -210,9 +210,9 @@ func (c Config) Validate() error {
 	return nil
 }
 
-func (c Config) workers() int {
-	if c.Workers > 0 {
-		return c.Workers
+func (c Config) cores() int {
+	if c.Cores > 0 {
+		return c.Cores
 	}
 	return runtime.GOMAXPROCS(0)
 }

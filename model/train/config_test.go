@@ -57,7 +57,7 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.Batch = 0 }, "batch is 0"},
 		{func(c *Config) { c.Slices = 0 }, "slices is 0"},
 		{func(c *Config) { c.Slices = 41 }, "a batch of 40 cannot be cut into 41 slices"},
-		{func(c *Config) { c.Workers = -1 }, "workers is -1"},
+		{func(c *Config) { c.Cores = -1 }, "cores is -1"},
 		{func(c *Config) { c.Solver = "adam" }, "one of sgd, adamw"},
 		{func(c *Config) { c.LearningRate = math.NaN() }, "learning_rate is NaN"},
 		{func(c *Config) { c.LearningRate = -1 }, "learning_rate is -1"},
@@ -91,7 +91,7 @@ func TestValidate(t *testing.T) {
 // What does not change the weights stays out of the JSON, which a state is compared by.
 func TestConfigJSON(t *testing.T) {
 	a, b := DefaultConfig(), DefaultConfig()
-	b.Workers, b.State, b.Resume, b.EvaluateTest = 7, "x", true, false
+	b.Cores, b.State, b.Resume, b.EvaluateTest = 7, "x", true, false
 	x, err := json.Marshal(a)
 	if err != nil {
 		t.Fatal(err)

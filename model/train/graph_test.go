@@ -84,7 +84,7 @@ func TestGradients(t *testing.T) {
 		t.Run(c.reason, func(t *testing.T) {
 			p := newProblem(t, c.net, c.images, 5)
 			cfg := DefaultConfig()
-			cfg.Slices, cfg.Workers = c.slices, 2
+			cfg.Slices, cfg.Cores = c.slices, 2
 			cfg.Batch = (c.images + c.slices - 1) / c.slices * c.slices
 			if c.cfg != nil {
 				c.cfg(&cfg)
@@ -247,7 +247,7 @@ func TestStepsAllocateNothing(t *testing.T) {
 	for _, joinFrom = range []int{usual, 1} {
 		for i, solver := range []string{SGD, AdamW, SGD} {
 			cfg := DefaultConfig()
-			cfg.Batch, cfg.Slices, cfg.Workers, cfg.Solver = 6, 3, 2, solver
+			cfg.Batch, cfg.Slices, cfg.Cores, cfg.Solver = 6, 3, 2, solver
 			cfg.Precision = []string{FP32, FP32, BF16}[i]
 			tr, err := newTrainer(net, p.params, cfg, 0)
 			if err != nil {
@@ -276,7 +276,7 @@ func TestJoinedLayersDoNotDependOnWorkers(t *testing.T) {
 		for _, workers := range []int{1, 2, 3, 7} {
 			p := newProblem(t, net, 7, 1)
 			cfg := DefaultConfig()
-			cfg.Batch, cfg.Slices, cfg.Workers, cfg.Precision = 8, 4, workers, precision
+			cfg.Batch, cfg.Slices, cfg.Cores, cfg.Precision = 8, 4, workers, precision
 			tr, err := newTrainer(net, p.params, cfg, 0)
 			if err != nil {
 				t.Fatal(err)
@@ -323,7 +323,7 @@ func TestPanicBecomesError(t *testing.T) {
 	net := between(4, 4, 2, model.Layer{Name: "op", Op: model.Conv, Out: 5, Kernel: 3})
 	p := newProblem(t, net, 4, 1)
 	cfg := DefaultConfig()
-	cfg.Batch, cfg.Slices, cfg.Workers = 4, 4, 2
+	cfg.Batch, cfg.Slices, cfg.Cores = 4, 4, 2
 	tr, err := newTrainer(net, p.params, cfg, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -65,7 +65,7 @@ func (t *trainer) fill(ctx context.Context, b *batch, data Dataset, draws []draw
 	size := t.net.Input.Size()
 	var next atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
-	for range min(t.cfg.workers(), len(draws)) {
+	for range min(t.cfg.cores(), len(draws)) {
 		group.Go(func() error {
 			for {
 				k := int(next.Add(1)) - 1

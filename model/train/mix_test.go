@@ -171,10 +171,10 @@ func mixing(cfg *Config) {
 func TestMixingIsDeterministic(t *testing.T) {
 	cfg := toyConfig()
 	mixing(&cfg)
-	cfg.Workers = 1
+	cfg.Cores = 1
 	want := mustRun(t, toyCNN(), toyData(), cfg)
 	for _, n := range []int{2, 5} {
-		cfg.Workers = n
+		cfg.Cores = n
 		got := mustRun(t, toyCNN(), toyData(), cfg)
 		sameParams(t, fmt.Sprintf("%d workers", n), want.Params, got.Params)
 		if d := cmp.Diff(want.History, got.History, times); d != "" {

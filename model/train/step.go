@@ -195,7 +195,7 @@ func newTrainer(net model.Network, params model.Params, cfg Config, epoch int) (
 	t.takeSlice = func(worker, i int) error { return t.slice(worker, i).take(i, t.workers[worker]) }
 	t.takeTask = func(worker, i int) error { t.tasks[i](worker); return nil }
 	t.takeRepack = func(_, i int) error { t.repack(t.repacks[i]); return nil }
-	programs := min(cfg.workers(), cfg.Slices)
+	programs := min(cfg.cores(), cfg.Slices)
 	if p.meets() {
 		programs = cfg.Slices
 	}
@@ -214,10 +214,10 @@ func newTrainer(net model.Network, params model.Params, cfg Config, epoch int) (
 	if cfg.Slices == 1 {
 		weights, biases = 0, 0 // the first slice's gradients are the total
 	}
-	for range cfg.workers() {
+	for range cfg.cores() {
 		t.workers = append(t.workers, &worker{make([]float32, scratch), make([]float32, weights), make([]float32, biases)})
 	}
-	t.crew = newCrew(cfg.workers())
+	t.crew = newCrew(cfg.cores())
 	return t, nil
 }
 

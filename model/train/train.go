@@ -350,7 +350,7 @@ func (t *trainer) epoch(ctx context.Context, net model.Network, data Data, label
 
 // evaluate gives the labels of all images and the probabilities that a plan has for them, [image][view][class].
 func (t *trainer) evaluate(ctx context.Context, plan *infer.Plan, data Dataset, views int) (truth []int, probs []float32, err error) {
-	probs, err = plan.Predict(ctx, data.Len()*views, t.cfg.workers(), plan.Batch(), func(i int, image []float32) error {
+	probs, err = plan.Predict(ctx, data.Len()*views, t.cfg.cores(), plan.Batch(), func(i int, image []float32) error {
 		return data.Load(i/views, -1-i%views, image)
 	})
 	if err != nil {

@@ -168,10 +168,10 @@ func TestWorkersChangeNothing(t *testing.T) {
 	cfg := toyConfig()
 	cfg.Balance, cfg.LabelSmoothing = Sqrt, 0.1
 	for _, cfg.Precision = range []string{FP32, BF16} {
-		cfg.Workers = 1
+		cfg.Cores = 1
 		want := mustRun(t, toyCNN(), toyData(), cfg)
 		for _, n := range []int{2, 3, 4, 9} {
-			cfg.Workers = n
+			cfg.Cores = n
 			got := mustRun(t, toyCNN(), toyData(), cfg)
 			sameParams(t, fmt.Sprintf("%s, %d workers", cfg.Precision, n), want.Params, got.Params)
 			if d := cmp.Diff(want.History, got.History, times); d != "" {
@@ -365,7 +365,7 @@ func TestResume(t *testing.T) {
 				cfg.State, cfg.Resume = filepath.Join(t.TempDir(), "state"), true
 				for _, cut := range cuts {
 					ctx, stop := stopAt(cut[0], cut[1])
-					cfg.Workers = cut[1]
+					cfg.Cores = cut[1]
 					r, err := Run(ctx, toyCNN(), start(t, toyCNN()), toyData(), cfg, stop)
 					if !errors.Is(err, context.Canceled) {
 						t.Fatalf("error %v, want that of the context", err)
@@ -449,7 +449,7 @@ func TestResumeIgnoresWhatChangesNothing(t *testing.T) {
 	cfg := toyConfig()
 	cfg.Epochs, cfg.State = 1, filepath.Join(t.TempDir(), "state")
 	mustRun(t, toyCNN(), toyData(), cfg)
-	cfg.Workers, cfg.Resume, cfg.EvaluateTest = 3, true, false
+	cfg.Cores, cfg.Resume, cfg.EvaluateTest = 3, true, false
 	mustRun(t, toyCNN(), toyData(), cfg)
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(cfg.State), "*")); len(left) != 1 {
 		t.Errorf("files are left beside the state: %v", left)
