@@ -309,12 +309,12 @@ func (t *trainer) epoch(ctx context.Context, net model.Network, data Data, label
 			}
 			return e, fmt.Errorf("train: epoch %d: step %d: %w", epoch+1, step+1, err)
 		}
-		e.Loss += out.loss * float64(n) / float64(len(draws))
-		right += out.right
+		e.Loss += out.Loss * float64(n) / float64(len(draws))
+		right += out.Right
 		seen += n
 		for _, h := range hooks {
 			if h.OnStep != nil {
-				if err := h.OnStep(ctx, StepInfo{epoch + 1, step + 1, steps, out.loss, e.LearningRate, seen}); err != nil {
+				if err := h.OnStep(ctx, StepInfo{epoch + 1, step + 1, steps, out.Loss, e.LearningRate, seen}); err != nil {
 					return e, fmt.Errorf("train: %s: %w", h.Name, err)
 				}
 			}
@@ -323,6 +323,9 @@ func (t *trainer) epoch(ctx context.Context, net model.Network, data Data, label
 	e.TrainAccuracy = metrics.Figure(float64(right) / float64(seen))
 	e.ImagesPerSecond = float64(seen) / time.Since(start).Seconds()
 
+	if err := t.read(); err != nil {
+		return e, fmt.Errorf("train: epoch %d: %w", epoch+1, err)
+	}
 	plan, err := infer.Compile(net, t.answering())
 	if err != nil {
 		return e, err
