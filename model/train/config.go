@@ -25,7 +25,8 @@ type Config struct {
 	Seed uint64 `json:"seed"`
 
 	// Precision is FP32 or BF16: whether the factors of products, of convolutions and of large dense layers, are rounded to
-	// bfloat16. Sums, weights, gradients and what the solver keeps are float32 in both.
+	// bfloat16. Sums, weights, gradients and what the solver keeps are float32 in both. No loss is scaled: bfloat16 has the
+	// exponents of float32, so gradients do not vanish in it as in float16, which is why that is not offered.
 	Precision string `json:"precision"`
 
 	// Solver is SGD or AdamW.
@@ -104,6 +105,8 @@ type Config struct {
 	EvaluateTest bool `json:"-"`
 	// State is the file that holds all that Resume needs, replaced after each epoch; empty for none.
 	State string `json:"-"`
+	// BadBatch is the folder that gets the batch of a step whose loss or gradient is not finite; empty for none.
+	BadBatch string `json:"-"`
 	// Resume continues from State if it is there, and starts anew if it is not.
 	Resume bool `json:"-"`
 }
@@ -243,6 +246,13 @@ func (c Config) devices() []Opener {
 		return c.Devices
 	}
 	return []Opener{CPU}
+}
+
+func (c Config) kinds() (list []string) {
+	for _, d := range c.devices() {
+		list = append(list, d.Kind)
+	}
+	return list
 }
 
 // rows is how many images a slice has.

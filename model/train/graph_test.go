@@ -27,8 +27,9 @@ func between(h, w, c int, op ...model.Layer) model.Network {
 	return layers(h, w, c, append(list, model.Layer{Name: "head", Op: model.Dense, Out: 3})...)
 }
 
-func TestGradients(t *testing.T) {
-	residual := layers(9, 8, 3,
+// everyOperation is a network with all of them.
+func everyOperation() model.Network {
+	return layers(9, 8, 3,
 		model.Layer{Name: "stem", Op: model.Conv, Out: 6, Kernel: 3, Stride: 2, Padding: model.Same, Act: model.ReLU},
 		model.Layer{Name: "wide", Op: model.Conv, Out: 8, Kernel: 1, Act: model.ReLU6},
 		model.Layer{Name: "deep", Op: model.Depthwise, Kernel: 3, Padding: model.Same, Act: model.ReLU6},
@@ -42,6 +43,10 @@ func TestGradients(t *testing.T) {
 		model.Layer{Name: "mean", Op: model.GlobalAvgPool},
 		model.Layer{Name: "head", Op: model.Dense, Out: 5},
 	)
+}
+
+func TestGradients(t *testing.T) {
+	residual := everyOperation()
 	usual := joinFrom
 	join := func(*Config) { joinFrom = 1 }
 	for _, c := range []struct {
@@ -249,6 +254,9 @@ func TestStepsAllocateNothing(t *testing.T) {
 			cfg := DefaultConfig()
 			cfg.Batch, cfg.Slices, cfg.Cores, cfg.Solver = 6, 3, 2, solver
 			cfg.Precision = []string{FP32, FP32, BF16}[i]
+			if i == 2 {
+				cfg.Devices = []Opener{CPU, CPU}
+			}
 			tr, err := newTrainer(net, p.params, cfg, 0)
 			if err != nil {
 				t.Fatal(err)

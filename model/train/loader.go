@@ -70,6 +70,10 @@ func (t *trainer) load(ctx context.Context, data Dataset, draws []draw, epoch in
 	return out, group.Wait
 }
 
+// drawn is the epoch that random steps of an image are drawn from. One drawn again is shown as in an epoch after the last,
+// which nothing else uses.
+func (c Config) drawn(epoch int, d draw) int { return epoch + d.repeat*c.Epochs }
+
 // fill loads the images of one batch on as many goroutines as there are workers.
 func (t *trainer) fill(ctx context.Context, b *batch, data Dataset, draws []draw, epoch int) error {
 	size := t.net.Input.Size()
@@ -87,8 +91,7 @@ func (t *trainer) fill(ctx context.Context, b *batch, data Dataset, draws []draw
 				}
 				d := draws[k]
 				b.labels[k] = data.Label(d.image)
-				// An image drawn again is shown as in an epoch after the last, which nothing else uses.
-				if err := data.Load(d.image, epoch+d.repeat*t.cfg.Epochs, b.images[k*size:(k+1)*size]); err != nil {
+				if err := data.Load(d.image, t.cfg.drawn(epoch, d), b.images[k*size:(k+1)*size]); err != nil {
 					return fmt.Errorf("training image %d: %w", d.image, err)
 				}
 			}

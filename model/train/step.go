@@ -202,19 +202,6 @@ func (t *trainer) ready(b *batch) error {
 	return nil
 }
 
-// NotFiniteError ends a training whose loss or gradient is not finite.
-type NotFiniteError struct {
-	What  string  // the loss or the gradient
-	Value float64 // of the loss, or of the gradient's norm
-	Rate  float64 // learning rate
-}
-
-func (e *NotFiniteError) Error() string {
-	return fmt.Sprintf("the %s is %v at a learning rate of %v: a lower one may help, or a warm-up", e.What, e.Value, e.Rate)
-}
-
-func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
-
 // step computes the gradient of the batch and changes the parameters. A loss or a gradient that is not finite ends the
 // training before it reaches them.
 func (t *trainer) step(ctx context.Context, b *batch, rate float64) (out Outcome, err error) {
@@ -227,7 +214,7 @@ func (t *trainer) step(ctx context.Context, b *batch, rate float64) (out Outcome
 		out.Right += o.Right
 	}
 	if !finite(out.Loss) {
-		return out, &NotFiniteError{"loss", out.Loss, rate}
+		return out, &NotFiniteError{What: "loss", Value: out.Loss, Rate: rate}
 	}
 	if t.crew != nil {
 		if err := t.crew.run((len(t.sums[0])+pieceSize-1)/pieceSize, t.takeSum); err != nil {
@@ -243,7 +230,7 @@ func (t *trainer) step(ctx context.Context, b *batch, rate float64) (out Outcome
 	}
 	norm := math.Sqrt(square)
 	if !finite(norm) {
-		return out, &NotFiniteError{"gradient's norm", norm, rate}
+		return out, &NotFiniteError{What: "norm of the gradient", Value: norm, Rate: rate}
 	}
 	if clip := t.cfg.ClipNorm; clip > 0 && norm > clip {
 		t.at.Scale = float32(clip / norm)

@@ -301,6 +301,13 @@ func (t *trainer) epoch(ctx context.Context, net model.Network, data Data, label
 			t.keep = t.cfg.decay(t.steps, steps)
 		}
 		out, err := t.step(ctx, b, e.LearningRate)
+		if bad := (*NotFiniteError)(nil); errors.As(err, &bad) && t.cfg.BadBatch != "" {
+			bad.Batch, bad.Epoch = t.cfg.BadBatch, epoch
+			if failed := t.saveBadBatch(bad.Batch, b, data, epoch); failed != nil {
+				bad.Batch = ""
+				err = fmt.Errorf("%w; %w", err, failed)
+			}
+		}
 		n := b.count
 		free <- b
 		if err != nil {
