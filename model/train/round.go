@@ -18,7 +18,7 @@ import (
 //	for worker := range workers {
 //		states[worker], progress[worker], err = train.Round(ctx, net, params, data, cfg, from, span, progress[worker])
 //	}
-//	from, err = train.Merge(params, cfg, span, from, states, images, train.Outer{LearningRate: 1})
+//	from, err = train.Merge(params, cfg, span, from, images, states, train.Outer{LearningRate: 1})
 //
 // Here a state is a state file's bytes: what is trained at that point, what the solver keeps, the moving averages, and what
 // the outer step keeps. Nil is the starting weights. The same arguments give the same bytes, whatever the number of cores.
@@ -151,15 +151,15 @@ func (o Outer) Validate() error {
 	return nil
 }
 
-// Merge makes one state of those that the workers of a round have come to from the state from, each with the number of images that it
-// has learnt from in the round. Parameters, what the solver keeps and moving averages are means weighted by the images, summed
+// Merge makes one state of those that the workers of a round have come to from the state from; images are the numbers of
+// those that they have learnt from in the round. states is asked for one state after another of those who have. Parameters, what the solver keeps and moving averages are means weighted by the images, summed
 // in float64 in the order of the workers. Then the parameters take the outer step:
 //
 //	delta = from - mean; velocity = momentum velocity + delta; w = from - rate (delta + momentum velocity)
 //
 // which is Nesterov's as DiLoCo has it. Moving averages and what the solver keeps do not take it. The state of a single
 // worker is passed on as it is, bit for bit, if there is no outer step. velocity begins anew with a phase of the training.
-func Merge(params model.Params, cfg Config, span Span, from []byte, states [][]byte, images []int, o Outer) ([]byte, error) {
+func Merge(params model.Params, cfg Config, span Span, from []byte, images []int, states func(worker int) ([]byte, error), o Outer) ([]byte, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
@@ -170,43 +170,46 @@ func Merge(params model.Params, cfg Config, span Span, from []byte, states [][]b
 			share = append(share, k)
 		}
 	}
-	if total == 0 && from != nil && !span.begins(cfg) { // and states may lack its velocity
-		return from, nil
-	}
-	plain := o == Outer{LearningRate: 1} || total == 0
+	plain := o == Outer{LearningRate: 1}
 	switch {
-	case plain && total == 0:
-		return states[0], nil
+	case total == 0 && from != nil && !span.begins(cfg): // and states lack its velocity
+		return from, nil
+	case total == 0:
+		return states(0)
 	case plain && len(share) == 1:
-		return states[share[0]], nil
+		return states(share[0])
 	}
-	var all []*saved
-	for _, k := range share {
-		s, err := stateOf(states[k])
+	var shapes map[string]model.Tensor // those of the first
+	merged := state{Format: stateFormat}
+	sums := map[string][]float64{}
+	for i, k := range share {
+		data, err := states(k)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, s)
-	}
-	merged := state{Format: stateFormat, Steps: all[0].Steps}
-	tensors := map[string]model.Tensor{}
-	for name, first := range all[0].tensors {
-		if len(all) == 1 {
-			tensors[name] = first
-			continue
+		s, err := stateOf(data)
+		if err != nil {
+			return nil, err
 		}
-		sum := make([]float64, len(first.Data))
-		for i, s := range all {
+		if i == 0 {
+			shapes, merged.Steps = s.tensors, s.Steps
+		}
+		weight := float64(images[k]) / float64(total)
+		for name, first := range shapes {
 			v := s.tensors[name].Data
-			if len(v) != len(sum) {
-				return nil, fmt.Errorf("train: workers %d and %d have %d and %d values of %s: want as many", share[0], share[i], len(sum), len(v), name)
+			if i == 0 {
+				sums[name] = make([]float64, len(v))
+			} else if len(v) != len(first.Data) {
+				return nil, fmt.Errorf("train: workers %d and %d have %d and %d values of %s: want as many", share[0], k, len(first.Data), len(v), name)
 			}
-			weight := float64(images[share[i]]) / float64(total)
-			for j, x := range v {
-				sum[j] += float64(weight * float64(x)) // the conversion keeps the product from being fused with the sum
+			for j, sum := 0, sums[name]; j < len(v); j++ {
+				sum[j] += float64(weight * float64(v[j])) // the conversion keeps the product from being fused with the sum
 			}
 		}
-		tensors[name] = model.Tensor{Shape: first.Shape, Data: single(sum)}
+	}
+	tensors := map[string]model.Tensor{}
+	for name, sum := range sums {
+		tensors[name] = model.Tensor{Shape: shapes[name].Shape, Data: single(sum)}
 	}
 	if !plain {
 		before, err := stateOf(from)
