@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -23,7 +22,7 @@ import (
 
 // environment completes Beam's settings for workers elsewhere, unless they say something: they are processes of this very
 // program, which lies at the same place on every machine, and nothing is sent there.
-func environment() error {
+func (on platform) environment() error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -42,7 +41,7 @@ func environment() error {
 		}
 	case "EXTERNAL":
 		if *jobopts.EnvironmentConfig == "" {
-			return errors.New("score: --environment_type EXTERNAL wants --environment_config HOST:PORT, where `logobeam worker` listens on each machine")
+			return fmt.Errorf("%s: --environment_type EXTERNAL wants --environment_config HOST:PORT, where `logobeam worker` listens on each machine", on.command)
 		}
 	case "LOOPBACK":
 	default: // a container, whose boot program fetches the worker
@@ -61,6 +60,7 @@ func environment() error {
 
 // job is a pipeline that was handed to a job service of Beam.
 type job struct {
+	command string // begins errors
 	service jobpb.JobServiceClient
 	id      string
 	flink   flink
@@ -69,19 +69,19 @@ type job struct {
 // runPortable has a pipeline run by the job service at --endpoint, to its end or to ctx's. Beam's own universal runner
 // may take a job that failed for one that is done, since the service ends its messages before it tells the state, and
 // does nothing about a job when ctx ends; so it is Beam's steps that are taken here, and not the runner.
-func (cfg ScoreConfig) runPortable(ctx context.Context, p *beam.Pipeline, parts *partCount) error {
+func (on platform) runPortable(ctx context.Context, p *beam.Pipeline, parts *partCount) error {
 	if *jobopts.Endpoint == "" {
-		return fmt.Errorf("score: the runner %s wants --endpoint HOST:PORT, of Beam's job service", cfg.Runner)
+		return fmt.Errorf("%s: the runner %s wants --endpoint HOST:PORT, of Beam's job service", on.command, on.runner)
 	}
-	if err := environment(); err != nil {
+	if err := on.environment(); err != nil {
 		return err
 	}
 	conn, err := grpcx.Dial(ctx, *jobopts.Endpoint, 15*time.Second)
 	if err != nil {
-		return fmt.Errorf("score: nothing answers at --endpoint %s as a job service of Beam would: %w", *jobopts.Endpoint, err)
+		return fmt.Errorf("%s: nothing answers at --endpoint %s as a job service of Beam would: %w", on.command, *jobopts.Endpoint, err)
 	}
 	defer conn.Close()
-	service := withOptions{jobpb.NewJobServiceClient(conn), cfg.Flink.Options}
+	service := withOptions{jobpb.NewJobServiceClient(conn), on.flink.Options}
 
 	environmentConfig := jobopts.GetEnvironmentConfig
 	if jobopts.IsLoopback() {
@@ -94,9 +94,9 @@ func (cfg ScoreConfig) runPortable(ctx context.Context, p *beam.Pipeline, parts 
 	}
 	id, err := submit(ctx, p, service, environmentConfig)
 	if err != nil {
-		return cmp.Or(context.Cause(ctx), fmt.Errorf("score: the job service at %s did not take the job: %w", *jobopts.Endpoint, err))
+		return cmp.Or(context.Cause(ctx), fmt.Errorf("%s: the job service at %s did not take the job: %w", on.command, *jobopts.Endpoint, err))
 	}
-	j := job{service, id, flink(cfg.Flink.REST)}
+	j := job{on.command, service, id, flink(on.flink.REST)}
 	return j.wait(ctx, parts)
 }
 
@@ -175,7 +175,7 @@ func (j job) wait(ctx context.Context, parts *partCount) error {
 		switch state := r.GetState(); {
 		case ctx.Err() != nil:
 		case err != nil:
-			return fmt.Errorf("score: the job service does not answer any more, and the job %s may run on: %w", j.id, err)
+			return fmt.Errorf("%s: the job service does not answer any more, and the job %s may run on: %w", j.command, j.id, err)
 		case state == jobpb.JobState_DONE:
 			return nil
 		case state == jobpb.JobState_FAILED, state == jobpb.JobState_CANCELLED, state == jobpb.JobState_STOPPED, state == jobpb.JobState_DRAINED:
@@ -212,9 +212,9 @@ func (j job) failed(ctx context.Context, state jobpb.JobState_Enum, said <-chan 
 		}
 	}
 	if state == jobpb.JobState_CANCELLED {
-		return fmt.Errorf("score: the job %s was cancelled by somebody else", j.id)
+		return fmt.Errorf("%s: the job %s was cancelled by somebody else", j.command, j.id)
 	}
-	return fmt.Errorf("score: the job %s %s: %s", j.id, strings.ToLower(state.String()), cmp.Or(ownError(cause), "the runner does not say why; its logs may"))
+	return fmt.Errorf("%s: the job %s %s: %s", j.command, j.id, strings.ToLower(state.String()), cmp.Or(ownError(cause), "the runner does not say why; its logs may"))
 }
 
 // ownError is what a DoFn has returned, if that is what a runner tells of, without how Beam's harness came to it.

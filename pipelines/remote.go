@@ -2,7 +2,6 @@ package pipelines
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -27,9 +26,9 @@ import (
 // lookEvery is how often a job elsewhere is looked after.
 const lookEvery = time.Second
 
-// elsewhere has another machine's runner run a pipeline that makes parts. What becomes of it is known by asking, and by the
-// parts in the output: a DoFn in another process cannot tell.
-func (r *running) elsewhere(cfg ScoreConfig, parts []string, p *beam.Pipeline) error {
+// elsewhere has another machine's runner run a pipeline. What becomes of it is known by asking, and by the parts in the
+// output: a DoFn in another process cannot tell.
+func (r *running) elsewhere(on platform, parts *partCount, p *beam.Pipeline) error {
 	if !jobopts.IsLoopback() { // workers tell the runner, whose logs people look at, what Beam logs there
 		if err := hooks.EnableHook(harness.DefaultRemoteLoggingHook); err != nil {
 			return err
@@ -39,21 +38,16 @@ func (r *running) elsewhere(cfg ScoreConfig, parts []string, p *beam.Pipeline) e
 	if *jobopts.JobName == "" {
 		*jobopts.JobName = time.Now().UTC().Format("logobeam-20060102-150405")
 	}
-	count := &partCount{out: cfg.Out, to: r.monitor, missing: map[string]bool{}}
-	for _, part := range parts {
-		count.missing[part] = true
+	parts.begin(r.ctx)
+	defer func() { parts.count(context.WithoutCancel(r.ctx)) }()
+	if on.runner == "dataflow" {
+		return on.runDataflow(r.ctx, p, parts)
 	}
-	count.count(r.ctx) // what is there at first was made by an earlier run
-	count.begun = true
-	defer func() { count.count(context.WithoutCancel(r.ctx)) }()
-	if cfg.Runner == "dataflow" {
-		return cfg.runDataflow(r.ctx, p, count)
-	}
-	return cfg.runPortable(r.ctx, p, count)
+	return on.runPortable(r.ctx, p, parts)
 }
 
-// local says that the work is done in this process.
-func (cfg ScoreConfig) local() bool { return slices.Contains(LocalRunners(), cfg.Runner) }
+func (cfg ScoreConfig) platform() platform { return platform{"score", cfg.Runner, cfg.Flink} }
+func (cfg ScoreConfig) local() bool        { return cfg.platform().local() }
 
 // absolute names what workers elsewhere read and write in a way that does not depend on the folder in which this process
 // runs. For local runners it changes nothing.
@@ -88,10 +82,10 @@ func absolute(places ...*string) error {
 }
 
 // runDataflow has Google's Dataflow run the pipeline, to its end or to ctx's.
-func (cfg ScoreConfig) runDataflow(ctx context.Context, p *beam.Pipeline, parts *partCount) error {
+func (on platform) runDataflow(ctx context.Context, p *beam.Pipeline, parts *partCount) error {
 	if *jobopts.WorkerBinary == "" { // Beam would compile one
 		if runtime.GOOS != "linux" {
-			return errors.New("score: Dataflow's workers run on Linux: name this program, built for that, with --worker_binary")
+			return fmt.Errorf("%s: Dataflow's workers run on Linux: name this program, built for that, with --worker_binary", on.command)
 		}
 		self, err := os.Executable()
 		if err != nil {
@@ -102,7 +96,7 @@ func (cfg ScoreConfig) runDataflow(ctx context.Context, p *beam.Pipeline, parts 
 	name := *jobopts.JobName
 	finished := make(chan error, 1)
 	go func() {
-		_, err := beam.Run(context.WithoutCancel(ctx), cfg.Runner, p)
+		_, err := beam.Run(context.WithoutCancel(ctx), on.runner, p)
 		finished <- err
 	}()
 	every := time.NewTicker(lookEvery)
@@ -111,7 +105,7 @@ func (cfg ScoreConfig) runDataflow(ctx context.Context, p *beam.Pipeline, parts 
 		select {
 		case err := <-finished:
 			if err != nil {
-				return fmt.Errorf("score: the job %s on Dataflow: %w", name, err)
+				return fmt.Errorf("%s: the job %s on Dataflow: %w", on.command, name, err)
 			}
 			return nil
 		case <-ctx.Done():
@@ -134,7 +128,7 @@ func (e *RunsOnError) Error() string {
 }
 func (e *RunsOnError) Unwrap() error { return e.Err }
 
-// partCount shows how far a run elsewhere is by the parts that are there.
+// partCount shows how far a run elsewhere is by the parts that are there. Methods of a nil one do nothing.
 type partCount struct {
 	out     string
 	to      *monitor.Monitor
@@ -143,8 +137,27 @@ type partCount struct {
 	next    time.Time       // not to be looked before
 }
 
+func newPartCount(out string, parts []string, to *monitor.Monitor) *partCount {
+	c := &partCount{out: out, to: to, missing: map[string]bool{}}
+	for _, part := range parts {
+		c.missing[part] = true
+	}
+	return c
+}
+
+// begin counts what an earlier run has made.
+func (c *partCount) begin(ctx context.Context) {
+	if c != nil {
+		c.count(ctx)
+		c.begun = true
+	}
+}
+
 // look counts, unless that would take a large part of the time: a bucket's thousands of parts are listed at a price.
 func (c *partCount) look(ctx context.Context) {
+	if c == nil {
+		return
+	}
 	if began := time.Now(); began.After(c.next) {
 		c.count(ctx)
 		c.next = began.Add(30 * time.Since(began))
@@ -153,6 +166,9 @@ func (c *partCount) look(ctx context.Context) {
 
 // count looks for parts and shows what there is. It does not fail: the work does not depend on it.
 func (c *partCount) count(ctx context.Context) {
+	if c == nil {
+		return
+	}
 	out, err := store.At(ctx, c.out)
 	if err != nil {
 		return

@@ -65,7 +65,7 @@ func Retry(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	}
 	r := cfg.begin(ctx, rows, true, len(chunks))
 	defer r.end()
-	scoring := cfg.scoring(r.name(cfg), m.Run)
+	scoring := cfg.scoring(r.name(cfg.platform()), m.Run)
 	if cfg.local() {
 		if _, err := r.prepare(scoring, c); err != nil {
 			return Summary{}, err
@@ -74,7 +74,7 @@ func Retry(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	dealt := func(root beam.Scope) beam.PCollection { return beam.CreateList(root, chunks) }
 	try := &RetryChunkFn{ChunkFn: ChunkFn{Scoring: scoring}, Round: retry.Round(), Roots: roots}
 	commit := &CommitRetryFn{Run: scoring.Run, Out: cfg.Out}
-	if err := r.execute(cfg, parts, func() *beam.Pipeline { return pipeline(dealt, try, commit) }); err != nil {
+	if err := r.execute(cfg.platform(), newPartCount(cfg.Out, parts, r.monitor), func() *beam.Pipeline { return pipeline(dealt, try, commit) }); err != nil {
 		return Summary{}, err
 	}
 	m, err = cfg.finished(ctx)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,7 +30,7 @@ import (
 	"github.com/logobeam/logobeam/pipelines/scores"
 )
 
-// Runners are those that ScoreConfig.Runner can name. Two work in this process: prism is Beam's own local runner, direct
+// Runners are those that ScoreConfig.Runner and TrainConfig.Runner can name. Two work in this process: prism is Beam's own local runner, direct
 // the older one it replaces. flink and universal hand the work to a job service of Beam (portable.go), dataflow to Google's
 // Dataflow, and both want settings that Beam has flags for.
 func Runners() []string { return []string{"prism", "direct", "flink", "dataflow", "universal"} }
@@ -110,8 +111,9 @@ type running struct {
 	logger   *slog.Logger
 	forget   func()        // the scorer
 	beam     chan struct{} // closed when Beam has ended, and the chunks that it began; nil if it was not begun
-	chunks   *sync.Cond    // when underWay is 0
+	chunks   *sync.Cond    // when underWay is 0; shards of a training are chunks here
 	underWay int
+	learnt   func(epoch, images int) error // hears what a training has just learnt from
 	watched  sync.WaitGroup
 }
 
@@ -120,11 +122,18 @@ var (
 	lastRun atomic.Int64
 )
 
-// begin makes a run, which has to be ended.
-func (cfg ScoreConfig) begin(ctx context.Context, rows int64, exact bool, chunks int) *running {
-	r := &running{id: strconv.FormatInt(lastRun.Add(1), 10), monitor: monitor.New(rows, exact, chunks), logger: cfg.Log, forget: func() {}, chunks: sync.NewCond(new(sync.Mutex))}
+// newRun makes a run, which has to be ended.
+func newRun(ctx context.Context, log *slog.Logger) *running {
+	r := &running{id: strconv.FormatInt(lastRun.Add(1), 10), logger: log, forget: func() {}, chunks: sync.NewCond(new(sync.Mutex))}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	runs.Store(r.id, r)
+	return r
+}
+
+// begin makes a run that is watched and kept within its bounds.
+func (cfg ScoreConfig) begin(ctx context.Context, rows int64, exact bool, chunks int) *running {
+	r := newRun(ctx, cfg.Log)
+	r.monitor = monitor.New(rows, exact, chunks)
 	if cfg.Started != nil {
 		cfg.Started(r.monitor)
 	}
@@ -144,8 +153,8 @@ func (i Images) stuckAfter() time.Duration {
 
 // name is what DoFns find the run by. Those of a runner elsewhere are not to find it, even if they happen to work in this
 // process: such a run is watched by what it leaves.
-func (r *running) name(cfg ScoreConfig) string {
-	if cfg.local() {
+func (r *running) name(on platform) string {
+	if on.local() {
 		return r.id
 	}
 	return ""
@@ -200,8 +209,18 @@ func (r *running) end() {
 	}
 }
 
-// execute runs a pipeline that makes parts to its end, or to that of the run.
-func (r *running) execute(cfg ScoreConfig, parts []string, build func() *beam.Pipeline) error {
+// platform is where the work of a command is done.
+type platform struct {
+	command string // begins errors
+	runner  string // one of Runners
+	flink   Flink
+}
+
+// local says that the work is done in this process.
+func (on platform) local() bool { return slices.Contains(LocalRunners(), on.runner) }
+
+// execute runs a pipeline to its end, or to that of the run. parts, if there are any, show how far it is elsewhere.
+func (r *running) execute(on platform, parts *partCount, build func() *beam.Pipeline) error {
 	select {
 	case oneRun <- struct{}{}:
 		defer func() { <-oneRun }()
@@ -215,10 +234,10 @@ func (r *running) execute(cfg ScoreConfig, parts []string, build func() *beam.Pi
 	}
 	defer remove()
 	defer keepSettings()()
-	if cfg.local() {
-		return r.here(cfg.Runner, build)
+	if on.local() {
+		return r.here(on.runner, build)
 	}
-	return r.elsewhere(cfg, parts, build())
+	return r.elsewhere(on, parts, build())
 }
 
 // keepSettings gives a function that sets Beam's settings, which its runners change, back to what they are now.

@@ -4,7 +4,7 @@
 //
 // It reads a listing of posts, gets each photograph, classifies it, and writes post_id, brand, probability to
 // Parquet. What crosses a stage of Beam is a chunk of the listing or a small record of one, never a row or a
-// photograph. Retry (retry.go) does again what failed for a reason that may have passed, and Predict (plan.go) says
+// photograph. Train (train.go) trains on many machines, in rounds. Retry (retry.go) does again what failed for a reason that may have passed, and Predict (plan.go) says
 // beforehand what a run will cost.
 //
 // What happens to a chunk is scorechunk.go, to its rows inquiry.go, to a photograph photograph.go; what can be asked for is
@@ -85,7 +85,7 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 	rows, exact := listing.Rows(chunks)
 	r := cfg.begin(ctx, rows, exact, len(chunks))
 	defer r.end()
-	scoring := cfg.scoring(r.name(cfg), run)
+	scoring := cfg.scoring(r.name(cfg.platform()), run)
 	predicted := time.Duration(0)
 	if cfg.local() {
 		s, err := r.prepare(scoring, c)
@@ -102,7 +102,7 @@ func Score(ctx context.Context, cfg ScoreConfig) (Summary, error) {
 		return beam.ParDo(root, &DealFn{pack(chunks)}, beam.Impulse(root))
 	}
 	score, commit := &ScoreChunkFn{ChunkFn{Scoring: scoring}}, &CommitFn{Run: scoring.Run, Out: cfg.Out}
-	if err := r.execute(cfg, parts, func() *beam.Pipeline { return pipeline(dealt, score, commit) }); err != nil {
+	if err := r.execute(cfg.platform(), newPartCount(cfg.Out, parts, r.monitor), func() *beam.Pipeline { return pipeline(dealt, score, commit) }); err != nil {
 		return Summary{}, cfg.partial(ctx, out, parts, err)
 	}
 	m, err := cfg.finished(ctx)
@@ -153,8 +153,8 @@ func (f *CommitFn) ProcessElement(ctx context.Context, _ int, next func(*scores.
 	return run.fail(err)
 }
 
-func all(next func(*scores.Done) bool) (records []scores.Done) {
-	for d := (scores.Done{}); next(&d); d = (scores.Done{}) {
+func all[T any](next func(*T) bool) (records []T) {
+	for d := *new(T); next(&d); d = *new(T) {
 		records = append(records, d)
 	}
 	return records

@@ -22,7 +22,7 @@ import (
 type ChunkFn struct {
 	Scoring
 	scorer *scorer
-	bundle *bundle
+	bundle *bundle[scores.Done]
 }
 
 // Setup takes what all chunks of the process share.
@@ -32,11 +32,16 @@ func (f *ChunkFn) Setup() (err error) {
 }
 
 // StartBundle begins a bundle of chunks.
-func (f *ChunkFn) StartBundle(func(int, scores.Done)) { f.bundle = newBundle(f.Run, f.scorer.room) }
+func (f *ChunkFn) StartBundle(func(int, scores.Done)) {
+	f.bundle = newBundle[scores.Done](f.Run, f.scorer.room)
+}
 
 // FinishBundle waits for all chunks, and passes their records on.
 func (f *ChunkFn) FinishBundle(ctx context.Context, emit func(int, scores.Done)) error {
-	return f.bundle.finish(ctx, emit)
+	return f.bundle.finish(func(d scores.Done) {
+		count(ctx, d)
+		emit(0, d)
+	})
 }
 
 // ScoreChunkFn scores chunks of the listing, each into a part of its own.
@@ -139,20 +144,22 @@ const partsAtOnce = 3
 func newRoom() *semaphore.Weighted { return semaphore.NewWeighted(rowsAtOnce) }
 
 // bundle is the chunks that Beam has handed to one instance of a DoFn. Beam wants them one after the other, and their
-// records from the goroutine that it calls; the work goes on behind that.
-type bundle struct {
+// records, T, from the goroutine that it calls; the work goes on behind that.
+type bundle[T any] struct {
 	run     string
 	room    *semaphore.Weighted // for rows of the process
 	chunks  sync.WaitGroup
 	mutex   sync.Mutex
-	records []scores.Done
+	records []T
 	err     error
 }
 
-func newBundle(run string, room *semaphore.Weighted) *bundle { return &bundle{run: run, room: room} }
+func newBundle[T any](run string, room *semaphore.Weighted) *bundle[T] {
+	return &bundle[T]{run: run, room: room}
+}
 
 // begin runs do in a goroutine of its own, once there is room for so many rows. The error is of an earlier one.
-func (b *bundle) begin(ctx context.Context, rows int64, do func(context.Context, *running) (scores.Done, error)) error {
+func (b *bundle[T]) begin(ctx context.Context, rows int64, do func(context.Context, *running) (T, error)) error {
 	rows = min(rows, rowsAtOnce/chunksAtOnce)
 	b.room.Acquire(context.Background(), rows) // whoever has taken the room ends when the run does
 	if err := b.failed(); err != nil {
@@ -164,7 +171,7 @@ func (b *bundle) begin(ctx context.Context, rows int64, do func(context.Context,
 	b.chunks.Go(func() {
 		defer func() { leave(); run.chunk(-1); b.room.Release(rows) }()
 		err := ctx.Err() // for what Beam still hands out after the end of the run
-		var d scores.Done
+		var d T
 		if err == nil {
 			d, err = do(ctx, run)
 		}
@@ -181,18 +188,17 @@ func (b *bundle) begin(ctx context.Context, rows int64, do func(context.Context,
 	return nil
 }
 
-func (b *bundle) failed() error {
+func (b *bundle[T]) failed() error {
 	b.mutex.Lock()
 	defer b.mutex.Unlock()
 	return b.err
 }
 
-// finish waits for what was begun.
-func (b *bundle) finish(ctx context.Context, emit func(int, scores.Done)) error {
+// finish waits for what was begun, and passes the records on.
+func (b *bundle[T]) finish(emit func(T)) error {
 	b.chunks.Wait()
 	for _, d := range b.records {
-		count(ctx, d)
-		emit(0, d)
+		emit(d)
 	}
 	return b.err
 }

@@ -270,7 +270,7 @@ func TestNetworkPanics(t *testing.T) {
 // A bundle passes on what its chunks have made though one of them fails, begins none after that, and leaves nobody.
 func TestBundle(t *testing.T) {
 	noLeaks(t)
-	b := newBundle("", newRoom())
+	b := newBundle[scores.Done]("", newRoom())
 	fault := errors.New("the disk is full")
 	ends := make(chan struct{})
 	do := func(i int) error {
@@ -297,7 +297,7 @@ func TestBundle(t *testing.T) {
 	close(ends)
 	b.chunks.Wait()
 	var got []string
-	err := b.finish(context.Background(), func(_ int, d scores.Done) { got = append(got, d.Chunk) })
+	err := b.finish(func(d scores.Done) { got = append(got, d.Chunk) })
 	if err != fault || len(got) != 2 {
 		t.Errorf("%d records and error %v; want 2 and that of the third chunk", len(got), err)
 	}

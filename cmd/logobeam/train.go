@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,7 +39,8 @@ type trainFlags struct {
 	sources          []string
 	limits           transforms.Limits
 	devices          string
-	arguments        []string // of the command line, for the card
+	options          corpus.Options // of the listings, once they are open
+	arguments        []string       // of the command line, for the card
 }
 
 const (
@@ -427,29 +427,16 @@ func (o *trainFlags) lists(net model.Network, cfg train.Config) (scoring, traini
 
 // data opens the listings of DIR, and counts their photographs.
 func (o *trainFlags) data(dir string, classes []string, scoring, training transforms.List, cfg train.Config) (train.Data, map[string]int, error) {
-	d := train.Data{Classes: classes, Views: o.views}
-	images := map[string]int{}
-	id := sha256.New()
-	for _, split := range []struct {
-		name, file string
-		share      float64
-		to         *train.Dataset
-	}{{"train", "train.csv", o.share, &d.Train}, {"validation", "val.csv", 1, &d.Validation}, {"test", "test.csv", 1, &d.Test}} {
-		path := filepath.Join(dir, split.file)
-		if split.name == "test" {
-			if _, err := os.Stat(path); o.skipTest || errors.Is(err, os.ErrNotExist) {
-				continue
-			}
-		}
-		set, err := corpus.Open(path, corpus.Options{Classes: classes, Training: training, Scoring: scoring, Views: o.views, Seed: cfg.Seed, Share: split.share, Limits: o.limits})
-		if err != nil {
-			return d, nil, err
-		}
-		*split.to = set
-		images[split.name] = set.Len()
-		fmt.Fprintln(id, split.name, set.ID())
+	o.options = corpus.Options{Classes: classes, Training: training, Scoring: scoring, Views: o.views, Seed: cfg.Seed, Share: o.share, Limits: o.limits}
+	_, err := os.Stat(filepath.Join(dir, "test.csv"))
+	d, err := corpus.OpenSplits(dir, o.options, !o.skipTest && !errors.Is(err, os.ErrNotExist))
+	if err != nil {
+		return d, nil, err
 	}
-	d.ID = hex.EncodeToString(id.Sum(nil))
+	images := map[string]int{"train": d.Train.Len(), "validation": d.Validation.Len()}
+	if d.Test != nil {
+		images["test"] = d.Test.Len()
+	}
 	return d, images, nil
 }
 

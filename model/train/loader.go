@@ -30,15 +30,15 @@ func (t *trainer) newBatch(slot int) *batch {
 	return b
 }
 
-// load sends the batches of one epoch in their order, loaded while those before are computed. A batch that has been
-// used goes back to free. The channel is closed after the last batch, after an error, which wait tells, and when ctx
+// load sends the batches of a span in their order, from a step on, loaded while those before are computed. A batch that has
+// been used goes back to free. The channel is closed after the last batch, after an error, which wait tells, and when ctx
 // ends; no goroutine is left then.
-func (t *trainer) load(ctx context.Context, data Dataset, draws []draw, epoch int, free chan *batch) (batches <-chan *batch, wait func() error) {
+func (t *trainer) load(ctx context.Context, data Dataset, draws []draw, span Span, step int, free chan *batch) (batches <-chan *batch, wait func() error) {
 	out := make(chan *batch)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		defer close(out)
-		for step := 0; len(draws) > 0; step++ {
+		for ; len(draws) > 0; step++ {
 			n := min(t.cfg.Batch, len(draws))
 			var b *batch
 			select {
@@ -46,12 +46,12 @@ func (t *trainer) load(ctx context.Context, data Dataset, draws []draw, epoch in
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			if err := t.fill(ctx, b, data, draws[:n], epoch); err != nil {
+			if err := t.fill(ctx, b, data, draws[:n], span.Epoch); err != nil {
 				free <- b
 				return err
 			}
 			if b.shares != nil {
-				t.cfg.Mix(t.net.Input, b.images, b.labels[:n], b.shares, epoch, step)
+				t.cfg.Mix(t.net.Input, b.images, b.labels[:n], b.shares, span.Epoch, step*span.Workers+span.Worker)
 			}
 			if err := t.ready(b); err != nil {
 				free <- b

@@ -40,6 +40,15 @@ const (
 	maxState    = 64 << 20 // bytes of the line
 )
 
+// Fingerprint tells runs apart that do not lead to the same weights: what each is, as JSON by name.
+func Fingerprint(net model.Network, params model.Params, data Data, cfg Config) (map[string]string, error) {
+	labels, err := check(net, data, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return fingerprint(net, params, data, labels, cfg)
+}
+
 // fingerprint tells runs apart that do not lead to the same weights.
 func fingerprint(net model.Network, params model.Params, data Data, labels []int, cfg Config) (map[string]string, error) {
 	list, err := net.Parameters()
@@ -87,6 +96,9 @@ func fingerprint(net model.Network, params model.Params, data Data, labels []int
 	return texts, nil
 }
 
+// Difference names what tells two runs apart by their fingerprints, empty if nothing does.
+func Difference(saved, now map[string]string) string { return difference(saved, now) }
+
 // difference names what tells two runs apart, empty if nothing does.
 func difference(saved, now map[string]string) string {
 	names := map[string]bool{}
@@ -122,19 +134,9 @@ func (t *trainer) save(path string, s state) (err error) {
 	defer os.Remove(f.Name()) // does nothing once it is renamed
 	defer f.Close()
 	out := bufio.NewWriterSize(f, 1<<20)
-	sum := sha256.New()
-	w := io.MultiWriter(out, sum)
-	line, err := json.Marshal(s)
-	if err != nil {
+	if err := s.write(out, t.tensors()); err != nil {
 		return err
 	}
-	if _, err := w.Write(append(line, '\n')); err != nil {
-		return err
-	}
-	if err := model.WriteSafetensors(w, t.tensors(), false); err != nil {
-		return err
-	}
-	out.Write(sum.Sum(nil)) // a bufio.Writer keeps its first error for Flush
 	if err := errors.Join(out.Flush(), f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
 		return err
 	}
@@ -146,6 +148,24 @@ func (t *trainer) save(path string, s state) (err error) {
 		d.Close()
 	}
 	return nil
+}
+
+// write writes a state file.
+func (s state) write(out io.Writer, tensors map[string]model.Tensor) error {
+	sum := sha256.New()
+	w := io.MultiWriter(out, sum)
+	line, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(append(line, '\n')); err != nil {
+		return err
+	}
+	if err := model.WriteSafetensors(w, tensors, false); err != nil {
+		return err
+	}
+	_, err = out.Write(sum.Sum(nil))
+	return err
 }
 
 // tensors are the values that change in training.
@@ -188,32 +208,40 @@ func readState(path string, run map[string]string) (*saved, error) {
 	if err != nil {
 		return fail(err)
 	}
-	sum := sha256.New()
-	in := bufio.NewReaderSize(f, 1<<20)
-	body := io.TeeReader(io.LimitReader(in, info.Size()-sha256.Size), sum)
-	line, err := readLine(body)
+	s, err := parseState(bufio.NewReaderSize(f, 1<<20), info.Size(), run)
 	if err != nil {
 		return fail(err)
 	}
+	return s, nil
+}
+
+// parseState reads a state file of so many bytes.
+func parseState(in io.Reader, size int64, run map[string]string) (*saved, error) {
+	sum := sha256.New()
+	body := io.TeeReader(io.LimitReader(in, size-sha256.Size), sum)
+	line, err := readLine(body)
+	if err != nil {
+		return nil, err
+	}
 	var s saved
 	if err := json.Unmarshal(line, &s.state); err != nil {
-		return fail(fmt.Errorf("not the state of a training: %w", err))
+		return nil, fmt.Errorf("not the state of a training: %w", err)
 	}
 	if s.Format != stateFormat {
-		return fail(fmt.Errorf("format %d: this program reads %d", s.Format, stateFormat))
+		return nil, fmt.Errorf("format %d: this program reads %d", s.Format, stateFormat)
 	}
 	if differs := difference(s.Run, run); differs != "" {
-		return fail(fmt.Errorf("it is of another run, which differs in %s: train as that one was", differs))
+		return nil, fmt.Errorf("it is of another run, which differs in %s: train as that one was", differs)
 	}
-	if s.tensors, err = model.ReadSafetensors(body, info.Size()-sha256.Size-int64(len(line))-1); err != nil {
-		return fail(err)
+	if s.tensors, err = model.ReadSafetensors(body, size-sha256.Size-int64(len(line))-1); err != nil {
+		return nil, err
 	}
 	want := make([]byte, sha256.Size)
 	if _, err := io.ReadFull(in, want); err != nil {
-		return fail(err)
+		return nil, err
 	}
 	if !bytes.Equal(want, sum.Sum(nil)) {
-		return fail(errors.New("damaged: its checksum is not that of its content"))
+		return nil, errors.New("damaged: its checksum is not that of its content")
 	}
 	return &s, nil
 }

@@ -107,24 +107,30 @@ func SaveBest(dir string, m model.Model, half bool) Hook {
 		if !e.Best {
 			return nil
 		}
-		best := m
-		best.Params = params
-		if c := e.Calibration; c != nil {
-			if calibrated, err := best.Calibrated(c); err == nil {
-				best = calibrated
-			}
-		}
-		best.Card.Metrics = map[string]map[string]float64{"validation": figures(e.Validation)}
-		if e.Test != nil {
-			best.Card.Metrics["test"] = figures(*e.Test)
-		}
-		if m.Card.Training != nil {
-			training := *m.Card.Training
-			training.Epoch = e.Epoch
-			best.Card.Training = &training
-		}
+		best := e.Model(m, params)
 		return best.Save(dir, half)
 	}}
+}
+
+// Model is m with the parameters and figures of the epoch, and calibrated if the network allows that.
+func (e Epoch) Model(m model.Model, params model.Params) model.Model {
+	best := m
+	best.Params = params
+	if c := e.Calibration; c != nil {
+		if calibrated, err := best.Calibrated(c); err == nil {
+			best = calibrated
+		}
+	}
+	best.Card.Metrics = map[string]map[string]float64{"validation": figures(e.Validation)}
+	if e.Test != nil {
+		best.Card.Metrics["test"] = figures(*e.Test)
+	}
+	if m.Card.Training != nil {
+		training := *m.Card.Training
+		training.Epoch = e.Epoch
+		best.Card.Training = &training
+	}
+	return best
 }
 
 // figures are those of a summary that exist, under their JSON names.
@@ -150,11 +156,9 @@ func Run(ctx context.Context, net model.Network, params model.Params, data Data,
 	if err != nil {
 		return Result{}, err
 	}
-	small := net
-	if cfg.TrainSize > 0 {
-		if small, err = net.Resized(cfg.TrainSize); err != nil {
-			return Result{}, fmt.Errorf("train: images of %d x %d: %w", cfg.TrainSize, cfg.TrainSize, err)
-		}
+	small, err := cfg.small(net)
+	if err != nil {
+		return Result{}, err
 	}
 	result := Result{Best: -1, Params: params}
 	var run map[string]string
@@ -172,11 +176,7 @@ func Run(ctx context.Context, net model.Network, params model.Params, data Data,
 			result.History = saved.History
 		}
 	}
-	for i, e := range result.History {
-		if e.Best {
-			result.Best = i
-		}
-	}
+	result.Best = Best(result.History)
 	t, err := newTrainer(small, params, cfg, max(len(result.History)-1, 0))
 	if err != nil {
 		return Result{}, err
@@ -200,11 +200,9 @@ func Run(ctx context.Context, net model.Network, params model.Params, data Data,
 		if err != nil {
 			return result, err
 		}
-		e.Best = result.Best < 0 || cfg.score(e.Validation) > cfg.score(result.History[result.Best].Validation)
-		if e.Best {
-			result.Best = len(result.History)
-		}
-		result.History, result.Params = append(result.History, e), t.answering()
+		result.add(e, cfg)
+		result.Params = t.answering()
+		e = result.History[len(result.History)-1]
 		for _, h := range hooks {
 			if h.OnEpoch != nil {
 				if err := h.OnEpoch(ctx, e, result.Params); err != nil {
@@ -227,6 +225,27 @@ func Run(ctx context.Context, net model.Network, params model.Params, data Data,
 		}
 	}
 	return result, nil
+}
+
+// small is the network for images in training.
+func (c Config) small(net model.Network) (model.Network, error) {
+	if c.TrainSize == 0 {
+		return net, nil
+	}
+	small, err := net.Resized(c.TrainSize)
+	if err != nil {
+		return net, fmt.Errorf("train: images of %d x %d: %w", c.TrainSize, c.TrainSize, err)
+	}
+	return small, nil
+}
+
+// add puts an epoch behind the others, and says whether it is the best.
+func (r *Result) add(e Epoch, cfg Config) {
+	e.Best = r.Best < 0 || cfg.score(e.Validation) > cfg.score(r.History[r.Best].Validation)
+	if e.Best {
+		r.Best = len(r.History)
+	}
+	r.History = append(r.History, e)
 }
 
 func (c Config) score(s metrics.Summary) float64 {
@@ -271,12 +290,45 @@ func check(net model.Network, data Data, cfg Config) ([]int, error) {
 // epoch goes through the training images once and evaluates them in net, whose input may be larger. Epochs count from 0 here.
 func (t *trainer) epoch(ctx context.Context, net model.Network, data Data, labels []int, epoch int, free chan *batch, hooks []Hook) (e Epoch, err error) {
 	start := time.Now()
-	draws := order(labels, len(data.Classes), t.cfg.Balance, t.cfg.Seed, epoch)
-	steps := (len(draws) + t.cfg.Batch - 1) / t.cfg.Batch
+	e.Epoch = epoch + 1
+	p, err := t.train(ctx, data, labels, Span{Epoch: epoch, Rounds: 1, Workers: 1}, Progress{}, free, hooks)
+	if err != nil {
+		return e, err
+	}
+	e.learnt(p)
+	e.ImagesPerSecond = float64(p.Images) / time.Since(start).Seconds()
+
+	plan, err := infer.Compile(net, t.answering())
+	if err != nil {
+		return e, err
+	}
+	var answers Answers
+	if answers.Validation, err = predict(ctx, plan, data.Validation, data.views(), t.cfg.cores(), 0, data.Validation.Len()); err != nil {
+		return e, fmt.Errorf("train: epoch %d: validation: %w", epoch+1, err)
+	}
+	if data.Test != nil && t.cfg.EvaluateTest {
+		if answers.Test, err = predict(ctx, plan, data.Test, data.views(), t.cfg.cores(), 0, data.Test.Len()); err != nil {
+			return e, fmt.Errorf("train: epoch %d: test: %w", epoch+1, err)
+		}
+	}
+	if err := e.judge(data, t.cfg, answers); err != nil {
+		return e, err
+	}
+	e.Seconds = time.Since(start).Seconds()
+	return e, nil
+}
+
+// train takes the steps of a span. so is how far the worker was in the epoch.
+func (t *trainer) train(ctx context.Context, data Data, labels []int, span Span, so Progress, free chan *batch, hooks []Hook) (p Progress, err error) {
+	epoch := span.Epoch
+	all := order(labels, len(data.Classes), t.cfg.Balance, t.cfg.Seed, epoch)
+	draws := span.deal(all)
+	first, last, steps := span.steps(len(draws), t.cfg.Batch)
+	t.steps = (epoch-t.cfg.begin(epoch))*steps + first
 	ctx, cancel := context.WithCancel(ctx)
-	batches, wait := t.load(ctx, data.Train, draws, epoch, free)
+	batches, wait := t.load(ctx, data.Train, draws[min(first*t.cfg.Batch, len(draws)):min(last*t.cfg.Batch, len(draws))], span, first, free)
 	defer func() {
-		// Loading ends with the epoch, however that ends. Its error is the cause if there is one of its own.
+		// Loading ends with the span, however that ends. Its error is the cause if there is one of its own.
 		cancel()
 		for b := range batches {
 			free <- b
@@ -286,21 +338,20 @@ func (t *trainer) epoch(ctx context.Context, net model.Network, data Data, label
 		}
 	}()
 
-	e = Epoch{Epoch: epoch + 1}
-	right, seen := 0, 0
-	for step := range steps {
+	p = so
+	for step := first; step < last; step++ {
 		b, ok := <-batches
 		if !ok {
 			if err := ctx.Err(); err != nil {
-				return e, err
+				return p, err
 			}
-			return e, fmt.Errorf("train: epoch %d: step %d: %w", epoch+1, step+1, wait())
+			return p, fmt.Errorf("train: epoch %d: step %d: %w", epoch+1, step+1, wait())
 		}
-		e.LearningRate = t.cfg.rate(t.steps, steps, t.epochs)
+		p.LearningRate = t.cfg.rate(t.steps, steps, t.epochs)
 		if t.cfg.Average > 0 {
 			t.keep = t.cfg.decay(t.steps, steps)
 		}
-		out, err := t.step(ctx, b, e.LearningRate)
+		out, err := t.step(ctx, b, p.LearningRate)
 		if bad := (*NotFiniteError)(nil); errors.As(err, &bad) && t.cfg.BadBatch != "" {
 			bad.Batch, bad.Epoch = t.cfg.BadBatch, epoch
 			if failed := t.saveBadBatch(bad.Batch, b, data, epoch); failed != nil {
@@ -312,71 +363,83 @@ func (t *trainer) epoch(ctx context.Context, net model.Network, data Data, label
 		free <- b
 		if err != nil {
 			if cause := ctx.Err(); cause != nil {
-				return e, cause
+				return p, cause
 			}
-			return e, fmt.Errorf("train: epoch %d: step %d: %w", epoch+1, step+1, err)
+			return p, fmt.Errorf("train: epoch %d: step %d: %w", epoch+1, step+1, err)
 		}
-		e.Loss += out.Loss * float64(n) / float64(len(draws))
-		right += out.Right
-		seen += n
+		p.Loss += out.Loss * float64(n) / float64(len(all))
+		p.Right += out.Right
+		p.Images += n
 		for _, h := range hooks {
 			if h.OnStep != nil {
-				if err := h.OnStep(ctx, StepInfo{epoch + 1, step + 1, steps, out.Loss, e.LearningRate, seen}); err != nil {
-					return e, fmt.Errorf("train: %s: %w", h.Name, err)
+				if err := h.OnStep(ctx, StepInfo{epoch + 1, step + 1, steps, out.Loss, p.LearningRate, p.Images}); err != nil {
+					return p, fmt.Errorf("train: %s: %w", h.Name, err)
 				}
 			}
 		}
 	}
-	e.TrainAccuracy = metrics.Figure(float64(right) / float64(seen))
-	e.ImagesPerSecond = float64(seen) / time.Since(start).Seconds()
-
 	if err := t.read(); err != nil {
-		return e, fmt.Errorf("train: epoch %d: %w", epoch+1, err)
+		return p, fmt.Errorf("train: epoch %d: %w", epoch+1, err)
 	}
-	plan, err := infer.Compile(net, t.answering())
-	if err != nil {
-		return e, err
-	}
-	views := max(data.Views, 1)
-	truth, probs, err := t.evaluate(ctx, plan, data.Validation, views)
-	if err != nil {
-		return e, fmt.Errorf("train: epoch %d: validation: %w", epoch+1, err)
-	}
-	e.Validation, e.Calibration = summary(data.Classes, views, truth, probs), metrics.Calibrate(data.Classes, views, truth, probs)
-	if data.Test != nil && t.cfg.EvaluateTest {
-		truth, probs, err := t.evaluate(ctx, plan, data.Test, views)
-		if err != nil {
-			return e, fmt.Errorf("train: epoch %d: test: %w", epoch+1, err)
-		}
-		test := summary(data.Classes, views, truth, probs)
-		e.Test = &test
-	}
-	if s := t.cfg.score(e.Validation); math.IsNaN(s) {
-		return e, fmt.Errorf("train: epoch %d: the validation images give no %s", epoch+1, t.cfg.Best)
-	}
-	e.Seconds = time.Since(start).Seconds()
-	return e, nil
+	return p, nil
 }
 
-// evaluate gives the labels of all images and the probabilities that a plan has for them, [image][view][class].
-func (t *trainer) evaluate(ctx context.Context, plan *infer.Plan, data Dataset, views int) (truth []int, probs []float32, err error) {
-	probs, err = plan.Predict(ctx, data.Len()*views, t.cfg.cores(), plan.Batch(), func(i int, image []float32) error {
-		return data.Load(i/views, -1-i%views, image)
+// learnt notes what was seen of the training images.
+func (e *Epoch) learnt(all ...Progress) {
+	right, seen := 0, 0
+	for i, p := range all {
+		e.Loss += p.Loss
+		right += p.Right
+		seen += p.Images
+		if i == 0 {
+			e.LearningRate = p.LearningRate
+		}
+	}
+	e.TrainAccuracy = metrics.Figure(float64(right) / float64(seen))
+}
+
+// judge notes how good the answers are.
+func (e *Epoch) judge(data Data, cfg Config, a Answers) error {
+	truth := labelsOf(data.Validation)
+	e.Validation, e.Calibration = summary(data.Classes, data.views(), truth, a.Validation), metrics.Calibrate(data.Classes, data.views(), truth, a.Validation)
+	if a.Test != nil {
+		test := summary(data.Classes, data.views(), labelsOf(data.Test), a.Test)
+		e.Test = &test
+	}
+	if math.IsNaN(cfg.score(e.Validation)) {
+		return fmt.Errorf("train: epoch %d: the validation images give no %s", e.Epoch, cfg.Best)
+	}
+	return nil
+}
+
+// Answers are the probabilities of images, [image][view][class]; those for the test images are nil if these are not asked for.
+type Answers struct{ Validation, Test []float32 }
+
+// predict gives the probabilities that a plan has for the images from first to before last.
+func predict(ctx context.Context, plan *infer.Plan, data Dataset, views, cores, first, last int) ([]float32, error) {
+	probs, err := plan.Predict(ctx, (last-first)*views, cores, plan.Batch(), func(i int, image []float32) error {
+		return data.Load(first+i/views, -1-i%views, image)
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, p := range probs {
 		if math.IsNaN(float64(p)) {
-			return nil, nil, errors.New("the network answers with no numbers: a lower learning rate may help")
+			return nil, errors.New("the network answers with no numbers: a lower learning rate may help")
 		}
 	}
-	truth = make([]int, data.Len())
+	return probs, nil
+}
+
+func labelsOf(data Dataset) []int {
+	truth := make([]int, data.Len())
 	for i := range truth {
 		truth[i] = data.Label(i)
 	}
-	return truth, probs, nil
+	return truth
 }
+
+func (d Data) views() int { return max(d.Views, 1) }
 
 func summary(classes []string, views int, truth []int, probs []float32) metrics.Summary {
 	c := metrics.New(slices.Clone(classes))
