@@ -54,15 +54,16 @@ hostile: ## decode FILES hostile files: no panic, bounded memory, a reason for e
 KILLS ?= 100
 ROWS  ?= 10000000
 URLS  ?= 1000000
-soak: build ## score under kill -9, on full disks, with ROWS rows, with URLS URLs of a hostile server, in races: an hour
+soak: build ## score and train under kill -9, score on full disks, with ROWS rows, with URLS URLs of a hostile server, in races: an hour
 	$(GO) build -o bin/soak ./testdata/soak
 	bin/soak kill --kills $(KILLS)
+	bin/soak train-kill
 	bin/soak diskfull
 	bin/soak rows --rows 100000,$(ROWS)
 	bin/soak http --rows $(URLS)
 	bin/soak race
 
-flink: build ## score on a Flink cluster that is started here, while workers and task managers are killed: wants JDK 17 and Maven
+flink: build ## score and train on a Flink cluster that is started here, while workers and task managers are killed: wants JDK 17 and Maven
 	testdata/flink/cluster.sh with $(GO) test -count=1 -v -timeout 15m -run '^TestFlink$$' ./cmd/logobeam
 
 bench: ## images a second of every architecture beside the processor's peaks, then the kernels alone

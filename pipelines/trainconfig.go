@@ -75,7 +75,7 @@ func (cfg TrainConfig) Validate() error {
 // rounds is their number in an epoch.
 func (cfg TrainConfig) rounds() (int, error) {
 	n := math.Round(1 / cfg.Sync)
-	if !(cfg.Sync > 0 && cfg.Sync <= 1 && math.Abs(1/cfg.Sync-n) < 0.01*n) {
+	if !(cfg.Sync > 0 && cfg.Sync <= 1 && math.Abs(1/cfg.Sync-n) < 0.05) {
 		return 0, fmt.Errorf("train: averaging after %v of an epoch: want 1, 0.5, 0.33, 0.25 or another 1/n", cfg.Sync)
 	}
 	if n*float64(cfg.Train.Epochs) > MaxRounds {
@@ -115,7 +115,6 @@ type course struct {
 // but rounds.jsonl are created only if they are not there: whoever is late finds the name taken, and goes on from what is there.
 const (
 	folder      = "rounds"
-	description = folder + "/run.json"
 	logFile     = "rounds.jsonl" // what remains of the others
 	stateKind   = "state"
 	answersKind = "answers"
@@ -134,13 +133,16 @@ func contentFile(round int, kind, sum string) string {
 	return fmt.Sprintf("%s/%05d-%s-%s", folder, round, kind, sum)
 }
 
+// RoundsFile lies in the output of a training in rounds that is not finished.
+const RoundsFile = folder + "/run.json"
+
 // InRounds says whether a training in rounds was begun in out and is not finished.
 func InRounds(ctx context.Context, out string) (bool, error) {
 	s, err := store.At(ctx, out)
 	if err != nil {
 		return false, err
 	}
-	return there(ctx, s, description)
+	return there(ctx, s, RoundsFile)
 }
 
 func there(ctx context.Context, s store.Store, name string) (bool, error) {
@@ -165,7 +167,7 @@ func ForgetRounds(ctx context.Context, out string) error {
 
 // clearRounds removes the files of rounds, first the one by which the others are known.
 func clearRounds(ctx context.Context, s store.Store) error {
-	if err := s.Remove(ctx, description); err != nil {
+	if err := s.Remove(ctx, RoundsFile); err != nil {
 		return err
 	}
 	if err := s.Sweep(ctx); err != nil {
@@ -218,14 +220,14 @@ func (cfg TrainConfig) open(ctx context.Context) (c *course, unlock func() error
 		"outer learning rate": fmt.Sprint(c.Outer.LearningRate), "outer momentum": fmt.Sprint(c.Outer.Momentum), "test": strconv.FormatBool(cfg.Test)})
 	var text []byte
 	if cfg.Resume {
-		if text, err = readAll(ctx, c.out, description); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if text, err = readAll(ctx, c.out, RoundsFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, nil, err
 		}
 	}
 	if text != nil {
 		var before training
 		if err := json.Unmarshal(text, &before); err != nil {
-			return nil, nil, fmt.Errorf("train: %s/%s: %w: remove it to start anew", cfg.Out, description, err)
+			return nil, nil, fmt.Errorf("train: %s/%s: %w: remove it to start anew", cfg.Out, RoundsFile, err)
 		}
 		if d := train.Difference(before.Run, c.Run); d != "" {
 			return nil, nil, fmt.Errorf("train: %s is of another run, which differs in %s: train as that one was, or choose another output", cfg.Out, d)
@@ -264,7 +266,7 @@ func (c *course) begin(ctx context.Context) (text []byte, err error) {
 	if text, err = json.Marshal(c.training); err != nil {
 		return nil, err
 	}
-	return text, create(ctx, c.out, description, text)
+	return text, create(ctx, c.out, RoundsFile, text)
 }
 
 // complete fills in what is not part of the description.
@@ -309,7 +311,7 @@ func (l Lesson) open(ctx context.Context) (*course, error) {
 	if c.out, err = store.At(ctx, l.Out); err != nil {
 		return nil, err
 	}
-	text, err := readAll(ctx, c.out, description)
+	text, err := readAll(ctx, c.out, RoundsFile)
 	if err != nil {
 		return nil, err
 	}
@@ -317,7 +319,7 @@ func (l Lesson) open(ctx context.Context) (*course, error) {
 		return nil, fmt.Errorf("%s is of another run by now", l.Out)
 	}
 	if err := json.Unmarshal(text, &c.training); err != nil {
-		return nil, fmt.Errorf("%s/%s: %w", l.Out, description, err)
+		return nil, fmt.Errorf("%s/%s: %w", l.Out, RoundsFile, err)
 	}
 	if c.data, err = corpus.OpenSplits(l.Data, c.Options, c.Test); err != nil {
 		return nil, err

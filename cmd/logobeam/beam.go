@@ -12,8 +12,8 @@ import (
 	"github.com/logobeam/logobeam/pipelines"
 )
 
-// notForPeople are Beam's flags that score does not take: those by which a runner starts a worker, and those with which
-// it would not do what it says, to come back when everything is scored.
+// notForPeople are Beam's flags that no command takes: those by which a runner starts a worker, and those with which
+// a command would not do what it says, to come back when everything is done.
 var notForPeople = []string{"worker", "id", "logging_endpoint", "control_endpoint", "semi_persist_dir", "options", "runner",
 	"async", "execute_async", "dry_run", "template_location", "update", "transform_name_mapping"}
 
@@ -67,7 +67,8 @@ func flinkFlags(cmd *cobra.Command, f *pipelines.Flink) {
 // newRunners is a topic of help, not a command.
 func newRunners() *cobra.Command {
 	var b strings.Builder
-	b.WriteString(`score --runner chooses where the work is done.
+	b.WriteString(`score --runner chooses where the work is done, and so does train --runner with
+--workers.
 
   prism      in this process (the default)
   direct     in this process, by Beam's older local runner
@@ -77,15 +78,16 @@ func newRunners() *cobra.Command {
 
 On a cluster the output, the listing, the photographs' root and the model must be
 where every worker finds them under the same name: a shared folder, or gs://.
-Relative names are those of the folder that score runs in.
+Relative names are those of the folder that the command runs in. train reads its
+listings and photographs from a shared folder alone.
 
 Workers of flink and universal are this very program. By default the runner starts
 it where it lies here, so it must lie at the same place on every machine. Or
 ` + "`logobeam worker`" + ` runs beside each task manager, and the run is started with
 --environment_type EXTERNAL --environment_config localhost:50000.
 
-A job's parallelism should be the number of task managers, and --workers the cores
-of one. Flink restarts a job that failed only if it is told to: restart-strategy.
+A job's parallelism should be the number of task managers, and for score --workers
+the cores of one; train's --workers should be a multiple of it. Flink restarts a job that failed only if it is told to: restart-strategy.
 
 Beam's own flags, for all but prism and direct:
 
@@ -96,7 +98,7 @@ Beam's own flags, for all but prism and direct:
 		}
 		fmt.Fprintf(&b, "  --%s\n      %s\n", f.Name, strings.ReplaceAll(f.Usage, "\n", "\n      "))
 	})
-	return &cobra.Command{Use: "runners", Short: "where the work of score can be done, and Beam's flags for that", Long: strings.TrimSuffix(b.String(), "\n")}
+	return &cobra.Command{Use: "runners", Short: "where the work of score and train can be done, and Beam's flags for that", Long: strings.TrimSuffix(b.String(), "\n")}
 }
 
 func newWorker() *cobra.Command {

@@ -18,6 +18,7 @@ import (
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/kernel"
 	"github.com/logobeam/logobeam/model/train"
+	"github.com/logobeam/logobeam/pipelines"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/corpus"
 	"github.com/logobeam/logobeam/pipelines/report"
@@ -39,8 +40,9 @@ type trainFlags struct {
 	sources          []string
 	limits           transforms.Limits
 	devices          string
-	options          corpus.Options // of the listings, once they are open
-	arguments        []string       // of the command line, for the card
+	options          corpus.Options        // of the listings, once they are open
+	rounds           pipelines.TrainConfig // workers, and where they work; no workers for training without rounds
+	arguments        []string              // of the command line, for the card
 }
 
 const (
@@ -68,10 +70,17 @@ is measured and decides nothing.
 
 An interrupted run goes on with --resume and the same flags, and ends with the
 same weights, bit for bit, as if it had never stopped. The number of cores
-does not change the weights either.`,
+does not change the weights either.
+
+With --workers it trains in rounds, here or on a cluster: each worker takes
+steps with its share of an epoch, what they have come to is averaged, and so on.
+One worker comes to the same weights as none. MODEL/rounds.jsonl tells who was
+where.`,
 		Example: `  logobeam train data --out my-model
   logobeam train data --out my-model --freeze            # only the head: minutes
-  logobeam train data --out cnn --arch article-cnn       # from nothing, as the article`,
+  logobeam train data --out cnn --arch article-cnn       # from nothing, as the article
+  logobeam train /shared/data --out /shared/model --workers 8 --sync 0.25 \
+    --runner flink --endpoint jobs:8099 --parallelism 8`,
 		Args: exactly("DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.out == "" {
@@ -107,6 +116,9 @@ does not change the weights either.`,
 			}
 			cfg.State, cfg.BadBatch = filepath.Join(o.folder, stateFile), filepath.Join(o.folder, badBatch)
 			if cfg.Devices, err = parseDevices(o.devices); err != nil {
+				return err
+			}
+			if err := o.checkRounds(cmd, args[0], &cfg); err != nil {
 				return err
 			}
 			if err := cfg.Validate(); err != nil {
@@ -182,6 +194,16 @@ does not change the weights either.`,
 	f.StringVar(&cfg.Best, "best", cfg.Best, "what makes an epoch the best on validation: macro-f1 or accuracy")
 	f.BoolVar(&cfg.Resume, "resume", false, "go on with an interrupted run")
 	limitFlags(cmd, &o.limits)
+	heading(cmd, "Flags")
+
+	f.IntVar(&o.rounds.Workers, "workers", 0, "workers that train in rounds, each with its share of an epoch (default none: train here, without rounds)")
+	f.Float64Var(&o.rounds.Sync, "sync", 1, "part of an epoch after which the workers are averaged: 1, 0.5, 0.25 or another 1/n")
+	f.Float64Var(&o.rounds.Outer.LearningRate, "outer-lr", 1, "how far a round goes along the workers' mean: 1 is the mean, 0.7 is DiLoCo's")
+	f.Float64Var(&o.rounds.Outer.Momentum, "outer-momentum", 0, "Nesterov momentum of rounds: 0.9 is DiLoCo's")
+	f.StringVar(&o.rounds.Runner, "runner", "prism", "`name` of what runs the workers: "+strings.Join(pipelines.Runners(), ", ")+" (logobeam help runners)")
+	flinkFlags(cmd, &o.rounds.Flink)
+	heading(cmd, "Workers")
+	beamFlags(cmd)
 	for name, value := range fineTuning() {
 		l := f.Lookup(name)
 		l.DefValue = value + ", or " + l.DefValue + " with --init none"
@@ -230,6 +252,30 @@ const (
 	stateFile = "training.state"
 	badBatch  = "bad-batch"
 )
+
+// checkRounds completes what is said of workers, and looks at what can be wrong.
+func (o *trainFlags) checkRounds(cmd *cobra.Command, dir string, cfg *train.Config) error {
+	if o.rounds.Workers == 0 {
+		for _, name := range []string{"sync", "outer-lr", "outer-momentum", "runner", "endpoint"} {
+			if cmd.Flags().Changed(name) {
+				return usagef("--%s is about workers that train in rounds: say how many with --workers", name)
+			}
+		}
+		return nil
+	}
+	if o.rounds.Workers > 1 {
+		cfg.Workers = o.rounds.Workers
+	}
+	o.rounds.Data, o.rounds.Out, o.rounds.Train = dir, o.out, *cfg
+	if err := o.rounds.Validate(); err != nil {
+		return usageError{err}
+	}
+	if err := checkRunner(cmd, o.rounds.Runner); err != nil {
+		return err
+	}
+	cfg.State = store.Join(o.out, pipelines.RoundsFile)
+	return nil
+}
 
 // prepare opens what a run is to learn from. The model has no weights yet.
 func (o *trainFlags) prepare(dir string, cfg train.Config) (m model.Model, data train.Data, err error) {
@@ -315,21 +361,16 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 			return err
 		},
 	}
-	if !cfg.Resume { // of a run that --overwrite gives up, now that nothing is wrong with this one
-		if err := os.Remove(cfg.State); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-	}
 	if err := os.RemoveAll(cfg.BadBatch); err != nil {
 		return err
 	}
-	hooks = append([]train.Hook{progress, train.SaveBest(o.folder, m, o.half)}, hooks...)
+	hooks = append([]train.Hook{progress}, hooks...)
 	if o.plot != "" {
 		hooks = append(hooks, train.Hook{Name: "draw the learning curves", OnEnd: func(_ context.Context, r train.Result) error {
 			return writeCurves(o.plot, []report.Curve{{Name: o.arch, Seeds: [][]report.Point{points(r.History)}}})
 		}})
 	}
-	result, err := train.Run(ctx, m.Network, m.Params, data, cfg, hooks...)
+	result, err := o.train(ctx, m, data, cfg, hooks)
 	if stop != nil {
 		stop()
 	}
@@ -343,7 +384,8 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 		}
 		return err
 	}
-	if o.folder != o.out {
+	alone := o.rounds.Workers == 0 // rounds keep the model and their states where they belong
+	if alone && o.folder != o.out {
 		if err := classifier.Publish(ctx, o.folder, o.out); err != nil {
 			return fmt.Errorf("%w; the same command with --resume tries again", err)
 		}
@@ -353,10 +395,32 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 	if best.Validation.Accuracy <= best.Validation.Majority {
 		fmt.Fprintln(stderr, "warning: this model is no better on validation than giving the commonest answer to everything")
 	}
-	if o.folder != o.out {
+	switch {
+	case !alone:
+		return nil
+	case o.folder != o.out:
 		return os.RemoveAll(o.folder)
 	}
 	return os.Remove(cfg.State)
+}
+
+// train trains, with workers in rounds or without. A run that --overwrite gives up goes now, when nothing is wrong with this
+// one.
+func (o *trainFlags) train(ctx context.Context, m model.Model, data train.Data, cfg train.Config, hooks []train.Hook) (train.Result, error) {
+	if o.rounds.Workers > 0 {
+		c := o.rounds
+		c.Options, c.Test, c.Model, c.Half, c.Train, c.Resume = o.options, data.Test != nil, m, o.half, cfg, cfg.Resume
+		return pipelines.Train(ctx, c, hooks...)
+	}
+	if !cfg.Resume {
+		if err := os.Remove(cfg.State); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return train.Result{}, err
+		}
+		if err := pipelines.ForgetRounds(ctx, o.out); err != nil {
+			return train.Result{}, err
+		}
+	}
+	return train.Run(ctx, m.Network, m.Params, data, cfg, append([]train.Hook{hooks[0], train.SaveBest(o.folder, m, o.half)}, hooks[1:]...)...)
 }
 
 // workFolder is the folder in which a model is trained: its own, or one of this machine's caches, always the same, for
@@ -378,9 +442,19 @@ func (o *trainFlags) checkOut(ctx context.Context, cfg train.Config) error {
 	if err != nil {
 		return err
 	}
-	_, err = os.Stat(cfg.State)
-	switch unfinished := err == nil; {
+	inRounds, err := pipelines.InRounds(ctx, o.out)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stat(filepath.Join(o.folder, stateFile))
+	alone := err == nil
+	unfinished := inRounds || alone
+	switch {
 	case o.overwrite:
+	case inRounds && o.rounds.Workers == 0:
+		return fmt.Errorf("%s holds an unfinished run of workers: go on with --workers and --resume, replace it with --overwrite, or choose another --out", o.out)
+	case alone && o.rounds.Workers > 0:
+		return fmt.Errorf("%s holds an unfinished run without workers: go on without --workers and with --resume, replace it with --overwrite, or choose another --out", o.out)
 	case unfinished && !cfg.Resume:
 		return fmt.Errorf("%s holds an unfinished run: go on with --resume, replace it with --overwrite, or choose another --out", o.out)
 	case !unfinished && finished:

@@ -4,7 +4,7 @@
 //	go run ./testdata/soak kill --logobeam bin/logobeam --kills 100
 //	go run ./testdata/soak http --logobeam bin/logobeam --rows 1000000 -- --connections 256
 //
-// What stands behind "--" are further flags for logobeam score. Each command prints a table to standard error and one JSON
+// What stands behind "--" are further flags for logobeam score, or train. Each command prints a table to standard error and one JSON
 // object to standard output, and ends with exit code 1 if anything is not as it has to be. What a program of another
 // version lacks, a flag or a command, is left out and named. --quick is a size for tests.
 package main
@@ -80,6 +80,7 @@ const (
 
 var commands = []command{
 	{"kill", "kills score at random moments, resumes, and compares all bytes with an undisturbed run's", runKill},
+	{"train-kill", "kills train --workers at random moments, resumes, and compares model and states with an undisturbed run's", runTrainKill},
 	{"diskfull", "lets the disk run full at random points, resumes, and compares (needs root, or --dir)", runDiskFull},
 	{"rows", "memory and time for few and very many rows over a few local images", runRows},
 	{"http", "very many rows from the hostile server: rate, connections, descriptors, goroutines", runHTTP},
@@ -105,7 +106,7 @@ func main() {
 func usage(w io.Writer) {
 	fmt.Fprintln(w, "usage: soak COMMAND [flags] [-- flags of logobeam score]")
 	for _, c := range commands {
-		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.text)
+		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.text)
 	}
 }
 
@@ -162,6 +163,8 @@ func parse(command string, args []string, stderr io.Writer) (config, error) {
 	case "kill":
 		f.StringVar(&c.rows, "rows", "1500", "rows of the listing")
 		f.IntVar(&c.kills, "kills", 100, "how often the program is killed")
+	case "train-kill":
+		f.IntVar(&c.kills, "kills", 20, "how often the program is killed")
 	case "diskfull":
 		f.StringVar(&c.rows, "rows", "1000", "rows of the listing")
 		f.IntVar(&c.tries, "tries", 20, "how often the disk is full")

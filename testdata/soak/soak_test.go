@@ -51,6 +51,12 @@ func TestQuick(t *testing.T) {
 			t.Errorf("%+v", k)
 		}
 	})
+	t.Run("train-kill", func(t *testing.T) {
+		t.Parallel()
+		if k := run(t, "train-kill").Runs.(trainKilled); k.Kills != 2 || k.Outputs < 1 || k.Identical != k.Outputs {
+			t.Errorf("%+v", k)
+		}
+	})
 	t.Run("rows", func(t *testing.T) {
 		t.Parallel()
 		for _, m := range run(t, "rows").Runs.([]measured) {
