@@ -34,12 +34,16 @@ func BenchmarkStep(b *testing.B) {
 					b.Fatal(err)
 				}
 				defer t.close()
-				in := &batch{count: cfg.Batch, images: make([]float32, cfg.Batch*net.Input.Size()), labels: make([]int, cfg.Batch)}
+				in := t.newBatch(0)
+				in.count = cfg.Batch
 				for i := range in.images {
 					in.images[i] = float32(i*i%255)/128 - 1
 				}
 				for i := range in.labels {
 					in.labels[i] = i % 28
+				}
+				if err := t.ready(in); err != nil {
+					b.Fatal(err)
 				}
 				if _, err := t.step(context.Background(), in, 1e-4); err != nil {
 					b.Fatal(err)
@@ -52,7 +56,7 @@ func BenchmarkStep(b *testing.B) {
 					}
 				}
 				b.ReportMetric(float64(cfg.Batch*b.N)/b.Elapsed().Seconds(), "images/s")
-				b.ReportMetric(float64(t.slices[0].size)*4/1e6, "MB/program")
+				b.ReportMetric(float64(t.devices[0].(*cpu).slices[0].size)*4/1e6, "MB/program")
 			})
 		}
 	}

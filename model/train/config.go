@@ -18,11 +18,15 @@ type Config struct {
 	Slices int `json:"slices"`
 	// Cores is the number of goroutines that compute; 0 is GOMAXPROCS. More than Slices bring nothing to training.
 	Cores int `json:"-"`
+	// Devices train in step, each with a part of every batch; none is CPU alone. The result is that of one device but for
+	// rounding. Cores and Slices are divided among them.
+	Devices []Opener `json:"-"`
 	// Seed draws the order of the images. The starting weights and what Dataset.Load draws have seeds of their own.
 	Seed uint64 `json:"seed"`
 
 	// Precision is FP32 or BF16: whether the factors of products, of convolutions and of large dense layers, are rounded to
-	// bfloat16. Sums, weights, gradients and what the solver keeps are float32 in both.
+	// bfloat16. Sums, weights, gradients and what the solver keeps are float32 in both. No loss is scaled: bfloat16 has the
+	// exponents of float32, so gradients do not vanish in it as in float16, which is why that is not offered.
 	Precision string `json:"precision"`
 
 	// Solver is SGD or AdamW.
@@ -48,6 +52,18 @@ type Config struct {
 	Beta1   float64 `json:"beta1"`
 	Beta2   float64 `json:"beta2"`
 	Epsilon float64 `json:"epsilon"`
+
+	// ClipNorm is the most that the norm of a step's gradient, of all parameters together, may be: a longer one is scaled down
+	// to it (Pascanu et al., On the difficulty of training recurrent neural networks, 2013). 0 clips nothing.
+	ClipNorm float64 `json:"clip_norm,omitempty"`
+	// Scaling is how the rate grows with Batch times Workers beyond BaseBatch, which it was tuned with: None; Linear, for SGD
+	// with a warm-up (Goyal et al., Accurate, Large Minibatch SGD, 2017); or Sqrt, for AdamW (Krizhevsky, One weird trick for
+	// parallelizing convolutional neural networks, 2014; Malladi et al., On the SDEs and Scaling Rules for Adaptive Gradient
+	// Algorithms, 2022). LearningRate is the rate before that. Below BaseBatch it shrinks by the same rule.
+	Scaling   string `json:"lr_scaling,omitempty"`
+	BaseBatch int    `json:"base_batch,omitempty"`
+	// Workers is how many such trainings have their parameters averaged in rounds; 0 is 1. Scaling alone looks at it.
+	Workers int `json:"workers,omitempty"`
 
 	// Schedule is Constant, Step or Cosine.
 	Schedule string `json:"schedule"`
@@ -89,11 +105,13 @@ type Config struct {
 	EvaluateTest bool `json:"-"`
 	// State is the file that holds all that Resume needs, replaced after each epoch; empty for none.
 	State string `json:"-"`
+	// BadBatch is the folder that gets the batch of a step whose loss or gradient is not finite; empty for none.
+	BadBatch string `json:"-"`
 	// Resume continues from State if it is there, and starts anew if it is not.
 	Resume bool `json:"-"`
 }
 
-// The values of Config.Precision, Solver, Schedule, Balance and Best.
+// The values of Config.Precision, Solver, Scaling, Schedule, Balance and Best.
 const (
 	FP32 = "fp32"
 	BF16 = "bf16"
@@ -105,9 +123,10 @@ const (
 	Step     = "step"
 	Cosine   = "cosine" // Loshchilov and Hutter, SGDR, 2017, without restarts
 
-	None = "none"
-	Sqrt = "sqrt"
-	Full = "full"
+	None   = "none"
+	Linear = "linear"
+	Sqrt   = "sqrt"
+	Full   = "full"
 
 	MacroF1  = "macro-f1"
 	Accuracy = "accuracy"
@@ -119,6 +138,7 @@ func DefaultConfig() Config {
 		Epochs: 20, Batch: 40, Slices: 8, Precision: FP32,
 		Solver: SGD, LearningRate: 0.01, HeadRate: 1, LayerRate: 1, Momentum: 0.9, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8,
 		Schedule: Constant, StepEpochs: 10, StepFactor: 0.1,
+		Scaling: None, BaseBatch: 40,
 		Balance: None, Best: MacroF1, EvaluateTest: true,
 	}
 }
@@ -129,7 +149,7 @@ func DefaultConfig() Config {
 // epochs. README says what each of these brings.
 func FineTuneConfig() Config {
 	c := DefaultConfig()
-	c.Epochs, c.Batch = 24, 32
+	c.Epochs, c.Batch, c.BaseBatch = 24, 32, 32
 	c.Solver, c.LearningRate, c.HeadRate, c.WeightDecay = AdamW, 6e-4, 5, 0.05
 	c.HeadEpochs, c.LayerRate, c.FreezeShare, c.Average = 2, 0.3, 0.35, 2
 	c.Schedule, c.Warmup = Cosine, 1
@@ -180,6 +200,10 @@ func (c Config) Validate() error {
 		one("schedule", c.Schedule, Constant, Step, Cosine),
 		share("warmup", c.Warmup, float64(c.Epochs-c.HeadEpochs)),
 		share("floor", c.Floor, 1),
+		share("clip_norm", c.ClipNorm, math.MaxFloat32),
+		one("lr_scaling", c.Scaling, None, Linear, Sqrt),
+		count("base_batch", c.BaseBatch, 1),
+		count("workers", c.Workers, 0),
 		share("label_smoothing", c.LabelSmoothing, below1),
 		share("mixup", c.Mixup, 32),
 		share("cutmix", c.Cutmix, 32),
@@ -217,6 +241,23 @@ func (c Config) cores() int {
 	return runtime.GOMAXPROCS(0)
 }
 
+func (c Config) devices() []Opener {
+	if len(c.Devices) > 0 {
+		return c.Devices
+	}
+	return []Opener{CPU}
+}
+
+func (c Config) kinds() (list []string) {
+	for _, d := range c.devices() {
+		list = append(list, d.Kind)
+	}
+	return list
+}
+
+// rows is how many images a slice has.
+func (c Config) rows() int { return (c.Batch + c.Slices - 1) / c.Slices }
+
 // phase is the configuration of an epoch and the number of epochs that it holds for: the head's, then all layers'.
 func (c Config) phase(epoch int) (Config, int) {
 	switch {
@@ -231,17 +272,30 @@ func (c Config) phase(epoch int) (Config, int) {
 
 // rate is the learning rate of a step; steps count from 0 through a phase of some epochs.
 func (c Config) rate(step, stepsPerEpoch, epochs int) float64 {
+	peak := c.LearningRate * c.scale()
 	if warm := c.Warmup * float64(stepsPerEpoch); float64(step) < warm {
-		return c.LearningRate * min(float64(step+1)/warm, 1)
+		return peak * min(float64(step+1)/warm, 1)
 	}
 	switch c.Schedule {
 	case Step:
-		return c.LearningRate * math.Pow(c.StepFactor, float64(step/stepsPerEpoch/c.StepEpochs))
+		return peak * math.Pow(c.StepFactor, float64(step/stepsPerEpoch/c.StepEpochs))
 	case Cosine:
 		t := (float64(step)/float64(stepsPerEpoch) - c.Warmup) / (float64(epochs) - c.Warmup)
-		return c.LearningRate * (c.Floor + (1-c.Floor)*(1+math.Cos(math.Pi*t))/2)
+		return peak * (c.Floor + (1-c.Floor)*(1+math.Cos(math.Pi*t))/2)
 	}
-	return c.LearningRate
+	return peak
+}
+
+// scale is what Scaling multiplies the rate by.
+func (c Config) scale() float64 {
+	times := float64(c.Batch) * float64(max(c.Workers, 1)) / float64(c.BaseBatch)
+	switch c.Scaling {
+	case Linear:
+		return times
+	case Sqrt:
+		return math.Sqrt(times)
+	}
+	return 1
 }
 
 // decay is the share of the moving average that a step keeps; steps count from 0 through a phase.

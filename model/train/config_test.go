@@ -79,6 +79,11 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.Balance = "half" }, "one of none, sqrt, full"},
 		{func(c *Config) { c.Best = "loss" }, "one of macro-f1, accuracy"},
 		{func(c *Config) { c.Resume = true }, "no state file"},
+		{func(c *Config) { c.ClipNorm = -1 }, "clip_norm is -1"},
+		{func(c *Config) { c.ClipNorm = math.NaN() }, "clip_norm is NaN"},
+		{func(c *Config) { c.Scaling = "square" }, "one of none, linear, sqrt"},
+		{func(c *Config) { c.BaseBatch = 0 }, "base_batch is 0"},
+		{func(c *Config) { c.Workers = -1 }, "workers is -1"},
 	} {
 		cfg := DefaultConfig()
 		c.change(&cfg)
@@ -88,10 +93,43 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+// The rate grows with images a step: by as many times, or the root of that.
+func TestScaling(t *testing.T) {
+	for _, c := range []struct {
+		reason               string
+		scaling              string
+		batch, base, workers int
+		want                 float64
+	}{
+		{"none, whatever the batch", None, 320, 32, 4, 1},
+		{"the batch it was tuned with", Linear, 32, 32, 0, 1},
+		{"Goyal et al.: a batch of 8192 for one of 256", Linear, 8192, 256, 1, 32},
+		{"workers count", Linear, 32, 32, 4, 4},
+		{"a smaller batch", Linear, 16, 32, 1, 0.5},
+		{"the root", Sqrt, 128, 32, 1, 2},
+		{"the root, of workers too", Sqrt, 64, 32, 8, 4},
+		{"the root of a quarter", Sqrt, 8, 32, 0, 0.5},
+	} {
+		cfg := DefaultConfig()
+		cfg.LearningRate, cfg.Slices, cfg.Warmup = 0.5, 1, 1
+		cfg.Scaling, cfg.Batch, cfg.BaseBatch, cfg.Workers = c.scaling, c.batch, c.base, c.workers
+		if err := cfg.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		if got := cfg.rate(10, 10, cfg.Epochs); math.Abs(got-0.5*c.want) > 1e-12 {
+			t.Errorf("%s: a rate of %v, want %v", c.reason, got, 0.5*c.want)
+		}
+		if got := cfg.rate(4, 10, cfg.Epochs); math.Abs(got-0.25*c.want) > 1e-12 {
+			t.Errorf("%s: in the middle of the warm-up a rate of %v, want %v", c.reason, got, 0.25*c.want)
+		}
+	}
+}
+
 // What does not change the weights stays out of the JSON, which a state is compared by.
 func TestConfigJSON(t *testing.T) {
 	a, b := DefaultConfig(), DefaultConfig()
 	b.Cores, b.State, b.Resume, b.EvaluateTest = 7, "x", true, false
+	b.Devices, b.BadBatch = []Opener{CPU, CPU}, "y"
 	x, err := json.Marshal(a)
 	if err != nil {
 		t.Fatal(err)

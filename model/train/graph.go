@@ -38,8 +38,8 @@ type layer struct {
 	joined bool
 }
 
-// newPlan works the network out. frozen tells the layers whose parameters stay as they are.
-func newPlan(net model.Network, params model.Params, precision string, frozen func(layer int, name string) bool) (*plan, error) {
+// newPlan works the network out. trained tells the layers whose parameters get gradients.
+func newPlan(net model.Network, params model.Params, precision string, trained func(layer int) bool) (*plan, error) {
 	p := &plan{net: net, params: params, bfloat16: precision == BF16}
 	var err error
 	if p.ins, err = net.Inputs(); err != nil {
@@ -80,16 +80,10 @@ func newPlan(net model.Network, params model.Params, precision string, frozen fu
 			if q.Layer != i {
 				continue
 			}
-			if len(params[q.Name]) != q.Len() {
-				return nil, fmt.Errorf("train: parameter %s has %d values: want %v", q.Name, len(params[q.Name]), q.Shape)
-			}
 			p.layers[i].hasParam = true
-			p.layers[i].trained = !frozen(i, l.Name)
+			p.layers[i].trained = trained(i)
 			p.layers[i].needs = p.layers[i].needs || p.layers[i].trained
 		}
-	}
-	if !p.layers[len(p.layers)-1].needs {
-		return nil, fmt.Errorf("train: every layer is frozen: nothing is left to train")
 	}
 	p.join()
 	for i := range p.layers {

@@ -27,8 +27,9 @@ func between(h, w, c int, op ...model.Layer) model.Network {
 	return layers(h, w, c, append(list, model.Layer{Name: "head", Op: model.Dense, Out: 3})...)
 }
 
-func TestGradients(t *testing.T) {
-	residual := layers(9, 8, 3,
+// everyOperation is a network with all of them.
+func everyOperation() model.Network {
+	return layers(9, 8, 3,
 		model.Layer{Name: "stem", Op: model.Conv, Out: 6, Kernel: 3, Stride: 2, Padding: model.Same, Act: model.ReLU},
 		model.Layer{Name: "wide", Op: model.Conv, Out: 8, Kernel: 1, Act: model.ReLU6},
 		model.Layer{Name: "deep", Op: model.Depthwise, Kernel: 3, Padding: model.Same, Act: model.ReLU6},
@@ -42,6 +43,10 @@ func TestGradients(t *testing.T) {
 		model.Layer{Name: "mean", Op: model.GlobalAvgPool},
 		model.Layer{Name: "head", Op: model.Dense, Out: 5},
 	)
+}
+
+func TestGradients(t *testing.T) {
+	residual := everyOperation()
 	usual := joinFrom
 	join := func(*Config) { joinFrom = 1 }
 	for _, c := range []struct {
@@ -106,22 +111,22 @@ func TestGradients(t *testing.T) {
 			}
 			slopes := map[string][]float64{}
 			for _, l := range tr.learn {
-				slopes[l.name] = ref.gradient(t, p.params64, l.name, p.images64, p.labels, cfg.LabelSmoothing)
+				slopes[l.Name] = ref.gradient(t, p.params64, l.Name, p.images64, p.labels, cfg.LabelSmoothing)
 			}
 			for range 2 { // results keep their places after the first run
 				out, err := tr.step(context.Background(), p.batch(tr), 0)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if math.Abs(out.loss-loss) > 1e-5*max(loss, 1) {
-					t.Errorf("loss %v, want %v", out.loss, loss)
+				if math.Abs(out.Loss-loss) > 1e-5*max(loss, 1) {
+					t.Errorf("loss %v, want %v", out.Loss, loss)
 				}
-				if out.right != right {
-					t.Errorf("%d images are right, want %d", out.right, right)
+				if out.Right != right {
+					t.Errorf("%d images are right, want %d", out.Right, right)
 				}
 				for _, l := range tr.learn { // after one step from rest the momentum is the gradient
-					compare(t, l.name, l.moments[0], slopes[l.name])
-					clear(l.moments[0])
+					compare(t, l.Name, l.Moments[0], slopes[l.Name])
+					clear(l.Moments[0])
 				}
 			}
 			if cfg.Freeze && len(tr.learn) != 2 {
@@ -161,7 +166,7 @@ func TestBFloat16Gradients(t *testing.T) {
 		model.Layer{Name: "fc", Op: model.Dense, Out: 40},
 		model.Layer{Name: "head", Op: model.Dense, Out: 3})
 	const images = 5
-	gradients := func(precision string) (outcome, map[string][]float32) {
+	gradients := func(precision string) (Outcome, map[string][]float32) {
 		p := newProblem(t, net, images, 5)
 		cfg := DefaultConfig()
 		cfg.Batch, cfg.Slices, cfg.Precision = 6, 2, precision
@@ -176,14 +181,14 @@ func TestBFloat16Gradients(t *testing.T) {
 		}
 		all := map[string][]float32{}
 		for _, l := range tr.learn {
-			all[l.name] = l.moments[0]
+			all[l.Name] = l.Moments[0]
 		}
 		return out, all
 	}
 	wantOut, want := gradients(FP32)
 	gotOut, got := gradients(BF16)
-	if d := math.Abs(gotOut.loss - wantOut.loss); d > 0.005*wantOut.loss || d == 0 {
-		t.Errorf("the loss is %v; %v in float32", gotOut.loss, wantOut.loss)
+	if d := math.Abs(gotOut.Loss - wantOut.Loss); d > 0.005*wantOut.Loss || d == 0 {
+		t.Errorf("the loss is %v; %v in float32", gotOut.Loss, wantOut.Loss)
 	}
 	for name, w := range want {
 		var off, size float64
@@ -223,7 +228,7 @@ func TestMemoryIsUsedAgain(t *testing.T) {
 		if _, err := tr.step(context.Background(), p.batch(tr), 0); err != nil {
 			t.Fatal(err)
 		}
-		if got := tr.slices[0].size; got > c.layers*one {
+		if got := tr.devices[0].(*cpu).slices[0].size; got > c.layers*one {
 			t.Errorf("%s: %d values, want at most %d", c.reason, got, c.layers*one)
 		}
 		tr.close()
@@ -249,6 +254,9 @@ func TestStepsAllocateNothing(t *testing.T) {
 			cfg := DefaultConfig()
 			cfg.Batch, cfg.Slices, cfg.Cores, cfg.Solver = 6, 3, 2, solver
 			cfg.Precision = []string{FP32, FP32, BF16}[i]
+			if i == 2 {
+				cfg.Devices = []Opener{CPU, CPU}
+			}
 			tr, err := newTrainer(net, p.params, cfg, 0)
 			if err != nil {
 				t.Fatal(err)
@@ -329,7 +337,7 @@ func TestPanicBecomesError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.close()
-	tr.byLayer[0].bias.g = nil // the total of the first layer's gradient has no room
+	tr.devices[0].(*cpu).byLayer[0].bias.g = nil // the total of the first layer's gradient has no room
 	_, err = tr.step(context.Background(), p.batch(tr), 0.1)
 	if err == nil || !strings.Contains(err.Error(), "layer first/grad: ") || errors.Is(err, errBroken) {
 		t.Errorf("error %v, want one that names the layer", err)

@@ -15,13 +15,19 @@ const ahead = 2
 func (t *trainer) buffers() chan *batch {
 	free := make(chan *batch, ahead)
 	for range ahead {
-		b := &batch{images: make([]float32, t.rows*t.cfg.Slices*t.net.Input.Size()), labels: make([]int, t.cfg.Batch)}
-		if t.cfg.Mixup > 0 || t.cfg.Cutmix > 0 {
-			b.shares = make([]float64, t.cfg.Batch)
-		}
-		free <- b
+		free <- t.newBatch(len(free))
 	}
 	return free
+}
+
+func (t *trainer) newBatch(slot int) *batch {
+	fill := t.jobs[0].Config.rows() - 1 // what the last slice of a device may lack
+	b := &batch{slot: slot, images: make([]float32, (t.cfg.Batch+fill)*t.net.Input.Size()),
+		targets: make([]float32, t.cfg.Batch*t.net.Classes()), labels: make([]int, t.cfg.Batch)}
+	if t.cfg.Mixup > 0 || t.cfg.Cutmix > 0 {
+		b.shares = make([]float64, t.cfg.Batch)
+	}
+	return b
 }
 
 // load sends the batches of one epoch in their order, loaded while those before are computed. A batch that has been
@@ -47,6 +53,10 @@ func (t *trainer) load(ctx context.Context, data Dataset, draws []draw, epoch in
 			if b.shares != nil {
 				t.cfg.Mix(t.net.Input, b.images, b.labels[:n], b.shares, epoch, step)
 			}
+			if err := t.ready(b); err != nil {
+				free <- b
+				return err
+			}
 			draws = draws[n:]
 			select {
 			case out <- b:
@@ -59,6 +69,10 @@ func (t *trainer) load(ctx context.Context, data Dataset, draws []draw, epoch in
 	})
 	return out, group.Wait
 }
+
+// drawn is the epoch that random steps of an image are drawn from. One drawn again is shown as in an epoch after the last,
+// which nothing else uses.
+func (c Config) drawn(epoch int, d draw) int { return epoch + d.repeat*c.Epochs }
 
 // fill loads the images of one batch on as many goroutines as there are workers.
 func (t *trainer) fill(ctx context.Context, b *batch, data Dataset, draws []draw, epoch int) error {
@@ -77,13 +91,12 @@ func (t *trainer) fill(ctx context.Context, b *batch, data Dataset, draws []draw
 				}
 				d := draws[k]
 				b.labels[k] = data.Label(d.image)
-				// An image drawn again is shown as in an epoch after the last, which nothing else uses.
-				if err := data.Load(d.image, epoch+d.repeat*t.cfg.Epochs, b.images[k*size:(k+1)*size]); err != nil {
+				if err := data.Load(d.image, t.cfg.drawn(epoch, d), b.images[k*size:(k+1)*size]); err != nil {
 					return fmt.Errorf("training image %d: %w", d.image, err)
 				}
 			}
 		})
 	}
-	b.count = len(draws)
+	b.count, b.draws = len(draws), draws
 	return group.Wait()
 }

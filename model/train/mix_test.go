@@ -140,7 +140,8 @@ func TestMixedTargets(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tr.close()
-	b := &batch{count: 4, labels: []int{0, 1, 1, 2, 0}, shares: []float64{0.75, 0.6, 0.6, 0.75, 0}}
+	b := tr.newBatch(0)
+	b.count, b.labels, b.shares = 4, []int{0, 1, 1, 2, 0}, []float64{0.75, 0.6, 0.6, 0.75, 0}
 	tr.label(b)
 	want := []float64{ // the fifth image is of another batch
 		0.88*0.75 + 0.04, 0.04, 0.88*0.25 + 0.04,
@@ -149,17 +150,17 @@ func TestMixedTargets(t *testing.T) {
 		0.88*0.25 + 0.04, 0.04, 0.88*0.75 + 0.04,
 		0, 0, 0,
 	}
-	for i, v := range tr.targets {
+	for i, v := range b.targets {
 		if math.Abs(float64(v)-want[i]/4) > 1e-7 {
 			t.Errorf("target %d is %v, want %v", i, v, want[i]/4)
 		}
 	}
-	mixed := slices.Clone(tr.targets)
+	mixed := slices.Clone(b.targets)
 	b.shares = []float64{1, 1, 1, 1, 0}
 	tr.label(b)
-	whole := slices.Clone(tr.targets)
+	whole := slices.Clone(b.targets)
 	b.shares = nil
-	if tr.label(b); !slices.Equal(whole, tr.targets) || slices.Equal(whole, mixed) {
+	if tr.label(b); !slices.Equal(whole, b.targets) || slices.Equal(whole, mixed) {
 		t.Error("shares of 1 are not what no shares are")
 	}
 }

@@ -205,11 +205,15 @@ func newProblem(t testing.TB, net model.Network, count int, seed uint64) problem
 }
 
 func (p problem) batch(t *trainer) *batch {
-	b := &batch{count: len(p.labels), images: make([]float32, t.rows*t.cfg.Slices*p.net.Input.Size()), labels: make([]int, t.cfg.Batch)}
+	b := t.newBatch(0)
+	b.count = len(p.labels)
 	for i := range b.images {
 		b.images[i] = float32(math.NaN()) // rows that only fill a slice must not be read
 	}
 	copy(b.images, p.images)
 	copy(b.labels, p.labels)
+	if err := t.ready(b); err != nil {
+		panic(err)
+	}
 	return b
 }

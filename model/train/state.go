@@ -64,6 +64,9 @@ func fingerprint(net model.Network, params model.Params, data Data, labels []int
 		"network": net, "classes": data.Classes, "starting weights": hex.EncodeToString(weights.Sum(nil)),
 		"training images": len(labels), "training labels": hex.EncodeToString(truth.Sum(nil)), "data": data.ID,
 	}
+	if kinds := cfg.kinds(); !slices.Equal(kinds, []string{CPU.Kind}) { // which round otherwise
+		run["devices"] = kinds
+	}
 	// The configuration goes in field by field, so that a message can name what differs.
 	text, err := json.Marshal(cfg)
 	if err != nil {
@@ -152,12 +155,12 @@ func (t *trainer) save(path string, s state) (err error) {
 func (t *trainer) tensors() map[string]model.Tensor {
 	list := map[string]model.Tensor{}
 	for _, p := range t.learn {
-		list[p.name] = model.Tensor{Shape: []int{len(p.w)}, Data: p.w}
-		for k := range t.solver.moments {
-			list[moment(p.name, k)] = model.Tensor{Shape: []int{len(p.w)}, Data: p.moments[k]}
+		list[p.Name] = model.Tensor{Shape: []int{len(p.Values)}, Data: p.Values}
+		for k, m := range p.Moments {
+			list[moment(p.Name, k)] = model.Tensor{Shape: []int{len(m)}, Data: m}
 		}
-		if p.average != nil {
-			list[p.name+".average"] = model.Tensor{Shape: []int{len(p.w)}, Data: p.average}
+		if p.Average != nil {
+			list[p.Name+".average"] = model.Tensor{Shape: []int{len(p.Average)}, Data: p.Average}
 		}
 	}
 	return list
@@ -229,10 +232,7 @@ func (t *trainer) restore(s *saved) error {
 		copy(to.Data, s.tensors[name].Data)
 	}
 	t.steps = s.Steps
-	for i := range t.layers {
-		t.repack(i)
-	}
-	return nil
+	return t.write()
 }
 
 // readLine reads up to a newline byte by byte, since what follows belongs to somebody else.

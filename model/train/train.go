@@ -301,6 +301,13 @@ func (t *trainer) epoch(ctx context.Context, net model.Network, data Data, label
 			t.keep = t.cfg.decay(t.steps, steps)
 		}
 		out, err := t.step(ctx, b, e.LearningRate)
+		if bad := (*NotFiniteError)(nil); errors.As(err, &bad) && t.cfg.BadBatch != "" {
+			bad.Batch, bad.Epoch = t.cfg.BadBatch, epoch
+			if failed := t.saveBadBatch(bad.Batch, b, data, epoch); failed != nil {
+				bad.Batch = ""
+				err = fmt.Errorf("%w; %w", err, failed)
+			}
+		}
 		n := b.count
 		free <- b
 		if err != nil {
@@ -309,12 +316,12 @@ func (t *trainer) epoch(ctx context.Context, net model.Network, data Data, label
 			}
 			return e, fmt.Errorf("train: epoch %d: step %d: %w", epoch+1, step+1, err)
 		}
-		e.Loss += out.loss * float64(n) / float64(len(draws))
-		right += out.right
+		e.Loss += out.Loss * float64(n) / float64(len(draws))
+		right += out.Right
 		seen += n
 		for _, h := range hooks {
 			if h.OnStep != nil {
-				if err := h.OnStep(ctx, StepInfo{epoch + 1, step + 1, steps, out.loss, e.LearningRate, seen}); err != nil {
+				if err := h.OnStep(ctx, StepInfo{epoch + 1, step + 1, steps, out.Loss, e.LearningRate, seen}); err != nil {
 					return e, fmt.Errorf("train: %s: %w", h.Name, err)
 				}
 			}
@@ -323,6 +330,9 @@ func (t *trainer) epoch(ctx context.Context, net model.Network, data Data, label
 	e.TrainAccuracy = metrics.Figure(float64(right) / float64(seen))
 	e.ImagesPerSecond = float64(seen) / time.Since(start).Seconds()
 
+	if err := t.read(); err != nil {
+		return e, fmt.Errorf("train: epoch %d: %w", epoch+1, err)
+	}
 	plan, err := infer.Compile(net, t.answering())
 	if err != nil {
 		return e, err
