@@ -39,6 +39,7 @@ type trainFlags struct {
 	description      string
 	sources          []string
 	limits           transforms.Limits
+	devices          string
 	arguments        []string // of the command line, for the card
 }
 
@@ -104,7 +105,10 @@ does not change the weights either.`,
 			if o.folder, err = workFolder(o.out); err != nil {
 				return err
 			}
-			cfg.State = filepath.Join(o.folder, stateFile)
+			cfg.State, cfg.BadBatch = filepath.Join(o.folder, stateFile), filepath.Join(o.folder, badBatch)
+			if cfg.Devices, err = parseDevices(o.devices); err != nil {
+				return err
+			}
 			if err := cfg.Validate(); err != nil {
 				return usageError{err}
 			}
@@ -149,10 +153,14 @@ does not change the weights either.`,
 	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "photographs a step")
 	f.IntVar(&cfg.Slices, "slices", cfg.Slices, "parts that a batch is cut into, as many as cores can work on")
 	f.IntVar(&cfg.Cores, "cores", 0, "cores to use (default all)")
+	f.StringVar(&o.devices, "devices", train.CPU.Kind, "devices that share each batch, such as cpu,cpu; this build has "+strings.Join(kinds(), ", "))
 	f.StringVar(&cfg.Precision, "precision", cfg.Precision, "fp32, or bf16: multiply in bfloat16 and sum in float32, faster where the processor has AVX512_BF16 and far slower elsewhere")
 	f.Uint64Var(&cfg.Seed, "seed", 1, "seed of everything that is random")
 	f.StringVar(&cfg.Solver, "solver", cfg.Solver, "sgd or adamw")
 	f.Float64Var(&cfg.LearningRate, "lr", cfg.LearningRate, "learning rate at its highest")
+	f.StringVar(&cfg.Scaling, "lr-scaling", cfg.Scaling, "how --lr grows with --batch beyond --base-batch: none, linear (for sgd, with --warmup) or sqrt (for adamw)")
+	f.IntVar(&cfg.BaseBatch, "base-batch", cfg.BaseBatch, "photographs a step that --lr is right for")
+	f.Float64Var(&cfg.ClipNorm, "clip-norm", cfg.ClipNorm, "the most that the norm of a step's gradient may be: a longer one is scaled down (0: whatever it is)")
 	f.Float64Var(&cfg.HeadRate, "head-lr", cfg.HeadRate, "factor on the learning rate of the last layer")
 	f.Float64Var(&cfg.LayerRate, "layer-lr", cfg.LayerRate, "factor on the learning rate of the first layer; between it and the last the factor grows")
 	f.IntVar(&cfg.HeadEpochs, "head-epochs", cfg.HeadEpochs, "epochs in which the last layer learns alone, before all do")
@@ -187,6 +195,7 @@ func fineTuning() map[string]string {
 	return map[string]string{
 		"epochs":          fmt.Sprint(c.Epochs),
 		"batch":           fmt.Sprint(c.Batch),
+		"base-batch":      fmt.Sprint(c.BaseBatch),
 		"solver":          c.Solver,
 		"lr":              fmt.Sprint(c.LearningRate),
 		"head-lr":         fmt.Sprint(c.HeadRate),
@@ -215,8 +224,12 @@ func (o *trainFlags) from() string {
 	return initNone
 }
 
-// stateFile lies in the model's folder while a run is not finished.
-const stateFile = "training.state"
+// stateFile lies in the model's folder while a run is not finished, badBatch after one that has met a loss or a gradient
+// that is not finite.
+const (
+	stateFile = "training.state"
+	badBatch  = "bad-batch"
+)
 
 // prepare opens what a run is to learn from. The model has no weights yet.
 func (o *trainFlags) prepare(dir string, cfg train.Config) (m model.Model, data train.Data, err error) {
@@ -307,6 +320,9 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 			return err
 		}
 	}
+	if err := os.RemoveAll(cfg.BadBatch); err != nil {
+		return err
+	}
 	hooks = append([]train.Hook{progress, train.SaveBest(o.folder, m, o.half)}, hooks...)
 	if o.plot != "" {
 		hooks = append(hooks, train.Hook{Name: "draw the learning curves", OnEnd: func(_ context.Context, r train.Result) error {
@@ -320,6 +336,10 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 	if err != nil {
 		if ctx.Err() != nil {
 			fmt.Fprintf(stderr, "logobeam: stopped after epoch %d; go on with the same command and --resume\n", len(result.History))
+		}
+		if bad := (*train.NotFiniteError)(nil); errors.As(err, &bad) && bad.Batch != "" {
+			fmt.Fprintf(stderr, "to see the photographs of that batch: logobeam show %s --transforms %s --epoch %d --seed %d --out batch.png\n",
+				filepath.Join(bad.Batch, "batch.csv"), o.augment, bad.Epoch, cfg.Seed)
 		}
 		return err
 	}

@@ -18,9 +18,9 @@ type Config struct {
 	Slices int `json:"slices"`
 	// Cores is the number of goroutines that compute; 0 is GOMAXPROCS. More than Slices bring nothing to training.
 	Cores int `json:"-"`
-	// Devices train in step, each with a part of every batch; none is CPU alone. The result is that of one device but for
+	// Devices train in step, each with a part of every batch; nil is CPU alone. The result is that of one device but for
 	// rounding. Cores and Slices are divided among them.
-	Devices []Opener `json:"-"`
+	Devices []Opener `json:"devices,omitempty"`
 	// Seed draws the order of the images. The starting weights and what Dataset.Load draws have seeds of their own.
 	Seed uint64 `json:"seed"`
 
@@ -217,6 +217,9 @@ func (c Config) Validate() error {
 	if c.Slices > c.Batch {
 		return fmt.Errorf("train: a batch of %d cannot be cut into %d slices", c.Batch, c.Slices)
 	}
+	if len(c.Devices) > c.Batch {
+		return fmt.Errorf("train: a batch of %d cannot be shared by %d devices", c.Batch, len(c.Devices))
+	}
 	if c.Schedule == Step {
 		if err := count("step_epochs", c.StepEpochs, 1); err != nil {
 			return err
@@ -246,13 +249,6 @@ func (c Config) devices() []Opener {
 		return c.Devices
 	}
 	return []Opener{CPU}
-}
-
-func (c Config) kinds() (list []string) {
-	for _, d := range c.devices() {
-		list = append(list, d.Kind)
-	}
-	return list
 }
 
 // rows is how many images a slice has.

@@ -57,6 +57,7 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.Batch = 0 }, "batch is 0"},
 		{func(c *Config) { c.Slices = 0 }, "slices is 0"},
 		{func(c *Config) { c.Slices = 41 }, "a batch of 40 cannot be cut into 41 slices"},
+		{func(c *Config) { c.Batch, c.Slices, c.Devices = 2, 1, []Opener{CPU, CPU, CPU} }, "a batch of 2 cannot be shared by 3 devices"},
 		{func(c *Config) { c.Cores = -1 }, "cores is -1"},
 		{func(c *Config) { c.Solver = "adam" }, "one of sgd, adamw"},
 		{func(c *Config) { c.LearningRate = math.NaN() }, "learning_rate is NaN"},
@@ -129,7 +130,7 @@ func TestScaling(t *testing.T) {
 func TestConfigJSON(t *testing.T) {
 	a, b := DefaultConfig(), DefaultConfig()
 	b.Cores, b.State, b.Resume, b.EvaluateTest = 7, "x", true, false
-	b.Devices, b.BadBatch = []Opener{CPU, CPU}, "y"
+	b.BadBatch = "y"
 	x, err := json.Marshal(a)
 	if err != nil {
 		t.Fatal(err)

@@ -47,6 +47,9 @@ type Opener struct {
 	Open func(Job) (Device, error)
 }
 
+// MarshalText is the kind: what a model's card and a run's state say of a device.
+func (o Opener) MarshalText() ([]byte, error) { return []byte(o.Kind), nil }
+
 // CPU opens the processor as a device, which computes on Job.Config.Cores goroutines and works in the Job's memory.
 var CPU = Opener{"cpu", func(j Job) (Device, error) { return newCPU(j) }}
 

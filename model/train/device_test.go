@@ -150,6 +150,21 @@ func TestDeviceIsNotThere(t *testing.T) {
 	}
 }
 
+// Nor does a phase that cannot begin leave any.
+func TestSecondPhaseHasNoDevice(t *testing.T) {
+	cfg := toyConfig()
+	opened := 0
+	cfg.HeadEpochs, cfg.Devices = 1, []Opener{{"cpu", func(j Job) (Device, error) {
+		if opened++; opened > 1 {
+			return nil, errors.New("it is lost")
+		}
+		return CPU.Open(j)
+	}}}
+	if _, err := Run(context.Background(), toyCNN(), start(t, toyCNN()), toyData(), cfg); err == nil || !strings.Contains(err.Error(), "it is lost") {
+		t.Errorf("error %v, want the device's", err)
+	}
+}
+
 // The network has two weights a class, all 0, so that its gradient is worked out by hand: for an image (3, 4) of the
 // first of two classes the logits' is (-0.5, 0.5), the weights' ((-1.5, -2), (1.5, 2)), and the norm of all that is the
 // root of 2 (1.5² + 2²) + 2 0.5² = 13.

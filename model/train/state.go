@@ -64,9 +64,6 @@ func fingerprint(net model.Network, params model.Params, data Data, labels []int
 		"network": net, "classes": data.Classes, "starting weights": hex.EncodeToString(weights.Sum(nil)),
 		"training images": len(labels), "training labels": hex.EncodeToString(truth.Sum(nil)), "data": data.ID,
 	}
-	if kinds := cfg.kinds(); !slices.Equal(kinds, []string{CPU.Kind}) { // which round otherwise
-		run["devices"] = kinds
-	}
 	// The configuration goes in field by field, so that a message can name what differs.
 	text, err := json.Marshal(cfg)
 	if err != nil {

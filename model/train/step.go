@@ -127,7 +127,11 @@ func learnt(net model.Network, params model.Params, cfg Config) ([]Parameter, er
 	return learn, nil
 }
 
+// close closes the devices. There is no trainer where a phase could not begin.
 func (t *trainer) close() {
+	if t == nil {
+		return
+	}
 	for _, d := range t.devices {
 		d.Close()
 	}

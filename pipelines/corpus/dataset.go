@@ -196,11 +196,7 @@ func (d *Dataset) Picture(i int, list transforms.List) (m *transforms.Image, err
 
 // with reads image i, and has it decoded when there is memory for it.
 func (d *Dataset) with(i int, do func(data []byte) error) error {
-	file := filepath.FromSlash(d.rows[i].Image)
-	if !filepath.IsAbs(file) {
-		file = filepath.Join(d.opts.Root, file)
-	}
-	data, err := readFile(file, d.opts.Limits.Bytes)
+	data, err := readFile(d.file(i), d.opts.Limits.Bytes)
 	if err == nil {
 		err = decode(data, d.opts.Limits, func() error { return do(data) })
 	}
@@ -208,6 +204,24 @@ func (d *Dataset) with(i int, do func(data []byte) error) error {
 		return fmt.Errorf("corpus: %s: %w", d.rows[i].Image, err)
 	}
 	return nil
+}
+
+// file is where image i lies.
+func (d *Dataset) file(i int) string {
+	file := filepath.FromSlash(d.rows[i].Image)
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(d.opts.Root, file)
+	}
+	return file
+}
+
+// Name is the file of image i, as a path that does not depend on the folder one is in: it makes a Dataset a train.Named.
+func (d *Dataset) Name(i int) string {
+	file := d.file(i)
+	if whole, err := filepath.Abs(file); err == nil {
+		file = whole
+	}
+	return filepath.ToSlash(file)
 }
 
 // memory is how many bytes decoding may take at one time, in all datasets of the process, however many cores it has.

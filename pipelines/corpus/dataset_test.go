@@ -21,7 +21,10 @@ import (
 	"github.com/logobeam/logobeam/transforms"
 )
 
-var _ train.Dataset = (*Dataset)(nil)
+var (
+	_ train.Dataset = (*Dataset)(nil)
+	_ train.Named   = (*Dataset)(nil)
+)
 
 const side = 24
 
