@@ -7,7 +7,9 @@
 package device
 
 import (
+	"errors"
 	"math"
+	"sync"
 	"unsafe"
 )
 
@@ -21,6 +23,9 @@ type (
 	Event  int
 )
 
+// compute is the stream of parameters and of everything that is computed, in one order; copies of images have others.
+const compute Stream = 0
+
 // Driver is one device. Its methods may be called from any goroutine at a time. After an error of one, others may fail too: a
 // device does not recover from a kernel that went wrong.
 type Driver interface {
@@ -32,6 +37,7 @@ type Driver interface {
 	Alloc(bytes int) (Ptr, error)
 	Free(Ptr) error
 
+	// NewStream makes a stream beside stream 0, which is there from the beginning.
 	NewStream() (Stream, error)
 	NewEvent() (Event, error)
 	// CopyIn copies src to the device behind what the stream has to do. src may be changed once it returns.
@@ -61,6 +67,29 @@ type Launch struct {
 
 // F64 makes an argument of a number with a fraction.
 func F64(v float64) uint64 { return math.Float64bits(v) }
+
+var opened = struct {
+	sync.Mutex
+	open func(number int) (Driver, error)
+}{}
+
+// Register says how accelerators are opened, by number from 0. Package cuda does when it is imported.
+func Register(open func(number int) (Driver, error)) {
+	opened.Lock()
+	defer opened.Unlock()
+	opened.open = open
+}
+
+// Open opens the accelerator of a number, from 0.
+func Open(number int) (Driver, error) {
+	opened.Lock()
+	open := opened.open
+	opened.Unlock()
+	if open == nil {
+		return nil, errors.New("device: this program computes on the processor alone: logobeam-gpu, which make gpu builds, knows accelerators")
+	}
+	return open(number)
+}
 
 // Bytes is the memory of values, which it shares.
 func Bytes[T float32 | float64 | int64](values []T) []byte {

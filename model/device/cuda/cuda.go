@@ -43,8 +43,12 @@ type Driver struct {
 
 var _ device.Driver = (*Driver)(nil)
 
-// Open makes device number n ready, counted from 0, and loads the kernels of a PTX text, which the driver compiles for it.
-func Open(n int, ptx string) (d *Driver, err error) {
+func init() {
+	device.Register(func(number int) (device.Driver, error) { return Open(number) })
+}
+
+// Open makes device number n ready, counted from 0, and loads the kernels, which the driver compiles for it.
+func Open(n int) (d *Driver, err error) {
 	fail := func(what string, err error) (*Driver, error) {
 		return nil, fmt.Errorf("cuda: device %d: %s: %w", n, what, err)
 	}
@@ -58,7 +62,11 @@ func Open(n int, ptx string) (d *Driver, err error) {
 	if d.ctx, err = d.dev.RetainPrimaryCtx(); err != nil {
 		return fail("its context", err)
 	}
-	if err := d.do(func() error { d.mod, err = cu.LoadData(ptx); return err }); err != nil {
+	if _, err := d.NewStream(); err != nil {
+		d.dev.ReleasePrimaryCtx()
+		return fail("its first stream", err)
+	}
+	if err := d.do(func() error { d.mod, err = cu.LoadData(device.PTX); return err }); err != nil {
 		d.dev.ReleasePrimaryCtx()
 		return fail("loading the kernels: is it older than they are for (compute capability 8.0), or the driver than CUDA 12?", err)
 	}
