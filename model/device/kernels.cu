@@ -20,7 +20,8 @@
 //
 //   _128  bfloat16 factors, float32 sums, T = 128, block 256
 //   _64   the same, T = 64, block 128: where _128 would leave processors idle, or a side is 64 or less
-//   _64x3 T = 64, block 128: factors in two parts of bfloat16 each, three products; within about 2^-16 of float32
+//   _64x3 T = 64, block 128: factors in two parts of bfloat16 each, three products; 2^-14 off at most, of the sum of
+//         magnitudes, where the others are 2^-7
 //
 //   kernel                           grid                            parameters
 //   conv_forward_T                   tiles(n*outh*outw, outc, T)     dst, src, w, bias (optional), SHAPE, pitch, act
@@ -69,7 +70,7 @@ typedef unsigned short u16;
 #define SHAPE_OF                                                                                                    \
 	Shape { (int)n_, (int)h_, (int)w_, (int)c_, (int)outh_, (int)outw_, (int)outc_, (int)kernel_, (int)stride_,     \
 		(int)padtop_, (int)padleft_ }
-#define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+#define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads, 1)
 
 struct Shape {
 	int n, h, w, c, outh, outw, outc, kernel, stride, padtop, padleft;
@@ -111,7 +112,7 @@ __device__ __forceinline__ bool aligned(const void *p, int pitch) { return ((siz
 __device__ __forceinline__ float4 load4(const float *p) { return *(const float4 *)p; }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Products of matrices: sums[m][n] over k of a[m][k] b[n][k], cut in tiles of T x T sums that a block makes, STEP values of k
+// Products of matrices: sums[m][n] += a[m][k] b[n][k] over k, cut in tiles of T x T sums that a block makes, STEP values of k
 // at a time. Factors are read from where they lie in float32, while the step before them is multiplied, rounded to bfloat16
 // and stored in shared memory, of which there are two halves, in one of two orders: ALONG, [row][k], for factors that are
 // contiguous along k, or ACROSS, [k][row], for those contiguous along rows. Lines are 8 values longer than needed so that the
@@ -140,7 +141,7 @@ __device__ __forceinline__ u32 pair(float low, float high) { // of bfloat16, rou
 __device__ __forceinline__ float low(u32 pair) { return __uint_as_float(pair << 16); }
 __device__ __forceinline__ float high(u32 pair) { return __uint_as_float(pair & 0xffff0000); }
 
-// Factors stores what a thread has loaded.
+// store stores what a thread has loaded.
 template <int T, Order O, int PARTS> __device__ __forceinline__ void store(u16 *tile, const float (&v)[4][4]) {
 	Place<T, O> p;
 #pragma unroll
@@ -165,7 +166,7 @@ __device__ __forceinline__ void take4(float (&v)[4], const float *p) {
 
 // Rows are those of a matrix, contiguous along k: weights.
 template <int T> struct Rows {
-	static const Order order = ALONG;
+	static constexpr Order order = ALONG;
 	const float *p;
 	int row, rows, k_end;
 	i64 pitch;
@@ -194,7 +195,7 @@ template <int T> struct Rows {
 // Windows are rows that are gathered from images: row r is a window whose tap (0, 0) lies at pixel (y, x), and k runs over its taps and
 // their channels. Taps go down and right from there, or up and left if direction is -1.
 template <int T> struct Windows {
-	static const Order order = ALONG;
+	static constexpr Order order = ALONG;
 	const float *image[4];
 	int y[4], x[4];
 	int h, w, c, pitch, k_end, direction;
@@ -239,7 +240,7 @@ template <int T> struct Windows {
 
 // Columns are those of a matrix whose rows are contiguous: k is the row. The gradient of outputs.
 template <int T> struct Columns {
-	static const Order order = ACROSS;
+	static constexpr Order order = ACROSS;
 	const float *p;
 	int col, cols, k_end, pitch;
 	bool vector;
@@ -266,7 +267,7 @@ template <int T> struct Columns {
 // Taps are weights [out][ky][kx][c] as columns c, with k running over some of the taps, from (py, px) on in steps, and the outs of
 // each.
 template <int T> struct Taps {
-	static const Order order = ACROSS;
+	static constexpr Order order = ACROSS;
 	const float *p;
 	int col, c, kernel, py, px, step, k_end;
 	Divider outs, across;
@@ -297,7 +298,7 @@ template <int T> struct Taps {
 
 // Unfolded are the windows of images as columns (ky, kx, c): k is the output pixel.
 template <int T> struct Unfolded {
-	static const Order order = ACROSS;
+	static constexpr Order order = ACROSS;
 	const float *src;
 	Shape s;
 	int pixels, cols, col;
@@ -370,17 +371,30 @@ __device__ __forceinline__ void mma(float (&c)[4], const u32 (&a)[4], u32 b0, u3
 template <int T> struct Sums {
 	enum { pieces = T / 16 };
 	float v[2][pieces][4];
-	// each calls f(row, column, first, second) for all pairs of neighbours in a row.
-	template <class F> __device__ __forceinline__ void each(F f) {
+	// begin lets the sums start with the biases of their columns, or with 0.
+	__device__ __forceinline__ void begin(const float *bias, int first, int cols) {
+		first += threadIdx.x / 32 % 2 * (T / 2) + threadIdx.x % 4 * 2;
+#pragma unroll
+		for (int j = 0; j < pieces; j++)
+#pragma unroll
+			for (int l = 0; l < 2; l++) {
+				int n = first + j * 8 + l;
+				float b = bias && n < cols ? bias[n] : 0;
+#pragma unroll
+				for (int i = 0; i < 4; i++) v[i / 2][j][i % 2 * 2 + l] = b;
+			}
+	}
+	// each asks where a row of the tile goes, and calls f(row, column, first, second) for the pairs of neighbours of those that go anywhere.
+	template <class R, class F> __device__ __forceinline__ void each(R row, F f) {
 		int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 		int m = warp / 2 * 32 + lane / 4, n = warp % 2 * (T / 2) + lane % 4 * 2;
 #pragma unroll
-		for (int i = 0; i < 2; i++)
+		for (int i = 0; i < 4; i++) {
+			float *p = row(m + i * 8);
+			if (!p) continue;
 #pragma unroll
-			for (int j = 0; j < pieces; j++) {
-				f(m + i * 16, n + j * 8, v[i][j][0], v[i][j][1]);
-				f(m + i * 16 + 8, n + j * 8, v[i][j][2], v[i][j][3]);
-			}
+			for (int j = 0; j < pieces; j++) f(p, n + j * 8, v[i / 2][j][i % 2 * 2], v[i / 2][j][i % 2 * 2 + 1]);
+		}
 	}
 };
 
@@ -388,28 +402,17 @@ template <int T, int PARTS, class A, class B> __device__ __forceinline__ void pr
 	typedef Line<T, A::order> LA;
 	typedef Line<T, B::order> LB;
 	__shared__ __align__(16) u16 tiles_a[2][PARTS * LA::tile], tiles_b[2][PARTS * LB::tile];
-#pragma unroll
-	for (int i = 0; i < 2; i++)
-#pragma unroll
-		for (int j = 0; j < Sums<T>::pieces; j++)
-#pragma unroll
-			for (int l = 0; l < 4; l++) sums.v[i][j][l] = 0;
-	if (k >= k_end) return;
 	int warp = threadIdx.x / 32, m = warp / 2 * 32, n = warp % 2 * (T / 2);
 	float va[4][4], vb[4][4];
-	a.load(va, k);
-	b.load(vb, k);
-	store<T, A::order, PARTS>(tiles_a[0], va);
-	store<T, B::order, PARTS>(tiles_b[0], vb);
-	__syncthreads();
-	for (int half = 0;; half ^= 1) {
-		k += STEP;
+	// Each round reads a step and multiplies the one before.
+	bool multiply = false;
+	for (int half = 1;; half ^= 1, k += STEP, multiply = true) {
 		if (k < k_end) {
 			a.load(va, k);
 			b.load(vb, k);
 		}
 #pragma unroll
-		for (int kk = 0; kk < STEP; kk += 16) {
+		for (int kk = 0; kk < STEP && multiply; kk += 16) {
 			u32 fa[PARTS][2][4];
 #pragma unroll
 			for (int part = 0; part < PARTS; part++)
@@ -474,17 +477,14 @@ template <int T, int PARTS> __device__ __forceinline__ void conv_forward(float *
 	}
 	Rows<T> b(w, n0, s.outc, a.k_end);
 	Sums<T> sums;
+	sums.begin(bias, n0, s.outc);
 	product<T, PARTS>(sums, a, b, 0, a.k_end);
 	bool two = pairwise(dst, pitch);
-	sums.each([&](int m, int n, float v0, float v1) {
-		m += m0, n += n0;
-		if (m >= pixels || n >= s.outc) return;
+	sums.each([&](int m) { return m0 + m < pixels ? dst + (i64)(m0 + m) * pitch : 0; }, [&](float *p, int n, float v0, float v1) {
+		n += n0;
+		if (n >= s.outc) return;
 		bool second = n + 1 < s.outc;
-		if (bias) {
-			v0 += bias[n];
-			if (second) v1 += bias[n + 1];
-		}
-		put2(dst + (i64)m * pitch + n, two, second, activate(v0, act), activate(v1, act));
+		put2(p + n, two, second, activate(v0, act), activate(v1, act));
 	});
 }
 
@@ -512,13 +512,18 @@ template <int T, int PARTS> __device__ __forceinline__ void conv_data_grad(float
 	}
 	Taps<T> b(w, n0, s, py, px, down, across);
 	Sums<T> sums;
+	sums.begin(0, n0, s.c);
 	product<T, PARTS>(sums, a, b, 0, a.k_end);
 	bool two = pairwise(dsrc, s.c);
-	sums.each([&](int m, int n, float v0, float v1) {
-		m += m0, n += n0;
-		if (m >= pixels || n >= s.c) return;
-		int x, y, number = image.divide(row.divide(m, x), y);
-		float *p = dsrc + (((i64)number * s.h + y0 + y * s.stride) * s.w + x0 + x * s.stride) * s.c + n;
+	auto to = [&](int m) -> float * {
+		if (m0 + m >= pixels) return 0;
+		int x, y, number = image.divide(row.divide(m0 + m, x), y);
+		return dsrc + (((i64)number * s.h + y0 + y * s.stride) * s.w + x0 + x * s.stride) * s.c;
+	};
+	sums.each(to, [&](float *p, int n, float v0, float v1) {
+		n += n0;
+		if (n >= s.c) return;
+		p += n;
 		bool second = n + 1 < s.c;
 		if (add) {
 			v0 += p[0];
@@ -538,12 +543,13 @@ template <int T, int PARTS> __device__ __forceinline__ void conv_weight_grad(flo
 	int steps = (b.pixels + STEP - 1) / STEP, share = (steps + gridDim.z - 1) / gridDim.z * STEP;
 	int k = min((int)blockIdx.z * share, b.pixels);
 	Sums<T> sums;
+	sums.begin(0, n0, cols);
 	product<T, PARTS>(sums, a, b, k, min(k + share, b.pixels));
 	dw += (i64)blockIdx.z * s.outc * cols;
 	bool two = pairwise(dw, cols);
-	sums.each([&](int m, int n, float v0, float v1) {
-		m += m0, n += n0;
-		if (m < s.outc && n < cols) put2(dw + (i64)m * cols + n, two, n + 1 < cols, v0, v1);
+	sums.each([&](int m) { return m0 + m < s.outc ? dw + (i64)(m0 + m) * cols : 0; }, [&](float *p, int n, float v0, float v1) {
+		n += n0;
+		if (n < cols) put2(p + n, two, n + 1 < cols, v0, v1);
 	});
 }
 
