@@ -7,7 +7,7 @@ PYTHON  ?= python3
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build gpu demo test race noasm arm64 lint fuzz hostile soak flink bench bench-peers testdata kernels builtin-model clean
+.PHONY: build gpu demo test race noasm arm64 lint fuzz hostile soak flink bench bench-peers testdata kernels ptx builtin-model clean
 
 build: ## bin/logobeam, one static binary
 	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/logobeam
@@ -100,6 +100,14 @@ testdata: ## draw the photographs of testdata again, to the same bytes
 
 kernels: ## write the assembly again from its generator
 	$(GO) generate ./model/kernel ./transforms ./transforms/jpeg
+
+PTXTOOLS := $(abspath $(OUT))/ptx
+ptx: $(PTXTOOLS)/installed ## compile the kernels of a GPU again, and assemble them for sm_80 and sm_90: NVIDIA's compilers come from PyPI
+	$(PYTHON) model/device/_gen/ptx.py $(PTXTOOLS)
+
+$(PTXTOOLS)/installed: model/device/_gen/requirements.txt
+	$(PYTHON) -m pip install -q --no-deps --target $(PTXTOOLS) --upgrade -r model/device/_gen/requirements.txt
+	touch $@
 
 # The built-in model, made again: PHOTOS is FlickrLogos-27 laid out as FlickrLogos-32 is, WEIGHTS the ImageNet weights of
 # EfficientNet-Lite0. Neither is in the repository.

@@ -31,7 +31,7 @@ var layers = [][]string{
 	{"model/infer"},
 	{"model/metrics", "model/builtin"},
 	{"model"},
-	{"model/kernel", "model/nearest", "transforms/jpeg", "transforms/svg"},
+	{"model/device/ptx", "model/kernel", "model/nearest", "transforms/jpeg", "transforms/svg"},
 }
 
 // Who alone may import what is named by a prefix of its path.
