@@ -1,10 +1,11 @@
-package device
+package device_test
 
 import (
 	"context"
 	"testing"
 
 	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/model/device"
 	"github.com/logobeam/logobeam/model/infer"
 )
 
@@ -21,12 +22,12 @@ func TestPlan(t *testing.T) {
 			t.Fatal(err)
 		}
 		for precision, most := range map[model.Precision]float64{model.FP32: 1e-4, model.BF16: 0.03} {
-			d := newEmulator(t)
-			p, err := Compile(d, net, params, precision)
+			d := newDriver(t)
+			p, err := device.Compile(d, net, params, precision)
 			if err != nil {
 				t.Fatal(err)
 			}
-			p.batch = 2 // so that batches are cut
+			p.SetBatch(2) // so that batches are cut
 			got, err := infer.Predict(context.Background(), p, 5, 2, 3, load)
 			if err != nil {
 				t.Fatalf("%s in %s: %v", net.Arch, precision, err)
@@ -34,9 +35,10 @@ func TestPlan(t *testing.T) {
 			if far := distance(got, want); far > most {
 				t.Errorf("%s in %s: probabilities are %.2g from the processor's: want at most %g", net.Arch, precision, far, most)
 			}
-			if err := p.Close(); err != nil || !d.closed {
+			if err := p.Close(); err != nil {
 				t.Errorf("closing: %v", err)
 			}
+			closed(t, d)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package device
+package device_test
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/model/device"
 	"github.com/logobeam/logobeam/model/train"
 )
 
@@ -22,14 +23,14 @@ func (d noise) Load(i, _ int, to []float32) error {
 	return nil
 }
 
-// run trains a network and gives what came out, and the emulator if it was one that trained.
-func run(t *testing.T, ctx context.Context, net model.Network, cfg train.Config, gpu bool, hooks ...train.Hook) (train.Result, *emulator, error) {
+// run trains a network and gives what came out, and the device that trained, if one did.
+func run(t *testing.T, ctx context.Context, net model.Network, cfg train.Config, gpu bool, hooks ...train.Hook) (train.Result, device.Driver, error) {
 	t.Helper()
-	var d *emulator
+	var d device.Driver
 	if gpu {
 		cfg.Devices = []train.Opener{{Kind: "gpu", Open: func(j train.Job) (train.Device, error) {
-			d = newEmulator(t)
-			return NewTrainer(d, j)
+			d = newDriver(t)
+			return device.NewTrainer(d, j)
 		}}}
 	}
 	classes := make([]string, net.Classes())
@@ -92,9 +93,7 @@ func TestTrainer(t *testing.T) {
 					t.Errorf("%s: %s: epoch %d: a loss of %v and %v right: want %v and %v", tt.name, net.Arch, i+1, g.Loss, g.TrainAccuracy, e.Loss, e.TrainAccuracy)
 				}
 			}
-			if !d.closed {
-				t.Errorf("%s: %s: the device was not closed", tt.name, net.Arch)
-			}
+			closed(t, d)
 		}
 	}
 }
@@ -137,7 +136,7 @@ func TestTrainersInStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	open := train.Opener{Kind: "gpu", Open: func(j train.Job) (train.Device, error) { return NewTrainer(newEmulator(t), j) }}
+	open := train.Opener{Kind: "gpu", Open: func(j train.Job) (train.Device, error) { return device.NewTrainer(newDriver(t), j) }}
 	cfg.Devices = []train.Opener{open, open}
 	got, _, err := run(t, context.Background(), net, cfg, false)
 	if err != nil {
