@@ -11,6 +11,17 @@ import (
 	"github.com/logobeam/logobeam/model/train"
 )
 
+// Opener opens the accelerator of a number to train on.
+func Opener(number int) train.Opener {
+	return train.Opener{Kind: "gpu", Open: func(j train.Job) (train.Device, error) {
+		d, err := Open(number)
+		if err != nil {
+			return nil, err
+		}
+		return NewTrainer(d, j)
+	}}
+}
+
 // Trainer computes gradients on a device and changes parameters there. It is package train's device of another kind: the layers
 // run in their order and their gradients in the opposite one, as launches that are worked out once. What comes out is what
 // the processor's graph gives but for rounding, and the same bit for bit in every run.
