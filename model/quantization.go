@@ -38,6 +38,8 @@ type Quantization struct {
 	// Metrics are the figures of each split in both precisions, named as `logobeam evaluate --json` names them. They are
 	// what int8 costs.
 	Metrics map[string]map[Precision]map[string]float64 `json:"metrics,omitempty"`
+	// Intervals are the 95 % confidence intervals of those figures, by the same names.
+	Intervals map[string]map[Precision]map[string][2]float64 `json:"intervals,omitempty"`
 }
 
 // WorthInt8 is how much macro-F1 int8 may cost and still be what a model is run in by default.

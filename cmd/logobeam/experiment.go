@@ -43,6 +43,7 @@ type training struct {
 	run    gridRun
 	seed   uint64
 	folder string
+	data   string
 	flags  *trainFlags
 	cfg    train.Config
 	images int // of an epoch
@@ -90,7 +91,8 @@ results.csv (every figure), and learning curves, curves.svg and curves.png:
 
 "train" holds flags of logobeam train, by their names without dashes. "vary" tries
 all combinations of values, "runs" lists further runs with names of their own;
-both go over "train". "data" and files are looked for beside FILE. A run is the
+both go over "train". A run may have "data" of its own, of the same validation and
+test photographs. "data" and files are looked for beside FILE. A run is the
 command logobeam train with those flags, and DIR/RUN/seed-N is its model, with
 epochs.jsonl and result.json. With "test", test.csv is measured once, by the
 models that were kept; it decides nothing.
@@ -116,9 +118,7 @@ no longer as FILE has it.`,
 				if e.data = e.grid.data; e.data == "" {
 					return usagef(`%s has no "data": name the folder there, or with --data`, args[0])
 				}
-				if !filepath.IsAbs(e.data) {
-					e.data = filepath.Join(beside, e.data)
-				}
+				e.data = pathFrom(beside, e.data)
 			}
 			if err := e.plan(cmd.Context(), cmd.ErrOrStderr(), beside); err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
@@ -129,6 +129,14 @@ no longer as FILE has it.`,
 	cmd.Flags().StringVar(&e.out, "out", "", "`folder` of models and results")
 	cmd.Flags().StringVar(&e.data, "data", "", "`folder` with train.csv, val.csv and test.csv (default that of FILE)")
 	return cmd
+}
+
+// pathFrom is a path as it is meant in a file that lies in folder.
+func pathFrom(folder, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(folder, path)
 }
 
 // settable are the flags of train that a run may set: not those that an experiment sets itself.
@@ -149,13 +157,16 @@ func (e *experiment) plan(ctx context.Context, stderr io.Writer, beside string) 
 	warned := map[string]bool{}
 	for _, seed := range e.seeds {
 		for _, run := range e.runs {
-			t := &training{run: run, seed: seed, folder: filepath.Join(e.out, run.folder, fmt.Sprintf("seed-%d", seed))}
+			t := &training{run: run, seed: seed, folder: filepath.Join(e.out, run.folder, fmt.Sprintf("seed-%d", seed)), data: e.data}
+			if run.data != "" {
+				t.data = pathFrom(beside, run.data)
+			}
 			cmd := trainCommand(func(_ *cobra.Command, o *trainFlags, _ string, cfg train.Config) error {
 				t.flags, t.cfg = o, cfg
 				return nil
 			})
 			cmd.SilenceErrors, cmd.SilenceUsage = true, true
-			args := append(run.arguments(beside), fmt.Sprintf("--seed=%d", seed), "--out="+t.folder, "--no-test", "--json", "--", e.data)
+			args := append(run.arguments(beside), fmt.Sprintf("--seed=%d", seed), "--out="+t.folder, "--no-test", "--json", "--", t.data)
 			cmd.SetArgs(args)
 			var warning strings.Builder
 			cmd.SetErr(&warning)
@@ -179,7 +190,7 @@ func (e *experiment) plan(ctx context.Context, stderr io.Writer, beside string) 
 
 // look finds what there is of a training, and says so where that is of another one.
 func (e *experiment) look(ctx context.Context, stderr io.Writer, t *training, begins map[[2]string]string) error {
-	m, data, err := t.flags.prepare(e.data, t.cfg)
+	m, data, err := t.flags.prepare(t.data, t.cfg)
 	if err != nil {
 		return err
 	}
@@ -190,7 +201,7 @@ func (e *experiment) look(ctx context.Context, stderr io.Writer, t *training, be
 		if err != nil {
 			return err
 		}
-		t.test, err = corpus.Open(filepath.Join(e.data, "test.csv"), corpus.Options{Classes: m.Card.Classes, Scoring: steps, Views: m.Card.Views, Limits: t.flags.limits})
+		t.test, err = corpus.Open(filepath.Join(t.data, "test.csv"), corpus.Options{Classes: m.Card.Classes, Scoring: steps, Views: m.Card.Views, Limits: t.flags.limits})
 		if err != nil {
 			return err
 		}
@@ -363,7 +374,7 @@ func (e *experiment) train(ctx context.Context, stderr io.Writer, i int) error {
 	defer epochs.Close()
 	var epoch, seen atomic.Int64
 	var stop func()
-	err = t.flags.run(ctx, epochs, io.Discard, e.data, t.cfg, train.Hook{Name: "note the result",
+	err = t.flags.run(ctx, epochs, io.Discard, t.data, t.cfg, train.Hook{Name: "note the result",
 		OnStep: func(_ context.Context, s train.StepInfo) error {
 			epoch.Store(int64(s.Epoch))
 			seen.Store(int64(s.Epoch-1)*int64(t.images) + int64(s.Images))

@@ -29,6 +29,7 @@ type grid struct {
 // gridRun is a training, but for its seed.
 type gridRun struct {
 	name   string
+	data   string   // folder, as prepare leaves it; empty for the grid's
 	folder string   // of its seeds, inside the experiment's
 	flags  []string // --name=value, by name
 }
@@ -113,20 +114,26 @@ func parseGrid(text []byte, known []string) (*grid, error) {
 		if err != nil {
 			return nil, fmt.Errorf(`"runs": run %d: %w`, i+1, err)
 		}
-		name := ""
+		own := map[string]string{}
 		set = slices.DeleteFunc(set, func(m member) bool {
-			if m.name == "name" {
-				err = m.to(&name)
+			if m.name != "name" && m.name != "data" {
+				return false
 			}
-			return m.name == "name"
+			var text string
+			if wrong := m.to(&text); wrong != nil && err == nil {
+				err = fmt.Errorf(`"runs": run %d: %q wants text: %w`, i+1, m.name, wrong)
+			}
+			own[m.name] = text
+			return true
 		})
 		if err != nil {
-			return nil, fmt.Errorf(`"runs": run %d: "name" wants text: %w`, i+1, err)
+			return nil, err
 		}
-		if err := setFlags(set, append([]string{"name"}, known...)); err != nil {
+		if err := setFlags(set, append([]string{"name", "data"}, known...)); err != nil {
 			return nil, fmt.Errorf(`"runs": run %d: %w`, i+1, err)
 		}
-		g.add(name, base, set)
+		g.add(own["name"], base, set)
+		g.runs[len(g.runs)-1].data = own["data"]
 	}
 	if n := len(g.runs) * len(g.seeds); n > maxTrainings {
 		return nil, fmt.Errorf("%d trainings, the limit is %d", n, maxTrainings)

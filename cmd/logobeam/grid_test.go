@@ -27,6 +27,7 @@ func TestParseGrid(t *testing.T) {
 		{"a list is a flag that comes again", `{"train": {"source": ["x", "y"]}, "vary": {"source": [["z"]]}, "runs": [{"name": "b"}]}`,
 			[]string{"source z | source-z | --source=z", "b | b | --source=x --source=y"}},
 		{"a name that is a path stays inside", `{"runs": [{"name": "../../x"}, {"name": ".hidden"}]}`, []string{"../../x | x |", ".hidden | hidden |"}},
+		{"data of a run's own is no flag", `{"data": "a", "runs": [{"name": "other", "data": "b"}]}`, []string{"other | other | in b"}},
 	} {
 		g, err := parseGrid([]byte(tt.text), someFlags)
 		if err != nil {
@@ -35,7 +36,11 @@ func TestParseGrid(t *testing.T) {
 		}
 		var got []string
 		for _, r := range g.runs {
-			got = append(got, strings.TrimSpace(fmt.Sprintf("%s | %s | %s", r.name, r.folder, strings.Join(r.flags, " "))))
+			flags := strings.Join(r.flags, " ")
+			if r.data != "" {
+				flags += "in " + r.data
+			}
+			got = append(got, strings.TrimSpace(fmt.Sprintf("%s | %s | %s", r.name, r.folder, flags)))
 		}
 		if strings.Join(got, "\n") != strings.Join(tt.want, "\n") {
 			t.Errorf("%s:\n got %q\nwant %q", tt.why, got, tt.want)
@@ -72,6 +77,7 @@ func TestParseGridRefuses(t *testing.T) {
 		{"two runs of one folder", `{"runs": [{"name": "a b"}, {"name": "A-B"}]}`, "would have the same folder"},
 		{"no letters", `{"runs": [{"name": "../.."}]}`, "folder"},
 		{"a name that is not a name", `{"runs": [{"name": 3}]}`, `"name" wants text`},
+		{"data that is no path", `{"runs": [{"data": 3}]}`, `"data" wants text`},
 		{"a name that cannot be printed", `{"runs": [{"name": "a\tb"}]}`, "can be printed"},
 		{"a name that is too long", `{"runs": [{"name": "` + strings.Repeat("x", 101) + `"}]}`, "1 to 100 letters"},
 		{"a baseline that is no run", `{"runs": [{"name": "before"}, {"name": "x"}], "baseline": "befor"}`, `no run is named "befor"; did you mean "before"?`},

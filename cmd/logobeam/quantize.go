@@ -101,7 +101,7 @@ func (o *quantizeFlags) run(ctx context.Context, stdout, stderr io.Writer, sourc
 			return err
 		}
 	}
-	if q.Metrics, err = compare(ctx, stderr, &m, steps, q, splits); err != nil {
+	if err := compare(ctx, stderr, &m, steps, q, splits); err != nil {
 		return err
 	}
 	m.Card.Quantization, m.Card.Program = q, "logobeam "+version()
@@ -164,38 +164,41 @@ func (o *quantizeFlags) calibrate(ctx context.Context, stderr io.Writer, m *mode
 	})
 }
 
-// compare measures a model in both precisions, with the views that its card names.
-func compare(ctx context.Context, stderr io.Writer, m *model.Model, steps transforms.List, q *model.Quantization, splits []split) (map[string]map[model.Precision]map[string]float64, error) {
+// compare measures a model in both precisions, with the views that its card names, and notes the figures in q.
+func compare(ctx context.Context, stderr io.Writer, m *model.Model, steps transforms.List, q *model.Quantization, splits []split) error {
 	views, err := transforms.Views(steps, max(m.Card.Views, 1))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	fp32, err := infer.Compile(m.Network, m.Params)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	int8, err := infer.CompileInt8(m.Network, m.Params, q)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	all := map[string]map[model.Precision]map[string]float64{}
+	q.Metrics, q.Intervals = map[string]map[model.Precision]map[string]float64{}, map[string]map[model.Precision]map[string][2]float64{}
 	for _, s := range splits {
-		all[s.name] = map[model.Precision]map[string]float64{}
+		q.Metrics[s.name], q.Intervals[s.name] = map[model.Precision]map[string]float64{}, map[model.Precision]map[string][2]float64{}
 		for _, plan := range []*infer.Plan{fp32, int8} {
 			ev, err := measure(ctx, stderr, &classifier.Classifier{Model: m, Views: views, Plan: plan}, s.data)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			figures := map[string]float64{}
-			for name, f := range map[string]metrics.Figure{"accuracy": ev.Accuracy, "macro_f1": ev.MacroF1, "logo_recall": ev.LogoRecall, "false_alarm_rate": ev.FalseAlarms} {
+			between := metrics.Intervals(s.data.Classes(), ev.answers, metrics.ECEBins, bootstrapSeed)
+			figures, intervals := map[string]float64{}, map[string][2]float64{}
+			for name, f := range map[string]metrics.Figure{"accuracy": ev.Accuracy, "macro_f1": ev.MacroF1, "logo_recall": ev.LogoRecall,
+				"false_alarm_rate": ev.FalseAlarms, "ece": ev.ECE} {
 				if !f.Absent() {
 					figures[name] = float64(f)
+					intervals[name] = [2]float64{float64(between[name][0]), float64(between[name][1])}
 				}
 			}
-			all[s.name][plan.Precision()] = figures
+			q.Metrics[s.name][plan.Precision()], q.Intervals[s.name][plan.Precision()] = figures, intervals
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // describeQuantization is what to say to people of a model that was quantised.
@@ -206,11 +209,11 @@ func describeQuantization(out string, card model.Card, splits []split) string {
 	if len(splits) > 0 {
 		b.WriteString("\n")
 		t := tabwriter.NewWriter(&b, 0, 0, 3, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(t, "\timages\tprecision\taccuracy\tmacro-F1\trecall on logos\tfalse alarms\t")
+		fmt.Fprintln(t, "\timages\tprecision\taccuracy\tmacro-F1\trecall on logos\tfalse alarms\tcalibration error\t")
 		for _, s := range splits {
 			for _, p := range model.Precisions() {
 				fmt.Fprintf(t, "%s\t%d\t%s\t", s.name, s.data.Len(), p)
-				for _, name := range []string{"accuracy", "macro_f1", "logo_recall", "false_alarm_rate"} {
+				for _, name := range []string{"accuracy", "macro_f1", "logo_recall", "false_alarm_rate", "ece"} {
 					if v, ok := q.Metrics[s.name][p][name]; ok {
 						fmt.Fprintf(t, "%.3f\t", v)
 					} else {

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/spf13/cobra"
 
 	"github.com/logobeam/logobeam/pipelines"
@@ -114,24 +111,6 @@ func rejections() []rejection {
 	return append(all,
 		rejection{"infer", pipelines.ReasonNoNumber, "the network's answer is no probability: the model is broken", ""},
 		rejection{"any", pipelines.ReasonPanic, "a fault of this program: please report the photograph", ""})
-}
-
-// newReasons is a topic of help, not a command.
-func newReasons() *cobra.Command {
-	var b strings.Builder
-	b.WriteString("Why a row is among the rejects, by stage, and the flag that moves the line.\n")
-	stage := ""
-	for _, r := range rejections() {
-		if r.stage != stage {
-			stage = r.stage
-			fmt.Fprintf(&b, "\n  %s\n", stage)
-		}
-		if r.flag != "" {
-			r.text += " (" + r.flag + ")"
-		}
-		fmt.Fprintf(&b, "    %-20s  %s\n", r.reason, r.text)
-	}
-	return &cobra.Command{Use: "reasons", Short: "why rows are rejected", Long: strings.TrimSuffix(b.String(), "\n")}
 }
 
 // advice is what to do about rows that are rejected for a reason.

@@ -9,16 +9,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestReadmeReasons holds the README's table of reasons to the program's. UPDATE_README=1 writes it anew.
-func TestReadmeReasons(t *testing.T) {
-	const readme, begin = "../../README.md", "| stage | reason | | flag |\n|---|---|---|---|\n"
-	text, err := os.ReadFile(readme)
+// TestReasonsPage holds the table of reasons in docs/reasons.md to the program's. UPDATE_PAGE=1 writes it anew.
+func TestReasonsPage(t *testing.T) {
+	const page, begin = "docs/reasons.md", "| stage | reason | | flag |\n|---|---|---|---|\n"
+	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, ok := strings.Cut(string(text), begin)
 	if !ok {
-		t.Fatal("the README has no table of reasons")
+		t.Fatal("docs/reasons.md has no table of reasons")
 	}
 	var got, after string
 	for after = rest; strings.HasPrefix(after, "|"); {
@@ -46,13 +46,13 @@ func TestReadmeReasons(t *testing.T) {
 		}
 		fmt.Fprintf(&want, "| %s | `%s` | %s | %s |\n", first, r.reason, r.text, r.flag)
 	}
-	if os.Getenv("UPDATE_README") != "" {
-		if err := os.WriteFile(readme, []byte(before+begin+want.String()+after), 0o644); err != nil {
+	if os.Getenv("UPDATE_PAGE") != "" {
+		if err := os.WriteFile(page, []byte(before+begin+want.String()+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	if diff := cmp.Diff(want.String(), got); diff != "" {
-		t.Errorf("README.md: UPDATE_README=1 go test ./cmd/logobeam -run Readme mends it (-program +README):\n%s", diff)
+		t.Errorf("docs/reasons.md: UPDATE_PAGE=1 go test ./cmd/logobeam -run ReasonsPage mends it (-program +page):\n%s", diff)
 	}
 }
