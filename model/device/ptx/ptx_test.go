@@ -26,8 +26,8 @@ func kernelOf(body string) string {
 	.reg .b16 %rs<9>;
 	.reg .b32 %r<20>;
 	.reg .f32 %f<20>;
-	.reg .b64 %rd<9>;
-	.reg .f64 %fd<9>;
+	.reg .b64 %rd<20>;
+	.reg .f64 %fd<20>;
 	.shared .align 16 .b8 tile[1024];
 	ld.param.u64 %rd1, [f_param_0];
 	ld.param.u64 %rd2, [f_param_1];
@@ -117,40 +117,19 @@ func TestOperations(t *testing.T) {
 		{"add.f64", "fd", []uint64{math.Float64bits(1), math.Float64bits(0x1p-40)}, math.Float64bits(1 + 0x1p-40), ""},
 		{"fma.rn.f64", "fd", []uint64{math.Float64bits(3), math.Float64bits(5), math.Float64bits(-1)}, math.Float64bits(14), ""},
 	} {
+		types := map[string]string{"r": "u32", "rd": "u64", "f": "f32", "fd": "f64"}
 		var b strings.Builder
 		args := ""
-		for i, v := range tt.args {
-			// Shifts of 64 bits are by 32.
-			if bits := map[string]string{"r": "mov.u32", "rd": "mov.u64", "f": "mov.b32", "fd": "mov.b64"}[tt.kind]; i == 1 && strings.HasPrefix(tt.op, "sh") {
-				fmt.Fprintf(&b, "mov.u32 %%r1%d, %d;\n", i, v)
-				args += fmt.Sprintf(", %%r1%d", i)
-			} else {
-				n := i + 10
-				if tt.kind == "rd" || tt.kind == "fd" {
-					n = i + 6
-				}
-				fmt.Fprintf(&b, "%s %%%s%d, %d;\n", bits, tt.kind, n, v)
-				args += fmt.Sprintf(", %%%s%d", tt.kind, n)
+		for i := range tt.args {
+			kind := tt.kind
+			if i == 1 && strings.HasPrefix(tt.op, "sh") { // numbers of bits have 32 themselves
+				kind = "r"
 			}
+			fmt.Fprintf(&b, "ld.global.%s %%%s1%d, [%%rd1+%d];\n", types[kind], kind, i, 8*i)
+			args += fmt.Sprintf(", %%%s1%d", kind, i)
 		}
-		fmt.Fprintf(&b, "%s %%%s4%s;\n", tt.op, tt.kind, args)
-		if tt.kind == "f" || tt.kind == "r" {
-			fmt.Fprintf(&b, "mov.b32 %%r5, %%%s4; mov.u32 %%r6, 0; mov.b64 %%rd6, {%%r5, %%r6};", tt.kind)
-		} else {
-			fmt.Fprintf(&b, "mov.b64 %%rd6, %%%s4;", tt.kind)
-		}
-		if tt.kind == "rd" {
-			b.Reset()
-			// %rd4 is where the result goes.
-			fmt.Fprintf(&b, "mov.u64 %%rd6, %d; mov.u64 %%rd7, %d; mov.u32 %%r7, %d;\n", tt.args[0], tt.args[1], tt.args[1])
-			second := "%rd7"
-			if strings.HasPrefix(tt.op, "sh") {
-				second = "%r7"
-			}
-			fmt.Fprintf(&b, "%s %%rd6, %%rd6, %s;", tt.op, second)
-		}
-		b.WriteString("st.global.u64 [%rd4], %rd6;")
-		got, err := launch(t, b.String(), 1, nil)
+		fmt.Fprintf(&b, "mov.u64 %%rd6, 0;\nst.global.u64 [%%rd4], %%rd6;\n%s %%%s9%s;\nst.global.%s [%%rd4], %%%s9;", tt.op, tt.kind, args, types[tt.kind], tt.kind)
+		got, err := launch(t, b.String(), 3, tt.args)
 		if err != nil {
 			t.Errorf("%s: %v", tt.op, err)
 		} else if got[0] != tt.want {
