@@ -305,3 +305,349 @@ func TestSameBits(t *testing.T) {
 		}
 	}
 }
+
+func TestDepthwise(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	type layer struct {
+		n int
+		s kernel.Shape
+	}
+	layers := []layer{
+		{2, kernel.Shape{H: 7, W: 9, C: 40, OutH: 7, OutW: 9, Kernel: 3, Stride: 1, PadTop: 1, PadLeft: 1}},
+		{1, kernel.Shape{H: 8, W: 6, C: 33, OutH: 4, OutW: 3, Kernel: 3, Stride: 2}},
+		{2, kernel.Shape{H: 9, W: 5, C: 8, OutH: 5, OutW: 3, Kernel: 5, Stride: 2, PadTop: 2, PadLeft: 2}},
+		{1, kernel.Shape{H: 2, W: 2, C: 3, OutH: 2, OutW: 2, Kernel: 5, Stride: 1, PadTop: 2, PadLeft: 2}},
+	}
+	for range 4 {
+		n, s := randomShape(r)
+		layers = append(layers, layer{n, s})
+	}
+	for i, l := range layers {
+		n, s, act := l.n, l.s, kernel.Act(i%3)
+		s.OutC = s.C
+		t.Run(fmt.Sprintf("%+v", s), func(t *testing.T) {
+			g := newGPU(t)
+			taps := s.Kernel * s.Kernel
+			pixels, inputs, weights := n*s.OutH*s.OutW, n*s.H*s.W, taps*s.C
+			src, w, bias, ddst := random(r, inputs*s.C), random(r, weights), random(r, s.C), random(r, pixels*s.C)
+			type results struct{ dst, dsrc, dw []float32 }
+			twin := func(src, w, bias, ddst []float32, act kernel.Act) results {
+				res := results{make([]float32, pixels*s.C), make([]float32, inputs*s.C), make([]float32, weights)}
+				kernel.Depthwise(res.dst, src, n, w, bias, s, act)
+				kernel.DepthwiseGradInput(res.dsrc, ddst, w, n, s)
+				kernel.DepthwiseGradWeights(res.dw, nil, ddst, src, n, s)
+				return res
+			}
+			want := twin(src, w, bias, ddst, act)
+			sizes := twin(magnitudes(src), magnitudes(w), magnitudes(bias), magnitudes(ddst), kernel.Linear)
+			dst, dsrc := alloc[float32](g, pixels*s.C), alloc[float32](g, inputs*s.C)
+			src2, w2, ddst2 := put(g, src), put(g, w), put(g, ddst)
+			g.each("depthwise_forward", pixels*ceil(s.C, 4), dst, src2, w2, put(g, bias), shapeArgs(n, s), act)
+			near(t, "dst", dst.get(), want.dst, sizes.dst, 0x1p-20)
+			g.each("depthwise_forward", pixels*ceil(s.C, 4), dst, src2, w2, nil, shapeArgs(n, s), act)
+			kernel.Depthwise(want.dst, src, n, w, nil, s, act)
+			near(t, "dst without bias", dst.get(), want.dst, sizes.dst, 0x1p-20)
+			g.each("depthwise_data_grad", inputs*ceil(s.C, 4), dsrc, ddst2, w2, shapeArgs(n, s))
+			near(t, "dsrc", dsrc.get(), want.dsrc, sizes.dsrc, 0x1p-20)
+			names := []string{"any"}
+			if s.Kernel == 3 || s.Kernel == 5 {
+				names = append(names, fmt.Sprint(s.Kernel))
+			}
+			for _, name := range names {
+				for _, parts := range []int{1, 3} {
+					dw, sum := alloc[float32](g, parts*weights), alloc[float32](g, weights)
+					g.launch("depthwise_weight_grad_"+name, ptx.Dim{X: ceil(s.C, 32), Y: parts}, 256, dw, ddst2, src2, shapeArgs(n, s))
+					g.each("sum_parts", weights, sum, dw, parts, weights)
+					near(t, fmt.Sprintf("dw by %s in %d parts", name, parts), sum.get(), want.dw, sizes.dw, 0x1p-20)
+				}
+			}
+		})
+	}
+}
+
+// Pools give the twins' bits, and so do their gradients where several values of a window are the largest.
+func TestPools(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for i := range 12 {
+		n, s := randomShape(r)
+		s.OutC = s.C
+		if i == 0 {
+			s = kernel.Shape{H: 9, W: 8, C: 5, OutH: 5, OutW: 4, OutC: 5, Kernel: 3, Stride: 2, PadTop: 1, PadLeft: 1} // resnet18's
+		}
+		g := newGPU(t)
+		outs, ins := n*s.OutH*s.OutW*s.C, n*s.H*s.W*s.C
+		src, ddst := random(r, ins), random(r, outs)
+		for j := range src {
+			src[j] = float32(math.Round(float64(src[j])))
+			if i%4 == 3 && j%7 == 0 {
+				src[j] = float32(math.NaN())
+			}
+		}
+		want, wantGrad := make([]float32, outs), make([]float32, ins)
+		kernel.MaxPool(want, src, n, s)
+		kernel.MaxPoolGrad(wantGrad, ddst, src, want, n, s)
+		dst, dsrc, src2, ddst2 := alloc[float32](g, outs), alloc[float32](g, ins), put(g, src), put(g, ddst)
+		g.each("max_pool", outs, dst, src2, shapeArgs(n, s))
+		same(t, fmt.Sprintf("largest of %+v", s), dst.get(), want)
+		g.each("max_pool_grad", ins, dsrc, ddst2, src2, dst, shapeArgs(n, s))
+		same(t, fmt.Sprintf("gradient of the largest of %+v", s), dsrc.get(), wantGrad)
+
+		pixels := s.H * s.W
+		src, ddst = random(r, ins), random(r, n*s.C)
+		want, sizes := make([]float32, n*s.C), make([]float32, n*s.C)
+		kernel.GlobalAvgPool(want, src, n, pixels, s.C)
+		kernel.GlobalAvgPool(sizes, magnitudes(src), n, pixels, s.C)
+		kernel.GlobalAvgPoolGrad(wantGrad, ddst, n, pixels, s.C)
+		mean := alloc[float32](g, n*s.C)
+		g.each("global_avg_pool", n*s.C, mean, put(g, src), n, pixels, s.C)
+		near(t, "means", mean.get(), want, sizes, 0x1p-20)
+		g.each("global_avg_pool_grad", ins, dsrc, put(g, ddst), n, pixels, s.C)
+		same(t, "gradient of means", dsrc.get(), wantGrad)
+	}
+}
+
+func TestValueByValue(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	g := newGPU(t)
+	const n = 700
+	a, b := random(r, n), random(r, n)
+	for i := range a {
+		a[i], b[i] = 4*a[i], 4*b[i]
+	}
+	a[5] = float32(math.NaN())
+	want, got := make([]float32, n), alloc[float32](g, n)
+	for act := kernel.Linear; act <= kernel.ReLU6; act++ {
+		kernel.Add(want, a, b, act)
+		g.each("add", n, got, put(g, a), put(g, b), n, act)
+		same(t, "sum", got.get(), want)
+	}
+	g.each("fill", n, got, n, 2.5)
+	if v := got.get(); v[0] != 2.5 || v[n-1] != 2.5 {
+		t.Error("fill leaves values out")
+	}
+	g.each("scale", n, got, n, -0.5)
+	if v := got.get(); v[0] != -1.25 || v[n-1] != -1.25 {
+		t.Error("scale leaves values out")
+	}
+
+	// 4 columns of rows of 7 go into rows of 5, and their neighbours stay.
+	to := put(g, slices.Repeat([]float32{-1}, 500))
+	g.each("copy_columns", 400, to, put(g, a), 100, 4, 5, 7)
+	for i, v := range to.get() {
+		want := float32(-1)
+		if i%5 < 4 {
+			want = a[i/5*7+i%5]
+		}
+		if v != want && v == v {
+			t.Fatalf("column %d of row %d is %v; want %v", i%5, i/5, v, want)
+		}
+	}
+
+	bytes, scale, shift := make([]byte, n), []float32{0.5, 2, -1, 3}, []float32{1, -7, 0.25, 0}
+	for i := range bytes {
+		bytes[i] = byte(i)
+	}
+	g.each("normalise", n, got, put(g, bytes), put(g, scale), put(g, shift), n/4, 4)
+	for i, v := range got.get() {
+		if want := float32(bytes[i])*scale[i%4] + shift[i%4]; v != want {
+			t.Fatalf("byte %d becomes %v; want %v", i, v, want)
+		}
+	}
+}
+
+func TestActGrad(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	for _, tt := range []struct{ rows, cols, pitch, parts int }{{1, 1, 1, 1}, {50, 33, 33, 1}, {45, 32, 40, 4}, {3, 70, 71, 5}} {
+		for act := kernel.Linear; act <= kernel.ReLU6; act++ {
+			g := newGPU(t)
+			d, y := random(r, tt.rows*tt.pitch), random(r, tt.rows*tt.pitch)
+			for i := range y {
+				y[i] = min(max(4*y[i], 0), 6)
+			}
+			want, db, sizes := slices.Clone(d), make([]float32, tt.cols), make([]float32, tt.cols)
+			for row := range tt.rows {
+				kernel.ActGrad(want[row*tt.pitch:][:tt.cols], y[row*tt.pitch:], act)
+				for c := range tt.cols {
+					db[c] += want[row*tt.pitch+c]
+					sizes[c] += float32(math.Abs(float64(want[row*tt.pitch+c])))
+				}
+			}
+			grid := ptx.Dim{X: ceil(tt.cols, 32), Y: tt.parts}
+			got, sums, sum := put(g, d), alloc[float32](g, tt.parts*tt.cols), alloc[float32](g, tt.cols)
+			g.launch("act_grad", grid, 256, got, put(g, y), sums, tt.rows, tt.cols, tt.pitch, act)
+			same(t, "gradient before the activation", got.get(), want)
+			g.each("sum_parts", tt.cols, sum, sums, tt.parts, tt.cols)
+			near(t, "gradient of the bias", sum.get(), db, sizes, 0x1p-20)
+			got = put(g, d)
+			g.launch("act_grad", grid, 256, got, put(g, y), nil, tt.rows, tt.cols, tt.pitch, act)
+			same(t, "gradient without that of the bias", got.get(), want)
+		}
+	}
+}
+
+func TestCrossEntropy(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	for _, classes := range []int{1, 5, 32, 77} {
+		g := newGPU(t)
+		const rows = 9
+		logits, targets, labels := random(r, rows*classes), make([]float32, rows*classes), make([]int64, rows)
+		wantLoss, wantRight := 0.0, 0.0
+		want := make([]float32, rows*classes)
+		for i := range rows {
+			row, target := logits[i*classes:][:classes], targets[i*classes:][:classes]
+			for c := range row {
+				row[c] *= 20
+			}
+			if i == 1 {
+				row[classes-1] = row[0] // two that are alike
+			}
+			best := 0
+			for c, v := range row {
+				if v > row[best] {
+					best = c
+				}
+			}
+			labels[i] = int64(r.IntN(classes))
+			if i%2 == 0 {
+				labels[i] = int64(best)
+			}
+			if i == 4 {
+				continue // fills a batch up
+			}
+			if labels[i] == int64(best) {
+				wantRight++
+			}
+			total, sum := 0.0, 0.0
+			for c, v := range row {
+				target[c] = 0.02
+				if int64(c) == labels[i] {
+					target[c] += 0.1
+				}
+				total += float64(target[c])
+				sum += math.Exp(float64(v) - float64(row[best]))
+			}
+			for c, v := range row {
+				log := float64(v) - float64(row[best]) - math.Log(sum)
+				wantLoss -= float64(target[c]) * log
+				want[i*classes+c] = float32(total*math.Exp(log) - float64(target[c]))
+			}
+		}
+		losses, rights, d, out := alloc[float64](g, rows), alloc[int64](g, rows), alloc[float32](g, rows*classes), alloc[float64](g, 2)
+		logits2, targets2, labels2 := put(g, logits), put(g, targets), put(g, labels)
+		for _, grad := range []any{d, nil} {
+			g.launch("cross_entropy", ptx.Dim{X: ceil(rows, 4)}, 128, losses, rights, grad, logits2, targets2, labels2, rows, classes)
+			g.launch("outcome", ptx.Dim{}, 256, out, losses, rights, rows)
+			if got := out.get(); math.Abs(got[0]-wantLoss) > 1e-5*max(wantLoss, 1) || got[1] != wantRight {
+				t.Errorf("%d classes: loss and right answers are %v; want %v, %v", classes, got, wantLoss, wantRight)
+			}
+		}
+		near(t, fmt.Sprintf("gradient for %d classes", classes), d.get(), want, slices.Repeat([]float32{1}, len(want)), 1e-6)
+		// NaN is in the loss, and no right answer.
+		logits[0] = float32(math.NaN())
+		g.launch("cross_entropy", ptx.Dim{X: ceil(rows, 4)}, 128, losses, rights, nil, put(g, logits), targets2, labels2, rows, classes)
+		if v := losses.get()[0]; v == v || rights.get()[0] != 0 {
+			t.Errorf("%d classes: the loss of NaN is %v, right %d", classes, v, rights.get()[0])
+		}
+	}
+}
+
+// The solvers' steps are those of package kernel, bit for bit.
+func TestSolvers(t *testing.T) {
+	r := rand.New(rand.NewPCG(15, 16))
+	const n = 300
+	follow := func(average, w []float32, rest float64) {
+		for i, v := range w {
+			average[i] += float32(float32(rest) * (v - average[i]))
+		}
+	}
+	const rate, decay, mu, rest = 0.05, 0.01, 0.9, 0.002
+	for _, tt := range []struct {
+		why      string
+		momentum bool
+		nesterov int
+		scale    bool
+	}{{"plain", false, 0, false}, {"momentum", true, 0, false}, {"nesterov, clipped", true, 1, true}} {
+		g := newGPU(t)
+		w, grad, m, average := random(r, n), random(r, n), random(r, n), random(r, n)
+		w2, grad2, m2, average2, scale := put(g, w), put(g, grad), any(nil), put(g, average), any(nil)
+		if tt.scale {
+			scale = put(g, []float32{0.25})
+			for i := range grad {
+				grad[i] *= 0.25
+			}
+		}
+		if tt.momentum {
+			moment := put(g, m)
+			m2 = moment
+			kernel.Momentum(w, grad, m, rate, decay, mu, tt.nesterov != 0)
+			defer func() { same(t, tt.why+" moment", moment.get(), m) }()
+		} else {
+			kernel.SGD(w, grad, rate, decay)
+		}
+		follow(average, w, rest)
+		g.each("momentum", n, w2, grad2, m2, average2, scale, n, rate, decay, mu, tt.nesterov, rest)
+		same(t, tt.why, w2.get(), w)
+		same(t, tt.why+" average", average2.get(), average)
+	}
+
+	g := newGPU(t)
+	w, grad, m, v, average := random(r, n), random(r, n), random(r, n), magnitudes(random(r, n)), random(r, n)
+	w2, grad2, m2, v2, average2 := put(g, w), put(g, grad), put(g, m), put(g, v), put(g, average)
+	s := kernel.AdamWStep{Beta1: 0.9, Rest1: 0.1, Beta2: 0.999, Rest2: 0.001, Keep: 0.9995, Rate: 0.003, Unbias: 1.7, Epsilon: 1e-8}
+	for range 2 {
+		kernel.AdamW(w, grad, m, v, &s)
+		follow(average, w, rest)
+		g.each("adamw", n, w2, grad2, m2, v2, average2, nil, n, float64(s.Beta1), float64(s.Rest1), float64(s.Beta2), float64(s.Rest2),
+			float64(s.Keep), float64(s.Rate), float64(s.Unbias), float64(s.Epsilon), rest)
+	}
+	same(t, "adamw", w2.get(), w)
+	same(t, "adamw first moment", m2.get(), m)
+	same(t, "adamw second moment", v2.get(), v)
+	same(t, "adamw average", average2.get(), average)
+}
+
+func TestClip(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 18))
+	const n, parts = 5000, 3
+	x := random(r, n)
+	norm := 0.0
+	for _, v := range x {
+		norm += float64(v) * float64(v)
+	}
+	norm = math.Sqrt(norm)
+	g := newGPU(t)
+	sums, out := alloc[float64](g, parts), alloc[float32](g, 2)
+	for _, tt := range []struct{ limit, want float64 }{{1, 1 / norm}, {2 * norm, 1}, {0, 1}} {
+		g.launch("sum_squares", ptx.Dim{X: parts}, 256, sums, put(g, x), n)
+		g.launch("clip", ptx.Dim{}, 256, out, sums, parts, tt.limit)
+		if got := out.get(); math.Abs(float64(got[0])-tt.want) > 1e-6*tt.want || math.Abs(float64(got[1])-norm) > 1e-6*norm {
+			t.Errorf("a norm of %v and a limit of %v: factor and norm are %v", norm, tt.limit, got)
+		}
+	}
+	for _, v := range []float64{math.NaN(), math.Inf(-1)} {
+		x[4321] = float32(v)
+		g.launch("sum_squares", ptx.Dim{X: parts}, 256, sums, put(g, x), n)
+		g.launch("clip", ptx.Dim{}, 256, out, sums, parts, 1.0)
+		if got := float64(out.get()[1]); !math.IsNaN(got) && !math.IsInf(got, 0) {
+			t.Errorf("with %v among the values, the norm is %v", v, got)
+		}
+	}
+}
+
+// A kernel that is added wants a test.
+func TestEveryKernelIsTested(t *testing.T) {
+	m, err := module()
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("kernels_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range m.Kernels() {
+		prefix := name[:strings.LastIndexByte(name, '_')+1]
+		if !bytes.Contains(source, []byte(`"`+name+`"`)) && !bytes.Contains(source, []byte(`"`+prefix+`"`)) {
+			t.Errorf("no test launches %s", name)
+		}
+	}
+}

@@ -438,11 +438,11 @@ func (w *warp) multiply(in *instr) {
 	for l := range 32 {
 		for i := range 4 {
 			row, col := &a[l/4+i/2*8], &b[l%4*2+i%2]
-			sum := float64(math.Float32frombits(uint32(w.regs[c[i]][l])))
+			sum := float64(float(w.regs[c[i]][l]))
 			for k, v := range row {
 				sum += v * col[k]
 			}
-			w.regs[d[i]][l] = uint64(math.Float32bits(float32(sum)))
+			w.regs[d[i]][l] = value(float32(sum))
 		}
 	}
 }

@@ -248,7 +248,14 @@ func doubles(f func(a, b, c float64) float64) operation {
 }
 
 func float(v uint64) float32 { return math.Float32frombits(uint32(v)) }
-func value(f float32) uint64 { return uint64(math.Float32bits(f)) }
+
+// value is a result: the hardware has one NaN for all.
+func value(f float32) uint64 {
+	if f != f {
+		return 0x7fffffff
+	}
+	return uint64(math.Float32bits(f))
+}
 
 // fma is a*b + c as a float64 and what that lacks of the sum (Knuth's TwoSum): products of two float32 are exact.
 func fma(a, b, c float32) (sum, rest float64) {

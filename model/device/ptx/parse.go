@@ -13,6 +13,7 @@ const (
 	maxText      = 16 << 20
 	maxRegisters = 1 << 14 // of a kernel, declared and constants
 	maxParams    = 64
+	maxFiles     = 64 // declarations of registers in a kernel
 )
 
 // Parse reads a module for a target of sm_80 or below and 64-bit addresses. Errors name the line.
@@ -345,10 +346,11 @@ func (b *body) statement() error {
 		return err
 	}
 	if err := b.instruction(&in, op, args); err != nil {
+		b.line = line
 		if errors.Is(err, errUnknown) {
-			return fmt.Errorf("line %d: %q is no instruction that is known", line, op)
+			return fmt.Errorf("%q is no instruction that is known", op)
 		}
-		return fmt.Errorf("line %d: %q: %w", line, in.text, err)
+		return fmt.Errorf("%q: %w", in.text, err)
 	}
 	b.code = append(b.code, in)
 	return nil
@@ -378,6 +380,9 @@ func (b *body) declare() error {
 	count := &b.registers
 	if f.bits == 1 {
 		count = &b.predicates
+	}
+	if len(b.files) == maxFiles {
+		return fmt.Errorf("more than %d declarations of registers", maxFiles)
 	}
 	f.first = *count
 	*count += f.n
@@ -461,9 +466,6 @@ func (b *body) find(name string) (place, bool) {
 	}
 	return place{}, false
 }
-
-var specials = []string{"%tid.x", "%tid.y", "%tid.z", "%ntid.x", "%ntid.y", "%ntid.z", "%ctaid.x", "%ctaid.y", "%ctaid.z",
-	"%nctaid.x", "%nctaid.y", "%nctaid.z", "%laneid"}
 
 // fresh is another register.
 func (b *body) fresh() int {
@@ -554,7 +556,7 @@ func (b *body) single(op string) (o operand, err error) {
 		b.next()
 		return operand{place: r, name: o.name}, nil
 	}
-	if slices.Contains(specials, o.name) {
+	if specials[o.name] != nil {
 		slot, ok := b.special[o.name]
 		if !ok {
 			slot = b.fresh()

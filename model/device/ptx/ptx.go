@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 )
@@ -201,16 +202,21 @@ func (b *block) prepare(mem *Memory, grid, size Dim, params []uint64) {
 		}
 		for name, slot := range b.special {
 			for lane := range 32 {
-				t := size.at(w.number*32 + lane)
-				w.regs[slot][lane] = uint64(map[string]int{
-					"%tid.x": t.X, "%tid.y": t.Y, "%tid.z": t.Z, "%laneid": lane,
-					"%ntid.x": size.X, "%ntid.y": size.Y, "%ntid.z": size.Z,
-					"%nctaid.x": grid.X, "%nctaid.y": grid.Y, "%nctaid.z": grid.Z,
-				}[name])
+				w.regs[slot][lane] = uint64(specials[name](b, size.at(w.number*32+lane)))
 			}
 		}
 		w.last = region{}
 	}
+}
+
+// specials are the registers that say where a thread is.
+var specials = map[string]func(b *block, thread Dim) int{
+	"%tid.x": func(_ *block, t Dim) int { return t.X }, "%tid.y": func(_ *block, t Dim) int { return t.Y },
+	"%tid.z": func(_ *block, t Dim) int { return t.Z }, "%ntid.x": func(b *block, _ Dim) int { return b.size.X },
+	"%ntid.y": func(b *block, _ Dim) int { return b.size.Y }, "%ntid.z": func(b *block, _ Dim) int { return b.size.Z },
+	"%ctaid.x": func(b *block, _ Dim) int { return b.number.X }, "%ctaid.y": func(b *block, _ Dim) int { return b.number.Y },
+	"%ctaid.z": func(b *block, _ Dim) int { return b.number.Z }, "%nctaid.x": func(b *block, _ Dim) int { return b.grid.X },
+	"%nctaid.y": func(b *block, _ Dim) int { return b.grid.Y }, "%nctaid.z": func(b *block, _ Dim) int { return b.grid.Z },
 }
 
 // errDiverged stands where threads wait for others that never come.
@@ -223,9 +229,9 @@ func (b *block) run(n int) error {
 	}
 	threads := b.size.X * b.size.Y * b.size.Z
 	for i, w := range b.warps {
-		for name, v := range map[string]int{"%ctaid.x": b.number.X, "%ctaid.y": b.number.Y, "%ctaid.z": b.number.Z} {
-			if slot, ok := b.special[name]; ok {
-				w.fill(slot, uint64(v))
+		for name, slot := range b.special {
+			if strings.HasPrefix(name, "%ctaid") {
+				w.fill(slot, uint64(specials[name](b, Dim{})))
 			}
 		}
 		w.begin(uint32(1<<min(threads-32*i, 32) - 1))
