@@ -34,47 +34,61 @@ func TestPTXIsOfItsSource(t *testing.T) {
 
 // gpu is a device for one test.
 type gpu struct {
-	t      *testing.T
-	module *ptx.Module
-	mem    *ptx.Memory
+	t *testing.T
+	device.Driver
 }
 
 func newGPU(t *testing.T) gpu {
 	t.Helper()
-	m, err := module()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return gpu{t, m, ptx.NewMemory()}
+	d := newDriver(t)
+	t.Cleanup(func() { d.Close() })
+	return gpu{t, d}
 }
 
-// values is memory of the device, seen from here.
+// values is memory of the device, of so many bytes.
 type values[T any] struct {
-	p     uint64
-	bytes []byte
+	g     gpu
+	p     device.Ptr
+	bytes int
 }
 
+// alloc gives memory of which all bytes are 0xff: NaN.
 func alloc[T any](g gpu, n int) values[T] {
-	size := binary.Size(*new(T)) * n
-	p := g.mem.Alloc(size)
-	b, err := g.mem.Bytes(p, size)
-	if err != nil {
-		g.t.Fatal(err)
+	d := values[T]{g, 0, binary.Size(*new(T)) * n}
+	var err error
+	if d.p, err = g.Alloc(d.bytes); err == nil {
+		err = g.CopyIn(d.p, bytes.Repeat([]byte{0xff}, d.bytes), 0)
 	}
-	return values[T]{p, b}
-}
-
-func put[T any](g gpu, v []T) values[T] {
-	d := alloc[T](g, len(v))
-	if _, err := binary.Encode(d.bytes, binary.LittleEndian, v); err != nil {
+	if err != nil {
 		g.t.Fatal(err)
 	}
 	return d
 }
 
+func put[T any](g gpu, v []T) values[T] {
+	d := alloc[T](g, len(v))
+	b, err := binary.Append(nil, binary.LittleEndian, v)
+	if err == nil {
+		err = g.CopyIn(d.p, b, 0)
+	}
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return d
+}
+
+// raw is what is there now.
+func (d values[T]) raw() []byte {
+	b := make([]byte, d.bytes)
+	if err := d.g.CopyOut(b, d.p, 0); err != nil {
+		d.g.t.Fatal(err)
+	}
+	return b
+}
+
 func (d values[T]) get() []T {
-	v := make([]T, len(d.bytes)/binary.Size(*new(T)))
-	binary.Decode(d.bytes, binary.LittleEndian, v)
+	v := make([]T, d.bytes/binary.Size(*new(T)))
+	binary.Decode(d.raw(), binary.LittleEndian, v)
 	return v
 }
 
@@ -84,13 +98,13 @@ func (g gpu) launch(name string, grid ptx.Dim, threads int, args ...any) {
 	for _, a := range args {
 		switch a := a.(type) {
 		case values[float32]:
-			list = append(list, a.p)
+			list = append(list, uint64(a.p))
 		case values[float64]:
-			list = append(list, a.p)
+			list = append(list, uint64(a.p))
 		case values[int64]:
-			list = append(list, a.p)
+			list = append(list, uint64(a.p))
 		case values[byte]:
-			list = append(list, a.p)
+			list = append(list, uint64(a.p))
 		case []uint64:
 			list = append(list, a...)
 		case float64:
@@ -105,7 +119,7 @@ func (g gpu) launch(name string, grid ptx.Dim, threads int, args ...any) {
 			g.t.Fatalf("an argument of type %T", a)
 		}
 	}
-	if err := g.module.Launch(g.mem, name, grid, ptx.Dim{X: threads}, list...); err != nil {
+	if err := g.Launch(device.Launch{Kernel: name, Grid: [3]int{max(grid.X, 1), max(grid.Y, 1), max(grid.Z, 1)}, Block: [3]int{threads, 1, 1}, Args: list}, 0); err != nil {
 		g.t.Fatal(err)
 	}
 }
@@ -299,8 +313,8 @@ func TestSameBits(t *testing.T) {
 		dw := alloc[float32](g, 4*s.OutC*s.C)
 		g.launch("conv_weight_grad_64", ptx.Dim{X: ceil(s.OutC, 64) * ceil(s.C, 64), Z: 4}, 128, dw, put(g, ddst), put(g, src), shapeArgs(3, s), s.OutC)
 		if first == nil {
-			first = dw.bytes
-		} else if !bytes.Equal(first, dw.bytes) {
+			first = dw.raw()
+		} else if !bytes.Equal(first, dw.raw()) {
 			t.Fatal("two runs differ")
 		}
 	}
