@@ -3,13 +3,24 @@ export CGO_ENABLED = 0
 GO      ?= go
 BIN     := bin/logobeam
 OUT     ?= out
+PYTHON  ?= python3
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo test race noasm arm64 lint fuzz hostile soak flink bench bench-peers testdata kernels builtin-model clean
+.PHONY: build gpu demo test race noasm arm64 lint fuzz hostile soak flink bench bench-peers testdata kernels ptx builtin-model clean
 
 build: ## bin/logobeam, one static binary
 	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/logobeam
+
+# gorgonia.org/cu wants CUDA's headers and a C compiler, and libcuda.so where the binary runs, which comes with the driver.
+TOOLKIT := $(abspath $(OUT))/cuda
+GPU     := CGO_ENABLED=1 CGO_CFLAGS="-I$(TOOLKIT)/include" CGO_LDFLAGS="-L$(TOOLKIT)/lib -Wl,-z,lazy" $(GO)
+gpu: $(TOOLKIT)/lib/libcuda.so ## bin/logobeam-gpu, which computes on NVIDIA's accelerators as well
+	$(GPU) vet -tags gpu ./model/device/... ./cmd/logobeam
+	$(GPU) build -tags gpu -trimpath -ldflags "-s -w" -o bin/logobeam-gpu ./cmd/logobeam
+
+$(TOOLKIT)/lib/libcuda.so: testdata/cuda/toolkit.sh
+	PYTHON=$(PYTHON) testdata/cuda/toolkit.sh $(TOOLKIT)
 
 demo: build ## score the photographs of testdata with the built-in model, and show what was found
 	$(BIN) score testdata/posts.csv --out $(OUT)/demo
@@ -73,7 +84,6 @@ bench: ## images a second of every architecture beside the processor's peaks, th
 # ONNX Runtime and PyTorch beside ours: half an hour, or a few minutes with QUICK=1; PHOTOS=folder for photographs of your
 # own. The peers come from PyPI, PyTorch with 4 GB of CUDA that is not used; TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # gets it without. VENV=folder takes an environment that is there already.
-PYTHON ?= python3
 PEERS  := $(abspath $(OUT))/peers
 bench-peers: build $(if $(VENV),,$(PEERS)/venv/installed) ## our speed and memory beside those of ONNX Runtime, PyTorch and libjpeg-turbo
 	$(GO) build -trimpath -o bin/bench ./cmd/bench
@@ -91,6 +101,14 @@ testdata: ## draw the photographs of testdata again, to the same bytes
 
 kernels: ## write the assembly again from its generator
 	$(GO) generate ./model/kernel ./transforms ./transforms/jpeg
+
+PTXTOOLS := $(abspath $(OUT))/ptx
+ptx: $(PTXTOOLS)/installed ## compile the kernels of a GPU again, and assemble them for sm_80 and sm_90: NVIDIA's compilers come from PyPI
+	$(PYTHON) model/device/_gen/ptx.py $(PTXTOOLS)
+
+$(PTXTOOLS)/installed: model/device/_gen/requirements.txt
+	$(PYTHON) -m pip install -q --no-deps --target $(PTXTOOLS) --upgrade -r model/device/_gen/requirements.txt
+	touch $@
 
 # The built-in model, made again: PHOTOS is FlickrLogos-27 laid out as FlickrLogos-32 is, WEIGHTS the ImageNet weights of
 # EfficientNet-Lite0. Neither is in the repository.

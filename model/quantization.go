@@ -13,10 +13,11 @@ type Precision string
 // The precisions.
 const (
 	FP32 Precision = "fp32" // float32 throughout
-	Int8 Precision = "int8" // int8 weights, uint8 activations, exact sums
+	Int8 Precision = "int8" // int8 weights, uint8 activations, exact sums; on the processor
+	BF16 Precision = "bf16" // factors of products rounded to bfloat16, float32 elsewhere; on accelerators
 )
 
-// Precisions lists the names that can be asked for.
+// Precisions lists the names that can be asked for on the processor.
 func Precisions() []Precision { return []Precision{FP32, Int8} }
 
 // Range is the least and the largest value that int8 has to stand for; what lies beyond is clipped.

@@ -25,11 +25,13 @@ var layers = [][]string{
 	{"pipelines/report", "pipelines/scores", "pipelines/fetch", "pipelines/fetch/hostile", "pipelines/listing", "pipelines/classifier", "pipelines/monitor"},
 	{"pipelines/store", "pipelines/store/storetest"},
 	{"transforms"},
+	{"model/device/cuda"},
+	{"model/device"},
 	{"model/train"},
 	{"model/infer"},
 	{"model/metrics", "model/builtin"},
 	{"model"},
-	{"model/kernel", "model/nearest", "transforms/jpeg", "transforms/svg"},
+	{"model/device/ptx", "model/kernel", "model/nearest", "transforms/jpeg", "transforms/svg"},
 }
 
 // Who alone may import what is named by a prefix of its path.
@@ -43,6 +45,7 @@ var reserved = []struct {
 	{"gorgonia.org/tensor", []string{"model/train"}, "activations are slices everywhere else"},
 	{"github.com/parquet-go", []string{"pipelines/scores", "pipelines/listing"}, "Parquet is a format of listings and of output"},
 	{"github.com/spf13", []string{"cmd/logobeam"}, "only commands read flags"},
+	{"gorgonia.org/cu", []string{"model/device/cuda"}, "one package drives accelerators"},
 	{"flag", []string{"cmd/logobeam", "cmd/bench"}, "only commands read flags"},
 	{"gonum.org/v1/plot", []string{"pipelines/report"}, "report draws what people look at"},
 	{"github.com/vbauerster/mpb", []string{"cmd/logobeam"}, "only commands talk to people"},
@@ -188,7 +191,9 @@ func TestForbidden(t *testing.T) {
 		{"pipelines/listing", "cloud.google.com/go/storage", false, true},
 		{"pipelines/scores", module + "pipelines/store/storetest", false, true},
 		{"model/train", "gorgonia.org/cu", false, true},
-		{"model/train", "gorgonia.org/cu", true, false},
+		{"model/train", "gorgonia.org/cu", true, true},
+		{"model/device/cuda", "gorgonia.org/cu", false, true},
+		{"model/device/cuda", "gorgonia.org/cu", true, false},
 		{"model/kernel", "io", false, true},
 		{"model", "C", false, true},
 	} {

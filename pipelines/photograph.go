@@ -103,12 +103,12 @@ func (p *photograph) post() string { return p.inquiry.rows.At(p.row).PostID }
 
 // work takes photographs from the fetcher until ended is closed.
 func (s *scorer) work(ended <-chan struct{}) {
-	arena := <-s.arenas
-	defer func() { s.arenas <- arena }()
+	room := <-s.rooms
+	defer func() { s.rooms <- room }()
 	batch := make([]*photograph, 0, s.Batch)
 	run := func() {
 		if len(batch) > 0 {
-			s.infer(arena, batch)
+			s.infer(room, batch)
 			clear(batch) // an old photograph would keep its chunk in memory
 			batch = batch[:0]
 		}
@@ -125,8 +125,8 @@ func (s *scorer) work(ended <-chan struct{}) {
 				return
 			}
 		}
-		arena.Input(len(batch) * len(s.Views)) // works on the photograph before, which is no part of decoding this one
-		if s.decode(p, arena, len(batch)) {
+		room.Input(len(batch) * len(s.Views)) // works on the photograph before, which is no part of decoding this one
+		if s.decode(p, room, len(batch)) {
 			batch = append(batch, p)
 		}
 		if len(batch) == s.Batch {
@@ -135,8 +135,8 @@ func (s *scorer) work(ended <-chan struct{}) {
 	}
 }
 
-// decode takes a photograph as far as the network's input, at a place of the arena. If it does not come so far, it is settled.
-func (s *scorer) decode(p *photograph, arena *infer.Arena, at int) (ok bool) {
+// decode takes a photograph as far as the network's input, at a place of the workspace. If it does not come so far, it is settled.
+func (s *scorer) decode(p *photograph, room infer.Workspace, at int) (ok bool) {
 	data := p.image.Data
 	p.task.Enter(monitor.Decode)
 	began := time.Now()
@@ -172,7 +172,7 @@ func (s *scorer) decode(p *photograph, arena *infer.Arena, at int) (ok bool) {
 			return false
 		}
 		defer s.decoding.Release(weight)
-		err = s.Look(arena, at, data, transforms.Key{Epoch: -1, Image: p.inquiry.rows.At(p.row).Image}, s.Images.Limits)
+		err = s.Look(room, at, data, transforms.Key{Epoch: -1, Image: p.inquiry.rows.At(p.row).Image}, s.Images.Limits)
 	}
 	var e *transforms.Error
 	switch {
@@ -189,7 +189,7 @@ func (s *scorer) decode(p *photograph, arena *infer.Arena, at int) (ok bool) {
 }
 
 // infer runs the network on a batch, and settles its photographs.
-func (s *scorer) infer(arena *infer.Arena, batch []*photograph) {
+func (s *scorer) infer(room infer.Workspace, batch []*photograph) {
 	began := time.Now()
 	settled := 0
 	defer func() { // a goroutine that panics would take the process with it
@@ -201,7 +201,13 @@ func (s *scorer) infer(arena *infer.Arena, batch []*photograph) {
 		}
 		s.monitor.Spent(monitor.Infer, time.Since(began), int64(len(batch)), 0)
 	}()
-	probs := arena.Run(len(batch) * len(s.Views))
+	probs, err := room.Run(len(batch) * len(s.Views))
+	if err != nil {
+		for _, p := range batch {
+			p.fail(err)
+		}
+		return
+	}
 	classes := len(s.Classes())
 	infer.Softmax(probs, classes)
 	probs = s.Pool(probs)

@@ -156,12 +156,15 @@ func (cfg ScoreConfig) describe(ctx context.Context, chunks []listing.Chunk, c *
 
 const builtIn = "built-in" // what a manifest calls that model
 
-// modelOptions is how a model is run, by the flags that would say it. Views and the input's size are there if they are not as
-// usual.
+// modelOptions is how a model is run, by the flags that would say it. The device, views and the input's size are there if they are
+// not as usual.
 func modelOptions(c classifier.Config) map[string]string {
 	options := map[string]string{"precision": string(c.Precision)}
 	if c.BrandPrecision > 0 {
 		options["precision"] += "," + strconv.FormatFloat(c.BrandPrecision, 'g', -1, 64)
+	}
+	if c.Device != "" {
+		options["device"] = c.Device
 	}
 	if c.Views > 1 {
 		options["views"] = strconv.Itoa(c.Views)
@@ -174,7 +177,7 @@ func modelOptions(c classifier.Config) map[string]string {
 
 // configOf is how the model of a run is run, as modelOptions has it.
 func configOf(run scores.Run) (c classifier.Config, err error) {
-	c.Views = 1
+	c.Views, c.Device = 1, run.Options["device"]
 	arithmetic, share, ok := strings.Cut(run.Options["precision"], ",")
 	c.Precision = model.Precision(arithmetic)
 	if ok {

@@ -37,7 +37,7 @@ type Scoring struct {
 // scorer is what all chunks of a process share: the model, the fetcher, the workers, and what was answered already.
 //
 // The fetcher decides what to get next and how much at one time, and hands an image to whichever worker is free. The worker
-// decodes it into its arena and takes the next; when the arena is full, or nothing else has come in, it runs the network.
+// decodes it into its workspace and takes the next; when that is full, or nothing else has come in, it runs the network.
 // So no image waits for a batch to fill, and no worker for a slow host.
 type scorer struct {
 	Scoring
@@ -47,9 +47,9 @@ type scorer struct {
 	fetcher  *fetch.Fetcher
 	answers  *answers
 	earlier  earlier
-	decoding *semaphore.Weighted // bytes
-	most     int64               // of them
-	arenas   chan *infer.Arena   // one for each worker
+	decoding *semaphore.Weighted  // bytes
+	most     int64                // of them
+	rooms    chan infer.Workspace // one for each worker
 
 	room    *semaphore.Weighted // rows under way
 	writing chan struct{}       // a place for each part that is being written
@@ -101,10 +101,14 @@ func newScorer(ctx context.Context, s Scoring, c *classifier.Classifier) (*score
 		return nil, fmt.Errorf("the model in %s is not the one that the run began with: score again", cmp.Or(s.Model, "this program"))
 	}
 	var err error
-	s.Batch = cmp.Or(s.Batch, max(c.Plan.Batch()/len(c.Views), 1))
-	r := &scorer{Scoring: s, Classifier: c, fetched: make(chan *photograph), room: newRoom(), writing: make(chan struct{}, partsAtOnce), arenas: make(chan *infer.Arena, s.Workers)}
+	s.Batch = cmp.Or(s.Batch, max(c.Engine.Batch()/len(c.Views), 1))
+	r := &scorer{Scoring: s, Classifier: c, fetched: make(chan *photograph), room: newRoom(), writing: make(chan struct{}, partsAtOnce), rooms: make(chan infer.Workspace, s.Workers)}
 	for range s.Workers {
-		r.arenas <- c.Plan.NewArena(s.Batch * len(c.Views))
+		room, err := c.Engine.Workspace(s.Batch * len(c.Views))
+		if err != nil {
+			return nil, err
+		}
+		r.rooms <- room
 	}
 	if !s.Repeats {
 		r.answers = newAnswers()

@@ -258,7 +258,7 @@ func TestNetworkPanics(t *testing.T) {
 	j := &inquiry{scorer: s, rows: listing.PostsOf(listing.Row{PostID: "a"}, listing.Row{PostID: "b"}, listing.Row{PostID: "c"}), done: make(chan struct{})}
 	j.ctx, j.cancel = context.WithCancelCause(context.Background())
 	j.left.Store(3)
-	s.infer(<-s.arenas, []*photograph{{inquiry: j, row: 0}, {inquiry: j, row: 1}, {inquiry: j, row: 2}}) // one more than the arena has room for
+	s.infer(<-s.rooms, []*photograph{{inquiry: j, row: 0}, {inquiry: j, row: 1}, {inquiry: j, row: 2}}) // one more than there is room for
 	if err := context.Cause(j.ctx); err == nil || !strings.Contains(err.Error(), "the network fails on posts a to c") {
 		t.Errorf("error %v", err)
 	}

@@ -233,7 +233,7 @@ func (cfg config) measure(t *table) error {
 	if slices.Contains(cfg.what, "forward") {
 		for _, arch := range cfg.archs {
 			for _, precision := range cfg.of(forwardPrecisions) {
-				net, plan, err := compile(arch, "", model.Precision(precision))
+				net, engine, err := compile(arch, "", model.Precision(precision), false)
 				if err != nil {
 					return err
 				}
@@ -242,11 +242,19 @@ func (cfg config) measure(t *table) error {
 					return err
 				}
 				for _, n := range cfg.threads {
-					f := newForward(plan, n, cfg.batch)
-					f.measure(0)
+					f, err := newForward(engine, n, cfg.batch)
+					if err != nil {
+						return err
+					}
 					var rates []float64
-					for range cfg.runs {
-						rates = append(rates, f.measure(cfg.seconds))
+					for run := range cfg.runs + 1 {
+						r, err := f.measure(cfg.seconds * float64(min(run, 1)))
+						if err != nil {
+							return err
+						}
+						if run > 0 { // the first fills caches
+							rates = append(rates, r)
+						}
 					}
 					if err := t.add(rated(row{What: "forward", Arch: arch, Precision: precision, Threads: n}, rates, operations)); err != nil {
 						return err
@@ -269,7 +277,7 @@ func (cfg config) measure(t *table) error {
 				for _, n := range cfg.threads {
 					var rates []float64
 					for range cfg.runs {
-						r, err := steps(arch, precision, n, cfg.trainBatch, 1, cfg.seconds, cfg.momentum)
+						r, err := steps(arch, precision, n, cfg.trainBatch, 1, cfg.seconds, cfg.momentum, false)
 						if err != nil {
 							return err
 						}

@@ -16,6 +16,7 @@ type request struct {
 	Do        string          `json:"do"` // forward, train, logits, save, quantize, decode, pixels, peak or idle
 	Arch      string          `json:"arch"`
 	Precision model.Precision `json:"precision"`
+	GPU       bool            `json:"gpu"` // of forward, train and logits: on an accelerator
 	Threads   int             `json:"threads"`
 	Batch     int             `json:"batch"`
 	Seconds   float64         `json:"seconds"`  // at least, of forward and train
@@ -75,23 +76,27 @@ func (q request) answer(networks map[request]*forward) (a answer, err error) {
 	case "quantize":
 		return a, quantize(q.Model, q.Images)
 	case "train":
-		a.Rate, err = steps(q.Arch, string(q.Precision), q.Threads, q.Batch, q.Steps, q.Seconds, q.Momentum)
+		a.Rate, err = steps(q.Arch, string(q.Precision), q.Threads, q.Batch, q.Steps, q.Seconds, q.Momentum, q.GPU)
 		return a, err
 	case "forward":
 		key := q
 		key.Seconds = 0
 		f, ok := networks[key]
 		if !ok {
-			_, plan, err := compile(q.Arch, q.Model, q.Precision)
+			_, engine, err := compile(q.Arch, q.Model, q.Precision, q.GPU)
 			if err != nil {
 				return a, err
 			}
-			f = newForward(plan, q.Threads, q.Batch)
+			if f, err = newForward(engine, q.Threads, q.Batch); err != nil {
+				return a, err
+			}
 			networks[key] = f
-			f.measure(0)
+			if _, err := f.measure(0); err != nil {
+				return a, err
+			}
 		}
-		a.Rate = f.measure(q.Seconds)
-		return a, nil
+		a.Rate, err = f.measure(q.Seconds)
+		return a, err
 	case "logits":
 		return a, q.logits()
 	case "decode":
@@ -105,7 +110,7 @@ func (q request) answer(networks map[request]*forward) (a answer, err error) {
 
 // logits runs the images of a file and writes what comes out, as little-endian float32 both.
 func (q request) logits() error {
-	net, plan, err := compile(q.Arch, q.Model, q.Precision)
+	net, engine, err := compile(q.Arch, q.Model, q.Precision, q.GPU)
 	if err != nil {
 		return err
 	}
@@ -119,15 +124,23 @@ func (q request) logits() error {
 		return err
 	}
 	defer out.Close()
-	a, image := plan.NewArena(1), make([]float32, net.Input.Size())
+	room, err := engine.Workspace(1)
+	if err != nil {
+		return err
+	}
+	image := make([]float32, net.Input.Size())
 	for {
 		if err := binary.Read(in, binary.LittleEndian, image); errors.Is(err, io.EOF) {
 			return out.Close()
 		} else if err != nil {
 			return fmt.Errorf("%s: %w", q.Images, err)
 		}
-		copy(a.Input(0), image)
-		if err := binary.Write(out, binary.LittleEndian, a.Run(1)); err != nil {
+		copy(room.Input(0), image)
+		logits, err := room.Run(1)
+		if err != nil {
+			return err
+		}
+		if err := binary.Write(out, binary.LittleEndian, logits); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/model/device"
 	"github.com/logobeam/logobeam/model/infer"
 	"github.com/logobeam/logobeam/model/train"
 	"github.com/logobeam/logobeam/transforms"
@@ -110,38 +111,44 @@ func pixels(image []float32, seed uint64) {
 type forward struct {
 	batch  int
 	images [][]float32
-	arenas []*infer.Arena
+	rooms  []infer.Workspace
 }
 
 // newForward takes a batch of 0 for what suits the network.
-func newForward(plan *infer.Plan, threads, batch int) *forward {
+func newForward(engine infer.Engine, threads, batch int) (*forward, error) {
 	if batch == 0 {
-		batch = plan.Batch()
+		batch = engine.Batch()
 	}
 	f := &forward{batch: batch}
 	for i := range batch {
-		image := make([]float32, plan.Input().Size())
+		image := make([]float32, engine.Input().Size())
 		pixels(image, uint64(i))
 		f.images = append(f.images, image)
 	}
 	for range threads {
-		f.arenas = append(f.arenas, plan.NewArena(batch))
+		room, err := engine.Workspace(batch)
+		if err != nil {
+			return nil, err
+		}
+		f.rooms = append(f.rooms, room)
 	}
-	return f
+	return f, nil
 }
 
 // measure works for at least so many seconds and gives images a second of all threads together.
-func (f *forward) measure(seconds float64) float64 {
-	rates := make([]float64, len(f.arenas))
+func (f *forward) measure(seconds float64) (float64, error) {
+	rates, errs := make([]float64, len(f.rooms)), make([]error, len(f.rooms))
 	var all sync.WaitGroup
-	for k, a := range f.arenas {
+	for k, a := range f.rooms {
 		all.Go(func() {
 			start, done := time.Now(), 0
 			for {
 				for i, image := range f.images { // as the images' decoder would
 					copy(a.Input(i), image)
 				}
-				a.Run(f.batch)
+				if _, errs[k] = a.Run(f.batch); errs[k] != nil {
+					return
+				}
 				done += f.batch
 				if t := time.Since(start).Seconds(); t >= seconds {
 					rates[k] = float64(done) / t
@@ -155,12 +162,12 @@ func (f *forward) measure(seconds float64) float64 {
 	for _, r := range rates {
 		sum += r
 	}
-	return sum
+	return sum, errors.Join(errs...)
 }
 
-// compile makes a plan of an architecture with random weights, or of the model in the folder dir. Where a model has no ranges
-// for int8, they are found with random images.
-func compile(arch, dir string, precision model.Precision) (net model.Network, plan *infer.Plan, err error) {
+// compile makes an architecture with random weights ready to run, or the model in the folder dir; on an accelerator if gpu is set.
+// Where a model has no ranges for int8, they are found with random images.
+func compile(arch, dir string, precision model.Precision, gpu bool) (net model.Network, engine infer.Engine, err error) {
 	var m model.Model
 	if dir == "" {
 		m.Network, m.Params, err = network(arch)
@@ -173,21 +180,26 @@ func compile(arch, dir string, precision model.Precision) (net model.Network, pl
 	if err != nil {
 		return net, nil, err
 	}
-	switch precision {
-	case model.FP32:
-		plan, err = infer.Compile(m.Network, m.Params)
-	case model.Int8:
+	switch {
+	case gpu:
+		var d device.Driver
+		if d, err = device.Open(0); err == nil {
+			engine, err = device.Compile(d, m.Network, m.Params, precision)
+		}
+	case precision == model.FP32:
+		engine, err = infer.Compile(m.Network, m.Params)
+	case precision == model.Int8:
 		if m.Card.Quantization == nil {
 			m.Card.Quantization, err = infer.Calibrate(context.Background(), m.Network, m.Params, infer.MinMax, 4, 2,
 				func(i int, image []float32) error { pixels(image, uint64(i)); return nil })
 		}
 		if err == nil {
-			plan, err = infer.CompileInt8(m.Network, m.Params, m.Card.Quantization)
+			engine, err = infer.CompileInt8(m.Network, m.Params, m.Card.Quantization)
 		}
 	default:
 		err = fmt.Errorf("no precision %q: want one of %q", precision, model.Precisions())
 	}
-	return m.Network, plan, err
+	return m.Network, engine, err
 }
 
 // quantize finds ranges for int8 with the images of a file, and keeps them in the model's folder.
@@ -234,7 +246,7 @@ var errEnough = errors.New("measured for long enough")
 
 // steps trains an architecture from nothing by plain SGD in a precision of training, and gives images a second of the steps after the first. It ends
 // after at least so many steps and seconds.
-func steps(arch, precision string, threads, batch, least int, seconds, momentum float64) (float64, error) {
+func steps(arch, precision string, threads, batch, least int, seconds, momentum float64, gpu bool) (float64, error) {
 	net, params, err := network(arch)
 	if err != nil {
 		return 0, err
@@ -244,6 +256,9 @@ func steps(arch, precision string, threads, batch, least int, seconds, momentum 
 	cfg.Precision = cmp.Or(precision, cfg.Precision)
 	cfg.Cores, cfg.Epochs, cfg.EvaluateTest = threads, 1, false
 	cfg.Momentum, cfg.LearningRate = momentum, 1e-6 // random weights would diverge at once at a common rate
+	if gpu {
+		cfg.Devices = []train.Opener{device.Opener(0)}
+	}
 	data := memory{count: batch << 16}
 	for i := range batch {
 		image := make([]float32, net.Input.Size())

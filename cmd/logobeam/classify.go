@@ -62,10 +62,16 @@ func newClassify() *cobra.Command {
 				return err
 			}
 			defer fetcher.Close()
-			arena := c.Plan.NewArena(len(c.Views)).Spread(runtime.GOMAXPROCS(0))
+			room, err := c.Engine.Workspace(len(c.Views))
+			if err != nil {
+				return err
+			}
+			if r, ok := room.(interface{ Spread(cores int) *infer.Arena }); ok { // of the processor
+				r.Spread(runtime.GOMAXPROCS(0))
+			}
 			failed := 0
 			for _, image := range args {
-				probs, err := look(cmd.Context(), c, fetcher, arena, image, limits)
+				probs, err := look(cmd.Context(), c, fetcher, room, image, limits)
 				if cmd.Context().Err() != nil {
 					return cmd.Context().Err()
 				}
@@ -94,15 +100,18 @@ func newClassify() *cobra.Command {
 }
 
 // look gives the probability of each class for one image.
-func look(ctx context.Context, c *classifier.Classifier, f *fetch.Fetcher, arena *infer.Arena, image string, limits transforms.Limits) ([]float32, error) {
+func look(ctx context.Context, c *classifier.Classifier, f *fetch.Fetcher, room infer.Workspace, image string, limits transforms.Limits) ([]float32, error) {
 	data, err := f.Fetch(ctx, image)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Look(arena, 0, data, transforms.Key{Epoch: -1, Image: image}, limits); err != nil {
+	if err := c.Look(room, 0, data, transforms.Key{Epoch: -1, Image: image}, limits); err != nil {
 		return nil, fmt.Errorf("%s: %w", fetch.Redact(image), err)
 	}
-	probs := arena.Run(len(c.Views))
+	probs, err := room.Run(len(c.Views))
+	if err != nil {
+		return nil, err
+	}
 	infer.Softmax(probs, len(c.Classes()))
 	return c.Pool(probs), nil
 }

@@ -88,7 +88,8 @@ func jsonFlag(cmd *cobra.Command, to *bool) {
 func runModelFlags(cmd *cobra.Command, cfg *classifier.Config) {
 	viewsFlag(cmd, &cfg.Views)
 	cmd.Flags().IntVar(&cfg.Size, "size", 0, "height and width of the network's input in `pixels`, if the architecture allows another (default the model's own)")
-	cmd.Flags().Var((*precisionValue)(cfg), "precision", "`fp32|int8|share`: the arithmetic (default what the model's card says is best), or the share of each brand's answers that are to be right, as 0.95: what is not sure enough for that is no-logo; both as int8,0.95")
+	cmd.Flags().StringVar(&cfg.Device, "device", classifier.CPU, "what runs the network: cpu, or in logobeam-gpu gpu, or gpu:1 for the second")
+	cmd.Flags().Var((*precisionValue)(cfg), "precision", "`fp32|int8|bf16|share`: the arithmetic (default what the model's card says is best, or bf16 on a gpu), or the share of each brand's answers that are to be right, as 0.95: what is not sure enough for that is no-logo; both as int8,0.95")
 }
 
 // viewsFlag is the flag --views.
@@ -103,13 +104,13 @@ func (p *precisionValue) String() string { return "" } // the default is the car
 func (p *precisionValue) Type() string   { return "string" }
 func (p *precisionValue) Set(s string) error {
 	for _, v := range strings.Split(s, ",") {
-		if slices.Contains(model.Precisions(), model.Precision(v)) {
+		if slices.Contains(model.Precisions(), model.Precision(v)) || model.Precision(v) == model.BF16 {
 			p.Precision = model.Precision(v)
 			continue
 		}
 		share, err := strconv.ParseFloat(v, 64)
 		if err != nil || !(share > 0 && share <= 1) {
-			return fmt.Errorf("precision is %q: want int8 or fp32, or a share such as 0.95 of a brand's answers that are to be right", v)
+			return fmt.Errorf("precision is %q: want int8, fp32 or bf16, or a share such as 0.95 of a brand's answers that are to be right", v)
 		}
 		p.BrandPrecision = share
 	}

@@ -182,7 +182,7 @@ func compare(ctx context.Context, stderr io.Writer, m *model.Model, steps transf
 	for _, s := range splits {
 		q.Metrics[s.name], q.Intervals[s.name] = map[model.Precision]map[string]float64{}, map[model.Precision]map[string][2]float64{}
 		for _, plan := range []*infer.Plan{fp32, int8} {
-			ev, err := measure(ctx, stderr, &classifier.Classifier{Model: m, Views: views, Plan: plan}, s.data)
+			ev, err := measure(ctx, stderr, &classifier.Classifier{Model: m, Views: views, Engine: plan}, s.data)
 			if err != nil {
 				return err
 			}

@@ -1,11 +1,14 @@
 package infer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
 	"slices"
 	"sync"
+
+	"github.com/logobeam/logobeam/model"
 )
 
 // Softmax turns rows of logits into probabilities that sum to 1, in place (Bridle, 1990).
@@ -23,13 +26,46 @@ func Softmax(logits []float32, classes int) {
 	}
 }
 
-// Predict gives the probabilities [count][classes] of images 0 to count-1, each of which load writes in the plan's
+// Engine runs a network: a Plan on the processor, one of package device on an accelerator.
+type Engine interface {
+	// Precision is what it computes in.
+	Precision() model.Precision
+	// Input is the shape of one image, Classes the number of logits of one.
+	Input() model.Shape
+	Classes() int
+	// Batch is how many images a worker had better run at once where there are many.
+	Batch() int
+	// Workspace makes the memory in which one goroutine runs the network, for up to batch images at a time.
+	Workspace(batch int) (Workspace, error)
+}
+
+// Workspace is the memory in which one goroutine runs an engine. Arena says what holds for its methods. An error of Run is an
+// accelerator's, which fails from then on.
+type Workspace interface {
+	Batch() int
+	Input(i int) []float32
+	Run(n int) ([]float32, error)
+}
+
+// Workspace is NewArena for those who run any engine.
+func (p *Plan) Workspace(batch int) (Workspace, error) { return workspace{p.NewArena(batch)}, nil }
+
+type workspace struct{ *Arena }
+
+func (w workspace) Run(n int) ([]float32, error) { return w.Arena.Run(n), nil }
+
+// Predict is the function Predict with this plan.
+func (p *Plan) Predict(ctx context.Context, count, workers, batch int, load func(i int, image []float32) error) (probs []float32, err error) {
+	return Predict(ctx, p, count, workers, batch, load)
+}
+
+// Predict gives the probabilities [count][classes] of images 0 to count-1, each of which load writes in the engine's
 // input shape, normalised. Up to workers goroutines, at least one, call load and run the network on up to batch images
 // at a time. The result does not depend on their number.
 //
 // The error is that of the lowest image that could not be loaded, however the goroutines were scheduled, and names it.
 // When ctx ends, no image is loaded or run any more, and the error is ctx's.
-func (p *Plan) Predict(ctx context.Context, count, workers, batch int, load func(i int, image []float32) error) (probs []float32, err error) {
+func Predict(ctx context.Context, e Engine, count, workers, batch int, load func(i int, image []float32) error) (probs []float32, err error) {
 	if count <= 0 {
 		return nil, ctx.Err()
 	}
@@ -37,13 +73,15 @@ func (p *Plan) Predict(ctx context.Context, count, workers, batch int, load func
 	batch = min(max(batch, 1), (count-1)/workers+1) // every worker has work
 	batches := (count-1)/batch + 1
 	workers = min(workers, batches)
-	probs = make([]float32, count*p.classes)
+	classes := e.Classes()
+	probs = make([]float32, count*classes)
 
 	var (
 		mutex  sync.Mutex
 		next   int     // batch that nobody has taken
 		failed = count // lowest image that could not be loaded
 		cause  error
+		broken error // the engine's
 	)
 	// Batches are taken in order, and each is loaded up to the lowest failure known. So whatever comes before the
 	// lowest of all has been tried when the last goroutine ends.
@@ -51,7 +89,7 @@ func (p *Plan) Predict(ctx context.Context, count, workers, batch int, load func
 		mutex.Lock()
 		defer mutex.Unlock()
 		from = next * batch
-		if from >= failed || ctx.Err() != nil {
+		if from >= failed || broken != nil || ctx.Err() != nil {
 			return 0, 0, false
 		}
 		next++
@@ -64,6 +102,11 @@ func (p *Plan) Predict(ctx context.Context, count, workers, batch int, load func
 			failed, cause = i, err
 		}
 	}
+	stop := func(err error) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		broken = cmp.Or(broken, err)
+	}
 	hopeless := func(i int) bool {
 		mutex.Lock()
 		defer mutex.Unlock()
@@ -72,7 +115,11 @@ func (p *Plan) Predict(ctx context.Context, count, workers, batch int, load func
 	var all sync.WaitGroup
 	for range workers {
 		all.Go(func() {
-			arena := p.NewArena(batch)
+			room, err := e.Workspace(batch)
+			if err != nil {
+				stop(err)
+				return
+			}
 			for {
 				from, to, ok := take()
 				if !ok {
@@ -82,7 +129,7 @@ func (p *Plan) Predict(ctx context.Context, count, workers, batch int, load func
 					if hopeless(i) {
 						return
 					}
-					if err := load(i, arena.Input(i-from)); err != nil {
+					if err := load(i, room.Input(i-from)); err != nil {
 						fail(i, err)
 						return
 					}
@@ -90,15 +137,23 @@ func (p *Plan) Predict(ctx context.Context, count, workers, batch int, load func
 				if hopeless(to) {
 					return
 				}
-				logits := probs[from*p.classes : to*p.classes]
-				copy(logits, arena.Run(to-from))
-				Softmax(logits, p.classes)
+				logits, err := room.Run(to - from)
+				if err != nil {
+					stop(err)
+					return
+				}
+				row := probs[from*classes : to*classes]
+				copy(row, logits)
+				Softmax(row, classes)
 			}
 		})
 	}
 	all.Wait()
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if broken != nil {
+		return nil, broken
 	}
 	if cause != nil {
 		return nil, fmt.Errorf("image %d: %w", failed, cause)

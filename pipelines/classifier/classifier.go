@@ -2,13 +2,13 @@
 // checked to fit.
 //
 //	c, err := classifier.Load(ctx, "my-model", classifier.Config{}) // or gs://bucket/my-model, or "" for the built-in one
-//	arena := c.Plan.NewArena(len(c.Views))
-//	err = c.Look(arena, 0, bytes, transforms.Key{Epoch: -1}, transforms.DefaultLimits())
-//	probs := arena.Run(len(c.Views))
+//	room, err := c.Engine.Workspace(len(c.Views))
+//	err = c.Look(room, 0, bytes, transforms.Key{Epoch: -1}, transforms.DefaultLimits())
+//	probs, err := room.Run(len(c.Views))
 //	infer.Softmax(probs, len(c.Classes()))
 //	class, probability := c.Answer(c.Pool(probs))
 //
-// A Classifier does not change, and any number of goroutines may use one, each with an arena of its own.
+// A Classifier does not change, and any number of goroutines may use one, each with a workspace of its own.
 package classifier
 
 import (
@@ -19,9 +19,12 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/builtin"
+	"github.com/logobeam/logobeam/model/device"
 	"github.com/logobeam/logobeam/model/infer"
 	"github.com/logobeam/logobeam/model/metrics"
 	"github.com/logobeam/logobeam/pipelines/store"
@@ -30,7 +33,9 @@ import (
 
 // Config says how a model is to be run. The zero value leaves it to the model's card.
 type Config struct {
-	// Precision is the arithmetic; empty for what the card says is best.
+	// Device is what computes: empty or CPU, the processor; GPU, or GPU with a number, as "gpu:1", an accelerator.
+	Device string
+	// Precision is the arithmetic; empty for what the card says is best, or bf16 on an accelerator.
 	Precision model.Precision
 	// BrandPrecision is the share of each brand's answers that are to be right, as 0.95: a brand whose probability does not
 	// reach its threshold (model.Card.Thresholds) is not given, but model.NoLogo. 0 gives the likeliest class.
@@ -42,11 +47,41 @@ type Config struct {
 	Size int
 }
 
+// The devices of Config.
+const (
+	CPU = "cpu"
+	GPU = "gpu"
+)
+
+// accelerator says whether the device is one, and its number.
+func (cfg Config) accelerator() (number int, ok bool, err error) {
+	kind, digits, numbered := strings.Cut(cfg.Device, ":")
+	switch {
+	case (kind == "" || kind == CPU) && !numbered:
+		return 0, false, nil
+	case kind == GPU && !numbered:
+		return 0, true, nil
+	case kind == GPU:
+		number, err = strconv.Atoi(digits)
+	}
+	if kind != GPU || err != nil || number < 0 {
+		return 0, false, fmt.Errorf("no device %q: want cpu, gpu, or gpu:1 for the second", cfg.Device)
+	}
+	return number, true, nil
+}
+
 // Validate says what no model can be asked for.
 func (cfg Config) Validate() error {
+	_, gpu, err := cfg.accelerator()
+	precisions := model.Precisions()
+	if gpu {
+		precisions = []model.Precision{model.FP32, model.BF16}
+	}
 	switch {
-	case cfg.Precision != "" && !slices.Contains(model.Precisions(), cfg.Precision):
-		return fmt.Errorf("no precision %q: want one of %q", cfg.Precision, model.Precisions())
+	case err != nil:
+		return err
+	case cfg.Precision != "" && !slices.Contains(precisions, cfg.Precision):
+		return fmt.Errorf("no precision %q on the device %s: want one of %q", cfg.Precision, cmp.Or(cfg.Device, CPU), precisions)
 	case !(cfg.BrandPrecision >= 0 && cfg.BrandPrecision <= 1):
 		return fmt.Errorf("a precision of %g of the brands: want more than 0 and at most 1", cfg.BrandPrecision)
 	case cfg.Views < 0 || cfg.Views > transforms.MaxViews:
@@ -68,7 +103,7 @@ type Classifier struct {
 	Config Config // with which it was loaded, what was left to the card filled in; Size is 0 for the model's own
 	Model  *model.Model
 	Views  []transforms.List // from a file's bytes to the network's input, for each view
-	Plan   *infer.Plan
+	Engine infer.Engine
 
 	thresholds []float32 // of each class; nil without Config.BrandPrecision
 	noLogo     int       // the class that is given below them
@@ -77,17 +112,17 @@ type Classifier struct {
 // Classes are the names of what the classifier tells apart, in the order of its answers.
 func (c *Classifier) Classes() []string { return c.Model.Card.Classes }
 
-// Look makes the network's input of a file, for the photograph at a place of the arena, which has one for every len(Views)
+// Look makes the network's input of a file, for the photograph at a place of the workspace, which has one for every len(Views)
 // images.
-func (c *Classifier) Look(arena *infer.Arena, at int, data []byte, key transforms.Key, limits transforms.Limits) error {
-	return transforms.Tensors(c.Views, data, key, limits, func(i int) []float32 { return arena.Input(at*len(c.Views) + i) })
+func (c *Classifier) Look(room infer.Workspace, at int, data []byte, key transforms.Key, limits transforms.Limits) error {
+	return transforms.Tensors(c.Views, data, key, limits, func(i int) []float32 { return room.Input(at*len(c.Views) + i) })
 }
 
 // Predict gives the probabilities [count][view][class] of photographs 0 to count-1, of whose views load writes one at a time.
-// What is said of infer.Plan's Predict holds.
+// What is said of infer.Predict holds.
 func (c *Classifier) Predict(ctx context.Context, count, workers int, load func(i int, view transforms.List, image []float32) error) ([]float32, error) {
 	n := len(c.Views)
-	return c.Plan.Predict(ctx, count*n, workers, c.Plan.Batch(), func(i int, image []float32) error { return load(i/n, c.Views[i%n], image) })
+	return infer.Predict(ctx, c.Engine, count*n, workers, c.Engine.Batch(), func(i int, image []float32) error { return load(i/n, c.Views[i%n], image) })
 }
 
 // Pool turns probabilities of views, [photograph][view][class], into those of photographs, [photograph][class], in place, as
@@ -199,7 +234,16 @@ func Load(ctx context.Context, dir string, cfg Config) (*Classifier, error) {
 	if w, h := steps.Size(); w != m.Network.Input.W || h != m.Network.Input.H {
 		return nil, fmt.Errorf("the model's transforms make pictures of %d x %d, and its network takes %v", w, h, m.Network.Input)
 	}
-	cfg.Precision, cfg.Views = cmp.Or(cfg.Precision, m.Card.DefaultPrecision()), cmp.Or(cfg.Views, m.Card.Views, 1)
+	best := m.Card.DefaultPrecision()
+	switch number, gpu, _ := cfg.accelerator(); {
+	case !gpu:
+		cfg.Device = ""
+	case number == 0:
+		cfg.Device, best = GPU, model.BF16
+	default:
+		best = model.BF16
+	}
+	cfg.Precision, cfg.Views = cmp.Or(cfg.Precision, best), cmp.Or(cfg.Views, m.Card.Views, 1)
 	net := m.Network
 	if cfg.Size == net.Input.H && cfg.Size == net.Input.W {
 		cfg.Size = 0
@@ -216,11 +260,11 @@ func Load(ctx context.Context, dir string, cfg Config) (*Classifier, error) {
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
-	plan, err := compile(m, net, cfg.Precision)
+	engine, err := compile(m, net, cfg)
 	if err != nil {
 		return nil, err
 	}
-	c := &Classifier{Config: cfg, Model: m, Views: views, Plan: plan}
+	c := &Classifier{Config: cfg, Model: m, Views: views, Engine: engine}
 	if cfg.BrandPrecision > 0 {
 		if c.thresholds, err = m.Card.Thresholds(cfg.BrandPrecision); err != nil {
 			return nil, &ConfigError{fmt.Errorf("a precision of %g: %w", cfg.BrandPrecision, err)}
@@ -233,15 +277,21 @@ func Load(ctx context.Context, dir string, cfg Config) (*Classifier, error) {
 	return c, nil
 }
 
-func compile(m *model.Model, net model.Network, precision model.Precision) (*infer.Plan, error) {
-	switch precision {
-	case model.FP32:
-		return infer.Compile(net, m.Params)
-	case model.Int8:
+func compile(m *model.Model, net model.Network, cfg Config) (infer.Engine, error) {
+	if number, gpu, err := cfg.accelerator(); err != nil {
+		return nil, err
+	} else if gpu {
+		d, err := device.Open(number)
+		if err != nil {
+			return nil, &ConfigError{err}
+		}
+		return device.Compile(d, net, m.Params, cfg.Precision)
+	}
+	if cfg.Precision == model.Int8 {
 		if m.Card.Quantization == nil {
 			return nil, errors.New("the model was never quantized: run it in fp32, or make one for int8 with logobeam quantize")
 		}
 		return infer.CompileInt8(net, m.Params, m.Card.Quantization)
 	}
-	return nil, fmt.Errorf("no precision %q: want one of %q", precision, model.Precisions())
+	return infer.Compile(net, m.Params)
 }

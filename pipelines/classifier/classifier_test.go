@@ -192,8 +192,8 @@ func TestViewsAndSize(t *testing.T) {
 				t.Errorf("%s: a view of %d x %d", tt.reason, w, h)
 			}
 		}
-		if len(c.Views) != tt.views || c.Plan.Input().H != tt.side || c.Config.Size != tt.size || c.Config.Views != tt.views {
-			t.Errorf("%s: %d views of %v, %+v", tt.reason, len(c.Views), c.Plan.Input(), c.Config)
+		if len(c.Views) != tt.views || c.Engine.Input().H != tt.side || c.Config.Size != tt.size || c.Config.Views != tt.views {
+			t.Errorf("%s: %d views of %v, %+v", tt.reason, len(c.Views), c.Engine.Input(), c.Config)
 		}
 	}
 }
