@@ -23,6 +23,7 @@ import (
 	"sync"
 
 	"github.com/logobeam/logobeam/model"
+	"github.com/logobeam/logobeam/model/device"
 	"github.com/logobeam/logobeam/model/train"
 	"github.com/logobeam/logobeam/pipelines/corpus"
 	"github.com/logobeam/logobeam/pipelines/store"
@@ -338,8 +339,23 @@ func (l Lesson) open(ctx context.Context) (*course, error) {
 	for name, t := range tensors {
 		c.params[name] = t.Data
 	}
+	for i, d := range c.Config.Devices {
+		if c.Config.Devices[i], err = deviceOf(d.Kind, i); err != nil {
+			return nil, err
+		}
+	}
 	c.complete(l.Cores)
 	return c, nil
+}
+
+// deviceOf is a device of this worker's machine, whatever the numbers of those where the training was begun.
+func deviceOf(kind string, number int) (train.Opener, error) {
+	for _, d := range []train.Opener{train.CPU, device.Opener(number)} {
+		if d.Kind == kind {
+			return d, nil
+		}
+	}
+	return train.Opener{}, fmt.Errorf("train: this program has no device %q: start workers with the program that the training was begun with", kind)
 }
 
 // put keeps data of a round, and says by what name.

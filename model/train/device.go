@@ -50,6 +50,12 @@ type Opener struct {
 // MarshalText is the kind: what a model's card and a run's state say of a device.
 func (o Opener) MarshalText() ([]byte, error) { return []byte(o.Kind), nil }
 
+// UnmarshalText reads the kind alone: what opens the device is to be found by it.
+func (o *Opener) UnmarshalText(text []byte) error {
+	*o = Opener{Kind: string(text)}
+	return nil
+}
+
 // CPU opens the processor as a device, which computes on Job.Config.Cores goroutines and works in the Job's memory.
 var CPU = Opener{"cpu", func(j Job) (Device, error) { return newCPU(j) }}
 
