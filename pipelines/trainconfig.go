@@ -163,14 +163,14 @@ func ForgetRounds(ctx context.Context, out string) error {
 	if err := s.Remove(ctx, logFile); err != nil {
 		return err
 	}
+	if err := s.Remove(ctx, RoundsFile); err != nil { // by which the others are known
+		return err
+	}
 	return clearRounds(ctx, s)
 }
 
-// clearRounds removes the files of rounds, first the one by which the others are known.
+// clearRounds removes the files of rounds, last the one by which the others are known.
 func clearRounds(ctx context.Context, s store.Store) error {
-	if err := s.Remove(ctx, RoundsFile); err != nil {
-		return err
-	}
 	if err := s.Sweep(ctx); err != nil {
 		return err
 	}
@@ -179,9 +179,15 @@ func clearRounds(ctx context.Context, s store.Store) error {
 		return err
 	}
 	for _, f := range files {
+		if f.Name == RoundsFile {
+			continue
+		}
 		if err := s.Remove(ctx, f.Name); err != nil {
 			return err
 		}
+	}
+	if err := s.Remove(ctx, RoundsFile); err != nil {
+		return err
 	}
 	if !store.IsRemote(s.String()) {
 		os.Remove(filepath.Join(s.String(), folder)) // which stays if somebody has put something there

@@ -24,7 +24,7 @@ import (
 	"github.com/logobeam/logobeam/pipelines/scores"
 )
 
-// TestFlink scores on a real Flink cluster with workers that are processes of bin/logobeam, and does to them what happens
+// TestFlink scores and trains on a real Flink cluster with workers that are processes of bin/logobeam, and does to them what happens
 // in a year of nights. `make flink` starts the cluster and runs it.
 func TestFlink(t *testing.T) {
 	rest, endpoint := os.Getenv("FLINK_REST"), os.Getenv("BEAM_ENDPOINT")
@@ -147,6 +147,8 @@ func TestFlink(t *testing.T) {
 		again.succeeds(t)
 	})
 
+	t.Run("training", func(t *testing.T) { f.training(t, endpoint, rest) })
+
 	t.Run("worker pool", func(t *testing.T) {
 		l, err := net.Listen("tcp", "localhost:0")
 		if err != nil {
@@ -177,6 +179,106 @@ func TestFlink(t *testing.T) {
 		f.managers(t, 2)
 		f.score(t, external...).succeeds(t)
 	})
+}
+
+// training trains in rounds, with two workers on the two task managers, and kills a worker's process and a task manager on the
+// way. The model is the one that prism makes.
+func (f *flinkCluster) training(t *testing.T, endpoint, rest string) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	if out, err := exec.Command(f.bin, "prepare", "../../testdata", "--out", data).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	flags := []string{"train", data, "--arch", "mlp", "--size", "64", "--epochs", "4", "--augment", "strong", "--views", "2", "--no-test",
+		"--workers", "2", "--sync", "0.5", "--outer-lr", "0.7", "--outer-momentum", "0.9", "--batch", "4", "--slices", "1", "--cores", "1"}
+	reference := filepath.Join(dir, "prism")
+	if out, err := exec.Command(f.bin, append(flags, "--out", reference)...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	weights := func(out string) string { return contents(t, out)["model.safetensors"] }
+	want := weights(reference)
+	begin := func(t *testing.T, more ...string) *flinkRun {
+		r := &flinkRun{flinkCluster: f, out: filepath.Join(t.TempDir(), "out")}
+		r.cmd = exec.Command(f.bin, slices.Concat(flags, []string{"--out", r.out, "--runner", "flink", "--endpoint", endpoint, "--flink-rest", rest, "--parallelism", "2"}, more)...)
+		r.cmd.Stderr = &r.stderr
+		if err := r.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.cmd.Process.Kill() })
+		return r
+	}
+	round := func(t *testing.T, r *flinkRun, n int) {
+		t.Helper()
+		f.until(t, fmt.Sprint("round ", n, " is averaged"), func() bool {
+			return exists(r.out, fmt.Sprintf("rounds/%05d-merged.json", n))
+		})
+	}
+	same := func(t *testing.T, r *flinkRun) {
+		t.Helper()
+		if code := r.end(t); code != exitDone {
+			t.Fatalf("exit code %d: %s", code, &r.stderr)
+		}
+		if weights(r.out) != want {
+			t.Error("the model is not the one that prism makes")
+		}
+	}
+	began := time.Now()
+	run := begin(t)
+	same(t, run)
+	t.Logf("8 rounds in %v; by Flink's clock %v ms", time.Since(began), f.job(t).Duration)
+	hosts := map[string]int{}
+	for line := range strings.Lines(contents(t, run.out)["rounds.jsonl"]) {
+		var l struct{ Host string }
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatal(err)
+		}
+		if l.Host != "" {
+			hosts[l.Host]++
+		}
+	}
+	if len(hosts) != 2 {
+		t.Errorf("rounds by process: %v; want two, one for each task manager", hosts)
+	}
+	t.Log("rounds by process: ", hosts)
+
+	t.Run("a worker is killed", func(t *testing.T) {
+		others := f.workers(t)
+		run := begin(t)
+		round(t, run, 1)
+		if own := f.workers(t, others...); len(own) > 0 {
+			syscall.Kill(own[0], syscall.SIGKILL)
+		} else {
+			t.Error("there is no worker")
+		}
+		same(t, run)
+	})
+	t.Run("a task manager is killed", func(t *testing.T) {
+		run := begin(t)
+		round(t, run, 1)
+		f.do(t, "kill-tm", "1")
+		f.do(t, "start-tm", "1")
+		same(t, run)
+		f.managers(t, 2)
+	})
+	t.Run("the driver is killed", func(t *testing.T) {
+		run := begin(t)
+		round(t, run, 1)
+		run.cmd.Process.Kill() // and the job goes on
+		run.end(t)
+		again := begin(t, "--out", run.out, "--resume")
+		again.out = run.out
+		same(t, again)
+	})
+	for _, epochs := range []int{10, 50} { // of two rounds, each of four stages
+		t.Run(fmt.Sprint(epochs, " epochs in one pipeline"), func(t *testing.T) {
+			began := time.Now()
+			run := begin(t, "--epochs", strconv.Itoa(epochs), "--size", "16")
+			if code := run.end(t); code != exitDone {
+				t.Fatalf("exit code %d: %s", code, &run.stderr)
+			}
+			t.Logf("%d rounds in %v; by Flink's clock %v ms", 2*epochs, time.Since(began), f.job(t).Duration)
+		})
+	}
 }
 
 const (

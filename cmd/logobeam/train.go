@@ -352,7 +352,9 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 			return nil
 		},
 		OnEpoch: func(_ context.Context, e train.Epoch, _ model.Params) error {
-			stop() // a bar and a line do not mix
+			if stop != nil { // workers may have taken all steps before a run was resumed
+				stop() // a bar and a line do not mix
+			}
 			defer func() { stop = show() }()
 			if o.asJSON {
 				return json.NewEncoder(stdout).Encode(e)
