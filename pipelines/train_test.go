@@ -419,7 +419,7 @@ func TestTrainBucket(t *testing.T) {
 // Workers that are other processes come to the same.
 func TestTrainElsewhere(t *testing.T) {
 	cfg := lessons(t)
-	cfg.Workers, cfg.Train.Epochs = 2, 2
+	cfg.Workers, cfg.Train.Epochs, cfg.Train.Devices = 2, 2, []train.Opener{train.CPU, train.CPU}
 	_, want := trains(t, cfg)
 	jobService(t, "EXTERNAL", workerPool(t))
 	cfg = elsewhereTo(t, cfg)
