@@ -75,7 +75,7 @@ soak: build ## score and train under kill -9, score on full disks, with ROWS row
 	bin/soak race
 
 flink: build ## score and train on a Flink cluster that is started here, while workers and task managers are killed: wants JDK 17 and Maven
-	testdata/flink/cluster.sh with $(GO) test -count=1 -v -timeout 15m -run '^TestFlink$$' ./cmd/logobeam
+	testdata/flink/cluster.sh with $(GO) test -count=1 -v -timeout 30m -run '^TestFlink' ./cmd/logobeam
 
 bench: ## images a second of every architecture beside the processor's peaks, then the kernels alone
 	$(GO) run ./cmd/bench

@@ -24,7 +24,7 @@ import (
 	"github.com/logobeam/logobeam/pipelines/scores"
 )
 
-// TestFlink scores and trains on a real Flink cluster with workers that are processes of bin/logobeam, and does to them what happens
+// TestFlink scores on a real Flink cluster with workers that are processes of bin/logobeam, and does to them what happens
 // in a year of nights. `make flink` starts the cluster and runs it.
 func TestFlink(t *testing.T) {
 	rest, endpoint := os.Getenv("FLINK_REST"), os.Getenv("BEAM_ENDPOINT")
@@ -147,8 +147,6 @@ func TestFlink(t *testing.T) {
 		again.succeeds(t)
 	})
 
-	t.Run("training", func(t *testing.T) { f.training(t, endpoint, rest) })
-
 	t.Run("worker pool", func(t *testing.T) {
 		l, err := net.Listen("tcp", "localhost:0")
 		if err != nil {
@@ -181,9 +179,18 @@ func TestFlink(t *testing.T) {
 	})
 }
 
-// training trains in rounds, with two workers on the two task managers, and kills a worker's process and a task manager on the
-// way. The model is the one that prism makes.
-func (f *flinkCluster) training(t *testing.T, endpoint, rest string) {
+// TestFlinkTraining trains in rounds, with two workers on the two task managers, and kills a worker's process, a task manager and
+// the driver on the way. The model is the one that prism makes.
+func TestFlinkTraining(t *testing.T) {
+	rest, endpoint := os.Getenv("FLINK_REST"), os.Getenv("BEAM_ENDPOINT")
+	if rest == "" {
+		t.Skip("there is no cluster: make flink starts one")
+	}
+	bin, err := filepath.Abs("../../bin/logobeam")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &flinkCluster{rest: "http://" + rest, bin: bin}
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
 	if out, err := exec.Command(f.bin, "prepare", "../../testdata", "--out", data).CombinedOutput(); err != nil {
