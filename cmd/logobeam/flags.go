@@ -88,7 +88,7 @@ func jsonFlag(cmd *cobra.Command, to *bool) {
 func runModelFlags(cmd *cobra.Command, cfg *classifier.Config) {
 	viewsFlag(cmd, &cfg.Views)
 	cmd.Flags().IntVar(&cfg.Size, "size", 0, "height and width of the network's input in `pixels`, if the architecture allows another (default the model's own)")
-	cmd.Flags().Var((*precisionValue)(cfg), "precision", "`fp32|int8|share`: the arithmetic (default what the model's card says is best), or the share of each brand's answers that are to be right, as 0.95: what is not sure enough for that is no-logo; both as int8,0.95")
+	cmd.Flags().Var((*precisionValue)(cfg), "precision", "`fp32|int8`: the arithmetic (default what the model's card says is best), or the share of each brand's answers that are to be right, as 0.95: what is not sure enough for that is no-logo; both as int8,0.95")
 }
 
 // viewsFlag is the flag --views.

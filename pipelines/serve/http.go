@@ -62,9 +62,6 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.Reading+s.cfg.Answer)
 	defer cancel()
 	a, f := s.classify(ctx, w, r)
-	if r.Context().Err() != nil { // who asked has gone
-		return
-	}
 	if f != nil {
 		s.monitor.Reject(f.at, f.Reason, "", "", f.Detail)
 		s.monitor.Count(0, 1, 0, 0)
