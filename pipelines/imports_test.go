@@ -20,7 +20,7 @@ const module = "github.com/logobeam/logobeam/"
 var layers = [][]string{
 	{"cmd/logobeam", "cmd/bench"},
 	{"pipelines"},
-	{"pipelines/corpus"},
+	{"pipelines/corpus", "pipelines/serve"},
 	{"pipelines/corpus/composite"},
 	{"pipelines/report", "pipelines/scores", "pipelines/fetch", "pipelines/fetch/hostile", "pipelines/listing", "pipelines/classifier", "pipelines/monitor"},
 	{"pipelines/store", "pipelines/store/storetest"},
@@ -55,7 +55,7 @@ var reserved = []struct {
 	{"github.com/fsouza", []string{"pipelines/store/storetest"}, "only tests serve a bucket"},
 	{module + "pipelines/store/storetest", nil, "only tests serve a bucket"},
 	{module + "pipelines/fetch/hostile", nil, "only tests serve what harms"},
-	{"net/http", []string{"pipelines/fetch", "pipelines/fetch/hostile", "pipelines/store", "pipelines/store/storetest", "pipelines/monitor", "pipelines"},
+	{"net/http", []string{"pipelines/fetch", "pipelines/fetch/hostile", "pipelines/store", "pipelines/store/storetest", "pipelines/monitor", "pipelines/serve", "pipelines"},
 		"every connection for images goes through the guard of fetch"},
 }
 

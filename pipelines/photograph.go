@@ -3,7 +3,6 @@ package pipelines
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/logobeam/logobeam/model/infer"
@@ -181,7 +180,7 @@ func (s *scorer) decode(p *photograph, room infer.Workspace, at int) (ok bool) {
 		p.task.Enter(monitor.Infer)
 		return true
 	case errors.As(err, &e):
-		p.settle(rejected(monitor.Decode, string(e.Reason), detail(e), e.Temporary()))
+		p.settle(rejected(monitor.Decode, string(e.Reason), e.Explain(), e.Temporary()))
 	default:
 		p.fail(fmt.Errorf("post %s: %w", p.post(), err))
 	}
@@ -221,12 +220,4 @@ func (s *scorer) infer(room infer.Workspace, batch []*photograph) {
 			p.settle(rejected(monitor.Infer, ReasonNoNumber, "the network's answer is no probability", false))
 		}
 	}
-}
-
-// detail is what is known of a picture's fault beside its reason.
-func detail(e *transforms.Error) string {
-	if e.Detail == "" && e.Err == nil {
-		return transforms.Explain(e.Reason)
-	}
-	return strings.TrimPrefix(e.Error(), string(e.Reason)+": ")
 }

@@ -1,6 +1,9 @@
 package transforms
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Reason says in one word why bytes did not become a picture. The set is closed: Reasons lists it.
 type Reason string
@@ -92,6 +95,14 @@ func (e *Error) Error() string {
 		s += ": " + e.Err.Error()
 	}
 	return s
+}
+
+// Explain is what is known of the fault beside its reason, or the reason in a sentence.
+func (e *Error) Explain() string {
+	if e.Detail == "" && e.Err == nil {
+		return Explain(e.Reason)
+	}
+	return strings.TrimPrefix(e.Error(), string(e.Reason)+": ")
 }
 
 // Unwrap returns the decoder's error.

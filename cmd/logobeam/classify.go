@@ -1,31 +1,25 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"runtime"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/logobeam/logobeam/model/infer"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/fetch"
+	"github.com/logobeam/logobeam/pipelines/serve"
 	"github.com/logobeam/logobeam/transforms"
 )
 
-// answer is one class with its probability, as --json prints it.
-type answer struct {
-	Brand       string  `json:"brand"`
-	Probability float32 `json:"probability"`
-}
-
 func newClassify() *cobra.Command {
-	var dir string
+	var dir, listen string
 	var how classifier.Config
 	var top int
 	var asJSON bool
@@ -35,9 +29,14 @@ func newClassify() *cobra.Command {
 		Use:   "classify IMAGE_OR_URL...",
 		Short: "name the brand in photographs, by path or http(s) URL",
 		Example: `  logobeam classify photograph.jpg
-  logobeam classify --top 3 https://example.org/a.jpg`,
+  logobeam classify --top 3 https://example.org/a.jpg
+  logobeam classify --listen localhost:8081
+  curl --data-binary @photograph.jpg http://localhost:8081`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
+			if listen != "" && len(args) > 0 {
+				return usagef("--listen waits for photographs: name none")
+			}
+			if len(args) == 0 && listen == "" {
 				return usagef("name at least one image or URL to classify")
 			}
 			return nil
@@ -53,6 +52,14 @@ func newClassify() *cobra.Command {
 			c, err := classifier.Load(cmd.Context(), dir, how)
 			if err != nil {
 				return err
+			}
+			if listen != "" {
+				cfg := serve.DefaultConfig()
+				cfg.Limits, cfg.Fetch.AllowNet = limits, nets
+				if cmd.Flags().Changed("top") {
+					cfg.Top = top
+				}
+				return answer(cmd, listen, c, cfg)
 			}
 			cfg := fetch.DefaultConfig()
 			cfg.AllowNet, cfg.MaxBytes = nets, limits.Bytes
@@ -93,10 +100,26 @@ func newClassify() *cobra.Command {
 	modelFlag(cmd, &dir)
 	runModelFlags(cmd, &how)
 	cmd.Flags().IntVar(&top, "top", 1, "how many of the likeliest brands to print")
+	cmd.Flags().StringVar(&listen, "listen", "", "`address`, as localhost:8081, at which photographs are taken by HTTP until the program is interrupted: a page to try the model, and POST / for programs, with JSON for an answer (logobeam help training)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object an image")
 	limitFlags(cmd, &limits)
 	allowNetFlag(cmd, &allow)
 	return cmd
+}
+
+// answer answers HTTP until it is interrupted. To end like that is what is expected of it, and no failure.
+func answer(cmd *cobra.Command, listen string, c *classifier.Classifier, cfg serve.Config) error {
+	s, err := serve.New(c, cfg)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	l, err := new(net.ListenConfig).Listen(cmd.Context(), "tcp", listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w: choose another address or port", err)
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "logobeam: photographs are classified at http://%s/\n", l.Addr())
+	return s.Serve(cmd.Context(), l)
 }
 
 // look gives the probability of each class for one image.
@@ -118,33 +141,21 @@ func look(ctx context.Context, c *classifier.Classifier, f *fetch.Fetcher, room 
 
 // printAnswers writes the answer for an image and then the likeliest other brands, as text a line each.
 func printAnswers(w io.Writer, image string, c *classifier.Classifier, probs []float32, top int, named, asJSON bool) error {
-	classes := c.Classes()
-	order := make([]int, len(probs))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(probs[b], probs[a]) })
-	given, _ := c.Answer(probs)
-	at := slices.Index(order, given)
-	order = slices.Insert(slices.Delete(order, at, at+1), 0, given)
-	order = order[:min(top, len(order))]
+	guesses := c.Top(probs, top)
 	if asJSON {
 		out := struct {
-			Image  string   `json:"image"`
-			Brands []answer `json:"brands"`
-		}{Image: image}
-		for _, i := range order {
-			out.Brands = append(out.Brands, answer{classes[i], probs[i]})
-		}
+			Image  string             `json:"image"`
+			Brands []classifier.Guess `json:"brands"`
+		}{image, guesses}
 		return json.NewEncoder(w).Encode(out)
 	}
 	var errs []error
-	for _, i := range order {
+	for _, g := range guesses {
 		prefix := ""
 		if named {
 			prefix = image + ": "
 		}
-		_, err := fmt.Fprintf(w, "%sWith prob=%.3f, %s\n", prefix, probs[i], classes[i])
+		_, err := fmt.Fprintf(w, "%sWith prob=%.3f, %s\n", prefix, g.Probability, g.Brand)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -86,7 +86,7 @@ of validation if it is test that has the other.`,
 	f.StringVar(&o.Composites.Backgrounds, "backgrounds", "", "folder of photographs without any brand to lay marks on (default those of training in no-logo)")
 	f.Uint64Var(&o.Seed, "seed", o.Seed, "seed of the splits and the composites")
 	f.StringVar(&o.Tree, "tree", "", "also write train_data/, val_data/ and test_data/ with a folder a class: link or copy")
-	f.StringVar(&o.NearDuplicates, "near-duplicates", o.NearDuplicates, "photographs that are nearly the same in two splits: warn, drop or ignore")
+	f.StringVar(&o.NearDuplicates, "near-duplicates", o.NearDuplicates, "`warn|drop|ignore` photographs that are nearly the same in two splits")
 	f.BoolVar(&o.SkipCheck, "no-check", false, "do not open the photographs, nor look for near-duplicates")
 	limitFlags(cmd, &o.Limits)
 	return cmd

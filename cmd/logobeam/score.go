@@ -72,7 +72,7 @@ are rejected.`,
 // listingFlags are the flags of the commands that read a listing of posts.
 func listingFlags(cmd *cobra.Command, cfg *pipelines.ScoreConfig) {
 	f, o := cmd.Flags(), &cfg.Options
-	f.StringVar((*string)(&o.Format), "format", "", "`format` of the listing: csv, jsonl, parquet or text (default by its extension)")
+	f.StringVar((*string)(&o.Format), "format", "", "`csv|jsonl|parquet|text`: the listing's format (default by its extension)")
 	f.StringVar(&o.PostIDColumn, "post-id-column", listing.DefaultPostIDColumn, "`column` of the listing that identifies the post")
 	f.StringVar(&o.ImageColumn, "image-column", listing.DefaultImageColumn, "`column` of the listing that holds the image")
 	f.StringSliceVar(&o.Keep, "keep", nil, "further `columns` of the listing that go into the output, as author,time")

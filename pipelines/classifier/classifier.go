@@ -141,6 +141,29 @@ func (c *Classifier) Answer(probs []float32) (class int, probability float32) {
 	return class, probs[class]
 }
 
+// Guess is a class with its probability.
+type Guess struct {
+	Brand       string  `json:"brand"`
+	Probability float32 `json:"probability"`
+}
+
+// Top gives at most n classes for the probabilities of all: first the one that Answer gives, then the likeliest.
+func (c *Classifier) Top(probs []float32, n int) []Guess {
+	order := make([]int, len(probs))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(probs[b], probs[a]) })
+	given, _ := c.Answer(probs)
+	at := slices.Index(order, given)
+	order = slices.Insert(slices.Delete(order, at, at+1), 0, given)
+	var top []Guess
+	for _, i := range order[:min(n, len(order))] {
+		top = append(top, Guess{c.Classes()[i], probs[i]})
+	}
+	return top
+}
+
 // Never lists the brands that are never given, since by what is known of them they are not right as often as
 // Config.BrandPrecision asks however sure the model is.
 func (c *Classifier) Never() (brands []string) {

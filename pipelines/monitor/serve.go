@@ -69,13 +69,11 @@ func Serve(ctx context.Context, addr string, m *Monitor, log *slog.Logger) (boun
 }
 
 func (m *Monitor) handler() http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collector{m}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", m.servePage)
 	mux.HandleFunc("GET /page.json", func(w http.ResponseWriter, _ *http.Request) { s := m.Snapshot(); serveJSON(w, s.page()) })
 	mux.HandleFunc("GET /status.json", func(w http.ResponseWriter, _ *http.Request) { serveJSON(w, m.Snapshot()) })
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", m.Metrics())
 	mux.HandleFunc("GET /healthz", m.serveHealth)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -89,6 +87,13 @@ func (m *Monitor) handler() http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// Metrics shows m, which is not nil, and the process to Prometheus.
+func (m *Monitor) Metrics() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collector{m}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }
 
 func (m *Monitor) servePage(w http.ResponseWriter, _ *http.Request) {
