@@ -2,13 +2,11 @@
 // checked to fit.
 //
 //	c, err := classifier.Load(ctx, "my-model", classifier.Config{}) // or gs://bucket/my-model, or "" for the built-in one
-//	arena := c.Plan.NewArena(len(c.Views))
-//	err = c.Look(arena, 0, bytes, transforms.Key{Epoch: -1}, transforms.DefaultLimits())
-//	probs := arena.Run(len(c.Views))
-//	infer.Softmax(probs, len(c.Classes()))
-//	class, probability := c.Answer(c.Pool(probs))
+//	probs, err := c.Classify(bytes, transforms.DefaultLimits())
+//	class, probability := c.Answer(probs)
 //
-// A Classifier does not change, and any number of goroutines may use one, each with an arena of its own.
+// A Classifier does not change, and any number of goroutines may use one. Whoever has many photographs at a time gives each
+// goroutine an arena of its own, of which Look makes the inputs of several.
 package classifier
 
 import (
@@ -19,6 +17,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/builtin"
@@ -72,6 +71,7 @@ type Classifier struct {
 
 	thresholds []float32 // of each class; nil without Config.BrandPrecision
 	noLogo     int       // the class that is given below them
+	arenas     sync.Pool // *infer.Arena of one photograph, for Classify
 }
 
 // Classes are the names of what the classifier tells apart, in the order of its answers.
@@ -81,6 +81,22 @@ func (c *Classifier) Classes() []string { return c.Model.Card.Classes }
 // images.
 func (c *Classifier) Look(arena *infer.Arena, at int, data []byte, key transforms.Key, limits transforms.Limits) error {
 	return transforms.Tensors(c.Views, data, key, limits, func(i int) []float32 { return arena.Input(at*len(c.Views) + i) })
+}
+
+// Classify gives the probability of each class for the photograph in a file. If the file is at fault, errors.As finds a
+// *transforms.Error.
+func (c *Classifier) Classify(data []byte, limits transforms.Limits) ([]float32, error) {
+	arena, ok := c.arenas.Get().(*infer.Arena)
+	if !ok {
+		arena = c.Plan.NewArena(len(c.Views))
+	}
+	defer c.arenas.Put(arena)
+	if err := c.Look(arena, 0, data, transforms.Key{Epoch: -1}, limits); err != nil {
+		return nil, err
+	}
+	probs := slices.Clone(arena.Run(len(c.Views)))
+	infer.Softmax(probs, len(c.Classes()))
+	return c.Pool(probs), nil
 }
 
 // Predict gives the probabilities [count][view][class] of photographs 0 to count-1, of whose views load writes one at a time.
