@@ -278,7 +278,7 @@ func TestVerifySees(t *testing.T) {
 			return err
 		}, `has kept the columns ["author"]; the run keeps ["author" "aged"]`},
 		{"a post is another", replace(func(p *Part) {
-			p.Score(Score{"9", "ford", 0.5, 1}, extra[0])
+			p.Score(Score{"0", "ford", 0.5, 1}, extra[0])
 			p.Score(found[1], extra[1])
 			p.Score(found[2], extra[2])
 		}), "holds other rows than the manifest says"},
@@ -892,7 +892,7 @@ func TestFooter(t *testing.T) {
 			t.Errorf("%s: %d pages, ascending %v, from %v to %v; want several from %s", tt.file, last+1, index.IsAscending(), index.MinValue(0), index.MaxValue(last), first)
 		}
 		found := 0
-		for i := range 2 * n {
+		for i := 0; i < 2*n; i += 10 {
 			there, err := posts.BloomFilter().Check(parquet.ByteArrayValue([]byte(fmt.Sprint(tt.first + i))))
 			if err != nil || !there && i < n {
 				t.Fatalf("%s: the filter has no post %d, error %v", tt.file, tt.first+i, err)
@@ -901,8 +901,8 @@ func TestFooter(t *testing.T) {
 				found++
 			}
 		}
-		if found > n+n/50 {
-			t.Errorf("%s: of %d posts that are not there, the filter holds %d", tt.file, n, found-n)
+		if found > n/10+n/500 {
+			t.Errorf("%s: of %d posts that are not there, the filter holds %d", tt.file, n/10, found-n/10)
 		}
 	}
 }

@@ -116,7 +116,7 @@ def footers(out, expected):
         json.loads(f.metadata.metadata[b"logobeam.options"])
     table = [v[0] for c, v in expected["scores"][1]]
     for post in table[0], "nobody's":
-        found = duckdb.sql(f"SELECT bool_or(NOT bloom_filter_excludes) FROM parquet_bloom_probe('{out}/scores/*.parquet', 'post_id', '{post}')").fetchone()[0]
+        found = duckdb.sql(f"SELECT bool_or(NOT bloom_filter_excludes) FROM parquet_bloom_probe('{out}/scores/*.parquet', 'post_id', '{post}')").fetchall()[0][0]
         assert found == (post in table), f"the filter has {post}: {found}"
     print(f"{len(files)} files: sorted by post_id, with bounds, Bloom filter and metadata", file=sys.stderr)
 
