@@ -7,7 +7,7 @@ PYTHON  ?= python3
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build gpu demo test race noasm arm64 lint fuzz hostile soak flink bench bench-peers testdata kernels ptx builtin-model man image release clean
+.PHONY: build gpu demo test race noasm arm64 lint fuzz hostile soak flink interop bench bench-peers testdata kernels ptx builtin-model man image release clean
 
 build: ## bin/logobeam, one static binary
 	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/logobeam
@@ -27,8 +27,8 @@ demo: build ## score the photographs of testdata with the built-in model, and sh
 	$(BIN) show testdata/posts.csv --label-column post_id --scores $(OUT)/demo --out $(OUT)/demo.png
 
 test: ## everything, as CI does
-	$(GO) vet ./... ./testdata/make ./testdata/soak
-	$(GO) test ./... ./testdata/make ./testdata/soak
+	$(GO) vet ./... ./testdata/make ./testdata/soak ./testdata/interop
+	$(GO) test ./... ./testdata/make ./testdata/soak ./testdata/interop
 
 race: ## the same under the race detector, which needs a C compiler
 	CGO_ENABLED=1 $(GO) test -race ./...
@@ -80,6 +80,21 @@ flink: build ## score and train on a Flink cluster that is started here, while w
 bench: ## images a second of every architecture beside the processor's peaks, then the kernels alone
 	$(GO) run ./cmd/bench
 	$(GO) test -run '^$$' -bench . ./model/kernel ./transforms/...
+
+# The readers come from PyPI, Spark with 430 MB, and Spark wants a Java of 17 or later. INTEROPFLAGS=--update writes the golden
+# features anew.
+PYTHON  ?= python3
+INTEROP := $(abspath $(OUT))/interop
+interop: build $(INTEROP)/venv/installed ## what score writes, read by pyarrow, pandas, DuckDB, Spark and Beam Python: every value; features of a week
+	rm -rf $(INTEROP)/scored $(INTEROP)/week
+	PYTHONDONTWRITEBYTECODE=1 $(INTEROP)/venv/bin/python testdata/interop/interop.py values --logobeam $(BIN) --out $(INTEROP)
+	$(GO) run ./testdata/interop week $(INTEROP)/week
+	PYTHONDONTWRITEBYTECODE=1 $(INTEROP)/venv/bin/python testdata/interop/interop.py features $(INTEROP) $(INTEROPFLAGS)
+
+$(INTEROP)/venv/installed: testdata/interop/requirements.txt
+	$(PYTHON) -m venv $(INTEROP)/venv
+	$(INTEROP)/venv/bin/python -m pip install -q -r testdata/interop/requirements.txt
+	touch $@
 
 # ONNX Runtime and PyTorch beside ours: half an hour, or a few minutes with QUICK=1; PHOTOS=folder for photographs of your
 # own. The peers come from PyPI, PyTorch with 4 GB of CUDA that is not used; TORCH_INDEX=https://download.pytorch.org/whl/cpu

@@ -33,14 +33,14 @@ type BrandAnswers struct {
 	Wrong []float32 `json:"wrong,omitempty"` // of the others
 }
 
-// Shrinkage is how many answers of all brands together count with the answers of each one in Card.Thresholds: of the few
+// shrinkage is how many answers of all brands together count with the answers of each one in Card.Thresholds: of the few
 // validation photographs that a brand has, three right ones in three prove little.
-const Shrinkage = 10
+const shrinkage = 10
 
 // Thresholds gives for each class the probability from which on its answers are right as often as precision (0 to 1) asks,
 // by the calibration's answers: 0 for NoLogo, and more than 1 for a brand that never is. The precision of a brand from a
 // probability t on is estimated as (right + k pooled) / (answers + k), where right and answers count the brand's with at
-// least t, pooled is the precision of all brands' answers with at least t, and k is Shrinkage. The threshold is the least
+// least t, pooled is the precision of all brands' answers with at least t, and k is shrinkage. The threshold is the least
 // probability that a validation photograph had for which this reaches precision, or rather lies half way to the next
 // smaller one.
 func (c Card) Thresholds(precision float64) ([]float32, error) {
@@ -73,7 +73,7 @@ func (c Card) Thresholds(precision float64) ([]float32, error) {
 		for k, t := range steps {
 			right, answers := b.from(t)
 			allRight, allAnswers := all.from(t)
-			if (right+Shrinkage*allRight/allAnswers)/(answers+Shrinkage) < precision {
+			if (right+shrinkage*allRight/allAnswers)/(answers+shrinkage) < precision {
 				continue
 			}
 			thresholds[i] = 0

@@ -52,7 +52,7 @@ func Import(n Network, path string, newHead bool, seed uint64) (p Params, fresh 
 		return nil, nil, fmt.Errorf("weights %s: %w", path, err)
 	}
 	if missing {
-		if err := InitLayer(n, head, seed, p); err != nil {
+		if err := initLayer(n, head, seed, p); err != nil {
 			return nil, nil, err
 		}
 		l := n.Layers[head]

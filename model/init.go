@@ -20,15 +20,15 @@ const xavierMagnitude = 2.24
 func Init(n Network, seed uint64) (Params, error) {
 	params := Params{}
 	for i := range n.Layers {
-		if err := InitLayer(n, i, seed, params); err != nil {
+		if err := initLayer(n, i, seed, params); err != nil {
 			return nil, err
 		}
 	}
 	return params, nil
 }
 
-// InitLayer draws the parameters of one layer as Init does and puts them into params. A layer that has none is left alone.
-func InitLayer(n Network, layer int, seed uint64, params Params) error {
+// initLayer draws the parameters of one layer as Init does and puts them into params. A layer that has none is left alone.
+func initLayer(n Network, layer int, seed uint64, params Params) error {
 	all, err := n.Parameters()
 	if err != nil {
 		return err

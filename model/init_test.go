@@ -75,10 +75,10 @@ func TestInitStreamsAreOfTheLayerAlone(t *testing.T) {
 		t.Error("another seed gave the same values")
 	}
 	head := Params{}
-	if err := InitLayer(a, a.Head(), 1, head); err != nil {
+	if err := initLayer(a, a.Head(), 1, head); err != nil {
 		t.Fatal(err)
 	}
 	if len(head) != 2 || !slices.Equal(head["fc.weight"], pa["fc.weight"]) {
-		t.Error("InitLayer draws other values than Init")
+		t.Error("initLayer draws other values than Init")
 	}
 }

@@ -43,8 +43,8 @@ type Quantization struct {
 	Intervals map[string]map[Precision]map[string][2]float64 `json:"intervals,omitempty"`
 }
 
-// WorthInt8 is how much macro-F1 int8 may cost and still be what a model is run in by default.
-const WorthInt8 = 0.003
+// worthInt8 is how much macro-F1 int8 may cost and still be what a model is run in by default.
+const worthInt8 = 0.003
 
 // Halve rounds the means to what Save keeps with half, so that what is measured is what the file will give.
 func (q *Quantization) Halve() (err error) {
@@ -64,7 +64,7 @@ func (q *Quantization) Cost(split string) (cost float64, ok bool) {
 }
 
 // DefaultPrecision is what a model is run in unless something else is asked for: int8 where the card says that it costs
-// at most WorthInt8 on the validation split, or on every split if there is none of that name, and fp32 otherwise.
+// at most worthInt8 on the validation split, or on every split if there is none of that name, and fp32 otherwise.
 func (c Card) DefaultPrecision() Precision {
 	if c.Quantization == nil {
 		return FP32
@@ -74,7 +74,7 @@ func (c Card) DefaultPrecision() Precision {
 		splits = []string{"validation"}
 	}
 	for _, split := range splits {
-		if cost, ok := c.Quantization.Cost(split); !ok || cost > WorthInt8 {
+		if cost, ok := c.Quantization.Cost(split); !ok || cost > worthInt8 {
 			return FP32
 		}
 	}

@@ -28,7 +28,7 @@ func Transfer(n Network, classes []string, from *Model, seed uint64) (p Params, 
 		p[want.Name] = slices.Clone(have)
 	}
 	if len(fresh) > 0 {
-		if err := InitLayer(n, head, seed, p); err != nil {
+		if err := initLayer(n, head, seed, p); err != nil {
 			return nil, nil, err
 		}
 	}

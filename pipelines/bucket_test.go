@@ -39,7 +39,7 @@ func rowsOf(t *testing.T, out string) (scored []scores.Score, rejected []scores.
 		if err != nil {
 			t.Fatal(err)
 		}
-		scored = append(scored, s)
+		scored = append(scored, s.Score)
 	}
 	for r, err := range scores.Rejects(context.Background(), out) {
 		if err != nil {
@@ -51,7 +51,7 @@ func rowsOf(t *testing.T, out string) (scored []scores.Score, rejected []scores.
 		if r.PostID == "folder" {
 			r.Reason = "not-found" // there are none in a bucket
 		}
-		rejected = append(rejected, r)
+		rejected = append(rejected, r.Reject)
 	}
 	return scored, rejected
 }

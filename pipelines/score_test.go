@@ -259,7 +259,7 @@ func TestScore(t *testing.T) {
 		if _, twice := gotScores[s.PostID]; twice {
 			t.Errorf("%s is scored twice", s.PostID)
 		}
-		gotScores[s.PostID] = s
+		gotScores[s.PostID] = s.Score
 		brands[s.Brand] = true
 	}
 	for r, err := range scores.Rejects(context.Background(), out) {

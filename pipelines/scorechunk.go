@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -91,7 +92,7 @@ func (s *scorer) part(ctx context.Context, run *running, piece scores.Piece, fin
 	return done, nil
 }
 
-// write writes a part: rows in their order, whoever found out about them.
+// write writes a part: rows in the order of post_id, and of the listing where that is the same, whoever found out about them.
 func (s *scorer) write(ctx context.Context, out string, piece scores.Piece, rows *listing.Posts, outcomes []outcome) (scores.Done, error) {
 	s.writing <- struct{}{}
 	defer func() { <-s.writing }()
@@ -103,10 +104,10 @@ func (s *scorer) write(ctx context.Context, out string, piece scores.Piece, rows
 			piece.Skipped++
 		}
 	}
-	part := scores.NewPart(piece, s.Keep)
+	part := scores.NewPart(piece, scores.Run{ModelHash: s.ModelHash, Options: s.Options, Keep: s.Keep})
 	classes := s.Classes()
-	for i, o := range outcomes {
-		row := rows.At(i)
+	for _, i := range byPost(rows) {
+		row, o := rows.At(i), outcomes[i]
 		switch {
 		case o.skipped:
 		case o.reject != nil:
@@ -117,6 +118,16 @@ func (s *scorer) write(ctx context.Context, out string, piece scores.Piece, rows
 		}
 	}
 	return part.Commit(ctx, out)
+}
+
+// byPost are the indices of rows in the order of post_id.
+func byPost(rows *listing.Posts) []int {
+	posts, order := make([]string, rows.Len()), make([]int, rows.Len())
+	for i := range posts {
+		posts[i], order[i] = rows.At(i).PostID, i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return strings.Compare(posts[a], posts[b]) })
+	return order
 }
 
 // partName names a chunk's part by everything it is made from, and by its place, since two chunks may hold the same rows.

@@ -66,9 +66,9 @@ func DefaultScoreConfig() ScoreConfig {
 	}
 }
 
-// MaxBatch is the most photographs that a worker may classify at once. Larger batches are no faster, and each
+// maxBatch is the most photographs that a worker may classify at once. Larger batches are no faster, and each
 // photograph of one takes some megabytes.
-const MaxBatch = 1024
+const maxBatch = 1024
 
 // Validate says what no run can have, whatever lies on the disk.
 func (cfg ScoreConfig) Validate() error {
@@ -99,8 +99,8 @@ func (cfg ScoreConfig) complete() (ScoreConfig, error) {
 	case l.Bytes < 1 || l.Pixels < 1 || l.Memory < 1 || l.Time < 0:
 		return cfg, fmt.Errorf("score: photographs of at most %d bytes, %d pixels and %d bytes of memory, decoded in %v: want more than 0 of each",
 			l.Bytes, l.Pixels, l.Memory, l.Time)
-	case cfg.Batch > MaxBatch:
-		return cfg, fmt.Errorf("score: batches of %d photographs: want at most %d", cfg.Batch, MaxBatch)
+	case cfg.Batch > maxBatch:
+		return cfg, fmt.Errorf("score: batches of %d photographs: want at most %d", cfg.Batch, maxBatch)
 	case badReading != nil:
 		return cfg, fmt.Errorf("score: %w", badReading)
 	case cfg.Config.Validate() != nil:

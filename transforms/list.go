@@ -30,7 +30,7 @@
 //	random-erasing       a part covered with noise
 //	normalise            to the network's range
 //
-// The types of this package, Orient to Normalise, document their parameters. Random steps depend on a Key alone, and
+// The types of this package, Orient to Normalise, document their parameters; Register adds steps of other packages. Random steps depend on a Key alone, and
 // integers or single operations of IEEE 754 make their pixels, so that these are the same on every machine.
 //
 // JPEG, PNG, GIF, WebP, BMP and TIFF are decoded, of animations the first frame. What cannot be decoded gives an *Error
@@ -56,7 +56,7 @@ import (
 // runs can tell results apart.
 const Pixels = "2"
 
-// Step is one transform with its parameters. The steps are types of this package.
+// Step is one transform with its parameters. The steps are types of this package, and what Of makes of a Custom one.
 type Step interface {
 	Name() string    // in a list's JSON
 	Validate() error // of the parameters
@@ -150,7 +150,7 @@ func parseStep(parameters map[string]json.RawMessage) (Step, error) {
 	}
 	var zero Step
 	var names []string
-	for _, s := range steps {
+	for _, s := range known() {
 		names = append(names, s.Name())
 		if s.Name() == name {
 			zero = s
@@ -159,7 +159,12 @@ func parseStep(parameters map[string]json.RawMessage) (Step, error) {
 	if zero == nil {
 		return nil, fmt.Errorf("no step %q%s (the steps: %s)", name, nearest.Hint(name, names), strings.Join(names, " "))
 	}
-	s := reflect.New(reflect.TypeOf(zero))
+	own, isCustom := zero.(custom)
+	t := reflect.TypeOf(zero)
+	if isCustom {
+		t = reflect.TypeOf(own.Custom)
+	}
+	s := reflect.New(t)
 	fields := map[string]reflect.Value{}
 	var known []string
 	for i := range s.Elem().NumField() {
@@ -191,7 +196,12 @@ func parseStep(parameters map[string]json.RawMessage) (Step, error) {
 			return nil, fmt.Errorf("%s: %q wants a number, found %.40s", name, key, value)
 		}
 	}
-	step := s.Elem().Interface().(Step)
+	var step Step
+	if isCustom {
+		step = Of(s.Elem().Interface().(Custom))
+	} else {
+		step = s.Elem().Interface().(Step)
+	}
 	if err := step.Validate(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"image"
 	"math"
-	"os"
 	"strings"
 	"testing"
 
@@ -248,35 +247,4 @@ func BenchmarkTensor(b *testing.B) {
 			}
 		})
 	}
-}
-
-func ExampleList() {
-	list, err := Parse([]byte(`[
-		{"step": "orient"},
-		{"step": "resize", "short": 256},
-		{"step": "center-crop", "size": 224},
-		{"step": "normalise", "mean": [127, 127, 127], "std": [128, 128, 128]}
-	]`))
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	data, err := os.ReadFile("testdata/orient6.jpg")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	w, h := list.Size()
-	input := make([]float32, w*h*3)
-	err = list.Tensor(data, Key{Epoch: -1}, DefaultLimits(), input)
-	fmt.Println(w, h, err)
-
-	err = list.Tensor([]byte("<html>404</html>"), Key{Epoch: -1}, DefaultLimits(), input)
-	var e *Error
-	if errors.As(err, &e) {
-		fmt.Println(e.Reason, "-", Explain(e.Reason))
-	}
-	// Output:
-	// 224 224 <nil>
-	// html-page - a web page, often an error page, stands where the image should be
 }

@@ -192,7 +192,7 @@ func lookUp(ctx context.Context, out string, shown [][]string) (map[string]score
 			return nil, err
 		}
 		if wanted[s.PostID] {
-			found[s.PostID] = s
+			found[s.PostID] = s.Score
 		}
 	}
 	return found, nil

@@ -54,6 +54,13 @@ type workspace struct{ *Arena }
 
 func (w workspace) Run(n int) ([]float32, error) { return w.Arena.Run(n), nil }
 
+// Spread is Arena.Spread for a plan's workspace. That of another engine stays as it is.
+func Spread(w Workspace, cores int) {
+	if of, ok := w.(workspace); ok {
+		of.Arena.Spread(cores)
+	}
+}
+
 // Predict is the function Predict with this plan.
 func (p *Plan) Predict(ctx context.Context, count, workers, batch int, load func(i int, image []float32) error) (probs []float32, err error) {
 	return Predict(ctx, p, count, workers, batch, load)

@@ -10,14 +10,14 @@ import (
 // where the figure is.
 type Interval [2]Figure
 
-// Resamples is how often Bootstrap draws.
+// Resamples is how often bootstrap draws.
 const Resamples = 2000
 
-// Bootstrap says how far figures may be off since they were measured on these images and not on others: the 95 %
+// bootstrap says how far figures may be off since they were measured on these images and not on others: the 95 %
 // confidence interval of each, by the percentiles of Resamples samples of as many images, drawn with replacement (Efron,
 // Bootstrap Methods: Another Look at the Jackknife, 1979). measure gives the figures of a sample, always as many; a
 // sample in which one does not exist (NaN) is left out of its interval. The same seed gives the same intervals.
-func Bootstrap[Image any](images []Image, seed uint64, measure func(sample []Image) []float64) []Interval {
+func bootstrap[Image any](images []Image, seed uint64, measure func(sample []Image) []float64) []Interval {
 	var drawn [][]float64 // [figure][resample]
 	r := rand.New(rand.NewPCG(seed, 0))
 	sample := make([]Image, len(images))
@@ -48,7 +48,7 @@ func Bootstrap[Image any](images []Image, seed uint64, measure func(sample []Ima
 
 // Intervals are those of a Summary's figures and of ECE in so many bins, by their names in JSON.
 func Intervals(classes []string, answers []Answer, bins int, seed uint64) map[string]Interval {
-	list := Bootstrap(answers, seed, func(sample []Answer) []float64 {
+	list := bootstrap(answers, seed, func(sample []Answer) []float64 {
 		c := New(classes)
 		c.Count(sample)
 		return []float64{c.Accuracy(), c.Majority(), c.MacroF1(), c.LogoRecall(), c.FalseAlarms(), ECE(sample, bins)}

@@ -54,7 +54,7 @@ func TestCoverage(t *testing.T) {
 				right[i] = 1
 			}
 		}
-		got := Bootstrap(right, 1, func(sample []float64) []float64 {
+		got := bootstrap(right, 1, func(sample []float64) []float64 {
 			sum := 0.0
 			for _, v := range sample {
 				sum += v

@@ -11,7 +11,7 @@ type Selective struct {
 }
 
 // Select compares what was given with what was likeliest, for the same images in the same order. The intervals are those of
-// Bootstrap, drawn by seed.
+// bootstrap, drawn by seed.
 func Select(classes []string, likeliest, given []Answer, seed uint64) Selective {
 	none := New(classes).noLogo()
 	type image struct{ likeliest, given Answer }
@@ -38,7 +38,7 @@ func Select(classes []string, likeliest, given []Answer, seed uint64) Selective 
 	}
 	f := measure(images)
 	s := Selective{Figure(f[0]), Figure(f[1]), Figure(f[2]), Figure(f[3]), map[string]Interval{}}
-	for i, interval := range Bootstrap(images, seed, measure) {
+	for i, interval := range bootstrap(images, seed, measure) {
 		s.Intervals[[]string{"precision", "logo_recall", "false_alarm_rate", "coverage"}[i]] = interval
 	}
 	return s

@@ -2,13 +2,11 @@
 // checked to fit.
 //
 //	c, err := classifier.Load(ctx, "my-model", classifier.Config{}) // or gs://bucket/my-model, or "" for the built-in one
-//	room, err := c.Engine.Workspace(len(c.Views))
-//	err = c.Look(room, 0, bytes, transforms.Key{Epoch: -1}, transforms.DefaultLimits())
-//	probs, err := room.Run(len(c.Views))
-//	infer.Softmax(probs, len(c.Classes()))
-//	class, probability := c.Answer(c.Pool(probs))
+//	probs, err := c.Classify(bytes, transforms.DefaultLimits())
+//	class, probability := c.Answer(probs)
 //
-// A Classifier does not change, and any number of goroutines may use one, each with a workspace of its own.
+// A Classifier does not change, and any number of goroutines may use one. Whoever has many photographs at a time gives each
+// goroutine a workspace of its own, of which Look makes the inputs of several.
 package classifier
 
 import (
@@ -21,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/builtin"
@@ -107,6 +106,7 @@ type Classifier struct {
 
 	thresholds []float32 // of each class; nil without Config.BrandPrecision
 	noLogo     int       // the class that is given below them
+	rooms      sync.Pool // infer.Workspace of one photograph, for Classify
 }
 
 // Classes are the names of what the classifier tells apart, in the order of its answers.
@@ -116,6 +116,30 @@ func (c *Classifier) Classes() []string { return c.Model.Card.Classes }
 // images.
 func (c *Classifier) Look(room infer.Workspace, at int, data []byte, key transforms.Key, limits transforms.Limits) error {
 	return transforms.Tensors(c.Views, data, key, limits, func(i int) []float32 { return room.Input(at*len(c.Views) + i) })
+}
+
+// Classify gives the probability of each class for the photograph in a file. If the file is at fault, errors.As finds a
+// *transforms.Error.
+func (c *Classifier) Classify(data []byte, limits transforms.Limits) ([]float32, error) {
+	room, ok := c.rooms.Get().(infer.Workspace)
+	if !ok {
+		var err error
+		if room, err = c.Engine.Workspace(len(c.Views)); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.Look(room, 0, data, transforms.Key{Epoch: -1}, limits); err != nil {
+		c.rooms.Put(room)
+		return nil, err
+	}
+	probs, err := room.Run(len(c.Views))
+	if err != nil { // and so it would be again
+		return nil, err
+	}
+	probs = slices.Clone(probs)
+	c.rooms.Put(room)
+	infer.Softmax(probs, len(c.Classes()))
+	return c.Pool(probs), nil
 }
 
 // Predict gives the probabilities [count][view][class] of photographs 0 to count-1, of whose views load writes one at a time.

@@ -462,6 +462,9 @@ func (s *scheduler) attempt(j *job) (a answer) {
 	case inBucket:
 		a.data, a.err = s.object(w, j.hold, t)
 		a.heard = !errors.As(a.err, &e) || !e.ofHost
+	case elsewhere:
+		a.data, a.err = s.elsewhere(w, j.hold, t)
+		a.heard = !errors.As(a.err, &e) || !e.ofHost
 	case onWeb:
 		a = s.web.get(w, j, t.url)
 	}

@@ -11,18 +11,23 @@ import (
 // object reads an object of a bucket. The store's client tries again by itself as long as there is time.
 func (s *scheduler) object(w *watch, h *hold, t target) ([]byte, error) {
 	data, err := s.readObject(w, h, t.path)
+	return data, s.explainStore(w, t, err, "the bucket has no such object", "the object may not be read with the credentials of this program")
+}
+
+// explainStore makes an *Error of what a store answers.
+func (s *scheduler) explainStore(w *watch, t target, err error, missing, forbidden string) error {
 	var e *Error
 	switch {
 	case err == nil || errors.As(err, &e):
-		return data, err
+		return err
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, reject(NotFound, "the bucket has no such object")
+		return reject(NotFound, "%s", missing)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, reject(Permission, "the object may not be read with the credentials of this program")
+		return reject(Permission, "%s", forbidden)
 	case w.ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded):
-		return nil, ofHost(Timeout, "no whole object from %s within %v", t.host(), s.cfg.Timeout)
+		return ofHost(Timeout, "no whole object from %s within %v", t.host(), s.cfg.Timeout)
 	}
-	return nil, reject(Unreadable, "%v", err)
+	return reject(Unreadable, "%v", err)
 }
 
 func (s *scheduler) readObject(w *watch, h *hold, location string) ([]byte, error) {

@@ -60,7 +60,7 @@ func (s *scheduler) newHost(name string, t target) *host {
 	switch t.kind {
 	case onDisk:
 		h.width = diskReads
-	case inBucket:
+	case inBucket, elsewhere:
 		h.width = bucketReads
 	case onWeb:
 		h.url = &url.URL{Scheme: t.url.Scheme, Host: t.url.Host, Path: "/"}

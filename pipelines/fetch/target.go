@@ -19,13 +19,14 @@ type kind int
 const (
 	onDisk kind = iota
 	inBucket
+	elsewhere // of a registered scheme
 	onWeb
 )
 
 // target is where an image is.
 type target struct {
 	kind kind
-	path string   // on disk, or the location in a bucket
+	path string   // on disk, the location in a bucket, or the URL elsewhere
 	url  *url.URL // on the web
 }
 
@@ -37,6 +38,10 @@ func (t target) host() string {
 	case inBucket:
 		bucket, _, _ := strings.Cut(t.path[len("gs://"):], "/")
 		return "gs://" + bucket
+	case elsewhere:
+		scheme, rest, _ := strings.Cut(t.path, "://")
+		host, _, _ := strings.Cut(rest, "/")
+		return scheme + "://" + host
 	}
 	return "disk"
 }
@@ -94,6 +99,9 @@ func (s *scheduler) target(j *job) (target, *Error) {
 		return target{kind: inBucket, path: "gs://" + bucket + "/" + object}, nil
 	case "file", "http", "https":
 	default:
+		if sourceOf(scheme) != nil {
+			return target{kind: elsewhere, path: image}, nil
+		}
 		return target{}, reject(UnsupportedScheme, "%s: is not supported: give a path, or a file://, http://, https:// or gs:// URL", scheme)
 	}
 	if len(image) > maxURL {

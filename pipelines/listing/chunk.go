@@ -36,10 +36,10 @@ const (
 	DefaultImageColumn  = "image"
 )
 
-// MaxChunkRows is the largest Options.ChunkRows: a chunk's rows are in memory together.
-const MaxChunkRows = 1 << 20
+// maxChunkRows is the largest Options.ChunkRows: a chunk's rows are in memory together.
+const maxChunkRows = 1 << 20
 
-const guessedMost = 4 * MaxChunkRows // rows of a chunk that was cut by a guess of their length
+const guessedMost = 4 * maxChunkRows // rows of a chunk that was cut by a guess of their length
 
 // written are the names that the output's columns have already.
 var written = []string{"post_id", "brand", "probability", "frames", "image", "stage", "reason", "detail", "retryable"}
@@ -57,11 +57,11 @@ func (o Options) complete() Options {
 // Check says what of the options no listing can be read by.
 func (o Options) Check() error {
 	o = o.complete()
-	if o.ChunkRows < 0 || o.ChunkRows > MaxChunkRows {
-		return fmt.Errorf("chunks of %d rows: want 1 to %d, or 0 for as many as suit the listing", o.ChunkRows, MaxChunkRows)
+	if o.ChunkRows < 0 || o.ChunkRows > maxChunkRows {
+		return fmt.Errorf("chunks of %d rows: want 1 to %d, or 0 for as many as suit the listing", o.ChunkRows, maxChunkRows)
 	}
-	if o.Format != ByExtension && !slices.Contains(Formats(), o.Format) {
-		return fmt.Errorf("listings cannot be read as %q: the formats are %q", o.Format, Formats())
+	if o.Format != ByExtension && !slices.Contains(formats(), o.Format) {
+		return fmt.Errorf("listings cannot be read as %q: the formats are %q", o.Format, formats())
 	}
 	for i, name := range o.Keep {
 		switch {
@@ -195,7 +195,7 @@ func (c Chunk) read(ctx context.Context, in opened) (*Posts, error) {
 	if c.Version != "" && version(in.Info()) != c.Version {
 		return nil, c.changed()
 	}
-	rows := &Posts{begin: make([]int, 0, min(max(c.Rows, c.About), MaxChunkRows))}
+	rows := &Posts{begin: make([]int, 0, min(max(c.Rows, c.About), maxChunkRows))}
 	var hash rowsHash
 	var post post
 	for {

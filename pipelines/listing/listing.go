@@ -39,8 +39,8 @@ const (
 	folder Format = "folder" // a folder of images: what is asked for with its name
 )
 
-// Formats returns every format that can be asked for.
-func Formats() []Format { return []Format{CSV, JSONL, Parquet, Text} }
+// formats returns every format that can be asked for.
+func formats() []Format { return []Format{CSV, JSONL, Parquet, Text} }
 
 var extensions = map[string]Format{
 	".csv":   CSV,
@@ -179,12 +179,12 @@ func formatOf(location string, format Format) (Format, error) {
 		}
 		return known, nil
 	}
-	for _, f := range Formats() {
+	for _, f := range formats() {
 		if f == format {
 			return f, nil
 		}
 	}
-	return "", fmt.Errorf("listings cannot be read as %q: the formats are %q", format, Formats())
+	return "", fmt.Errorf("listings cannot be read as %q: the formats are %q", format, formats())
 }
 
 // notText are beginnings of files that are often handed over in place of text.

@@ -32,7 +32,7 @@ func outcome(n int) (scored []Score, rejected []Reject) {
 }
 
 func attemptOf(ctx context.Context, location string, n int) (Done, error) {
-	part := NewPart(piece(0), attemptRun.Keep)
+	part := NewPart(piece(0), attemptRun)
 	scored, rejected := outcome(n)
 	for i, s := range scored {
 		part.Score(s, extra[i])
@@ -72,14 +72,14 @@ func checkAttempts(t *testing.T, location string, reports []Done) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		gotScored = append(gotScored, s)
+		gotScored = append(gotScored, s.Score)
 	}
 	var gotRejected []Reject
 	for r, err := range Rejects(background, location) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		gotRejected = append(gotRejected, r)
+		gotRejected = append(gotRejected, r.Reject)
 	}
 	if diff := cmp.Diff(scored, gotScored) + cmp.Diff(rejected, gotRejected); diff != "" {
 		t.Errorf("rows of %d scores (-want +got):\n%s", m.Scored, diff)

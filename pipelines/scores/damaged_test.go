@@ -20,7 +20,7 @@ import (
 func partFiles(t testing.TB) (files [][]byte) {
 	for _, keep := range [][]string{nil, {"author", "aged"}} {
 		dir := t.TempDir()
-		part := NewPart(Piece{Chunk: "0a", Rows: 6}, keep)
+		part := NewPart(Piece{Chunk: "0a", Rows: 6}, Run{Keep: keep})
 		for i := range 3 {
 			part.Score(found[i], extra[i][:len(keep)])
 			part.Reject(lost[i], extra[i][:len(keep)])

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -26,6 +27,7 @@ type table[T row] struct {
 	file    bytes.Buffer
 	writer  *parquet.GenericWriter[any] // by columns, which are not those of a Go type
 	columns [][]parquet.Value           // of the rows that the writer has not got yet
+	last    string                      // post_id
 	err     error
 }
 
@@ -94,11 +96,16 @@ const pageBytes = 48 << 10
 // codec is one for all, as it lends out the same few encoders again and again, which take some megabytes each.
 var codec = zstd.Codec{Level: zstd.SpeedFastest, Concurrency: 1}
 
+// postBits is how many bits a post has in the Bloom filter of its column: of posts that are not in a file, one in a hundred is
+// looked for there.
+const postBits = 10
+
 func newTable[T row](keep []string) *table[T] {
 	schema := schemaOf[T](keep)
 	t := &table[T]{columns: make([][]parquet.Value, len(schema.Columns()))}
 	// Nothing may be in the file that would tell one build or machine from another.
-	t.writer = parquet.NewGenericWriter[any](&t.file, schema, parquet.Compression(&codec), parquet.PageBufferSize(pageBytes), parquet.CreatedBy("logobeam", "", ""))
+	t.writer = parquet.NewGenericWriter[any](&t.file, schema, parquet.Compression(&codec), parquet.PageBufferSize(pageBytes), parquet.CreatedBy("logobeam", "", ""),
+		parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending(postColumn))), parquet.BloomFilters(parquet.SplitBlockFilter(postBits, postColumn)))
 	return t
 }
 
@@ -133,11 +140,11 @@ func (t *table[T]) flush() {
 	}
 }
 
-// finish returns the file's bytes. Its footer has the metadata, unless that is empty.
-func (t *table[T]) finish(metadata string) ([]byte, error) {
+// finish returns the file's bytes, with metadata in its footer.
+func (t *table[T]) finish(metadata map[string]string) ([]byte, error) {
 	t.flush()
-	if metadata != "" {
-		t.writer.SetKeyValueMetadata(metadataKey, metadata)
+	for _, key := range slices.Sorted(maps.Keys(metadata)) {
+		t.writer.SetKeyValueMetadata(key, metadata[key])
 	}
 	if err := errors.Join(t.err, t.writer.Close()); err != nil {
 		return nil, err
@@ -147,11 +154,12 @@ func (t *table[T]) finish(metadata string) ([]byte, error) {
 
 // Part is the part of one piece while it is written, in memory. It is for one goroutine.
 type Part struct {
-	done    Done
-	keep    int
-	hash    rowsHash
-	scores  *table[Score]
-	rejects *table[Reject]
+	done     Done
+	run      Run
+	hash     rowsHash
+	scores   *table[Score]
+	rejects  *table[Reject]
+	unsorted error
 }
 
 // rowsHash is a hash of scores, so that Verify sees what has happened to them since.
@@ -181,14 +189,17 @@ func (h *rowsHash) String() string {
 	return fmt.Sprintf("%016x%016x", sum.Hi, sum.Lo)
 }
 
-// NewPart begins a part whose rows have the columns keep beside those of Score and Reject.
-func NewPart(p Piece, keep []string) *Part {
-	return &Part{Done{Piece: p, Brands: map[string]int64{}, Reasons: map[string]int64{}}, len(keep), newRowsHash(), newTable[Score](keep), newTable[Reject](keep)}
+// NewPart begins a part of a run, of which it takes the columns that are kept, the model's hash and the options.
+func NewPart(p Piece, run Run) *Part {
+	return &Part{done: Done{Piece: p, Brands: map[string]int64{}, Reasons: map[string]int64{}}, run: run, hash: newRowsHash(),
+		scores: newTable[Score](run.Keep), rejects: newTable[Reject](run.Keep)}
 }
 
-// Score adds a row to the scores, with a value for each kept column. An empty one is written as null.
+// Score adds a row to the scores, with a value for each kept column. An empty one is written as null. Rows come in the order of
+// their post_id, byte by byte, in which readers may then search.
 func (p *Part) Score(s Score, kept []string) {
 	kept = p.fit(kept)
+	p.follows(&p.scores.last, s.PostID)
 	p.done.score(s)
 	p.hash.add(s, kept)
 	p.scores.add(s, kept)
@@ -196,22 +207,31 @@ func (p *Part) Score(s Score, kept []string) {
 
 // Reject adds a row to the rejects likewise.
 func (p *Part) Reject(r Reject, kept []string) {
+	p.follows(&p.rejects.last, r.PostID)
 	p.done.reject(r)
 	p.rejects.add(r, p.fit(kept))
 }
 
+func (p *Part) follows(last *string, post string) {
+	if post < *last && p.unsorted == nil {
+		p.unsorted = fmt.Errorf("post %q comes after %q: rows have to be in the order of post_id", post, *last)
+	}
+	*last = post
+}
+
 // fit gives a row that was too broken for its columns to be told as many values as there are columns.
 func (p *Part) fit(kept []string) []string {
-	if len(kept) == p.keep {
+	if len(kept) == len(p.run.Keep) {
 		return kept
 	}
-	fitted := make([]string, p.keep)
+	fitted := make([]string, len(p.run.Keep))
 	copy(fitted, kept)
 	return fitted
 }
 
 // Commit puts the part in its place in an output that Open has made, in another process perhaps. If another attempt at
-// the piece has been faster, its part stays, and Commit says what is in that. It is an error if rows are missing.
+// the piece has been faster, its part stays, and Commit says what is in that. It is an error if rows are missing, or were
+// not in order.
 //
 // Whatever the moments at which attempts at a piece die or overtake each other, its part is that of one of them:
 //
@@ -232,6 +252,9 @@ func (p *Part) Commit(ctx context.Context, location string) (Done, error) {
 }
 
 func (p *Part) commit(ctx context.Context, location string) (Done, error) {
+	if p.unsorted != nil {
+		return Done{}, p.unsorted
+	}
 	d := &p.done
 	if d.Scored+d.Rejected+d.Skipped != d.Rows {
 		return Done{}, fmt.Errorf("chunk %s has %d rows: %d scored, %d rejected and %d skipped are not as many", d.Chunk, d.Rows, d.Scored, d.Rejected, d.Skipped)
@@ -244,7 +267,12 @@ func (p *Part) commit(ctx context.Context, location string) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
-	rejects, err := p.rejects.finish("")
+	options, err := json.Marshal(p.run.Options)
+	if err != nil {
+		return Done{}, err
+	}
+	metadata := map[string]string{modelKey: p.run.ModelHash, optionsKey: string(options)}
+	rejects, err := p.rejects.finish(metadata)
 	if err != nil {
 		return Done{}, err
 	}
@@ -256,7 +284,8 @@ func (p *Part) commit(ctx context.Context, location string) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
-	found, err := p.scores.finish(string(text))
+	metadata[partKey] = string(text)
+	found, err := p.scores.finish(metadata)
 	if err != nil {
 		return Done{}, err
 	}
@@ -335,7 +364,7 @@ func ReadParts(ctx context.Context, location string, chunks []string) ([]Done, e
 
 // done is what the footer of a chunk's scores says.
 func (f *tableFile[T]) done(chunk string) (d Done, err error) {
-	text, found := f.table.Lookup(metadataKey)
+	text, found := f.table.Lookup(partKey)
 	err = json.Unmarshal([]byte(text), &d)
 	if !found || err != nil || d.Chunk != chunk || d.Scored != f.table.NumRows() {
 		return Done{}, f.fail(errors.New("its footer does not say what it is of"))

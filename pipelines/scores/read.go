@@ -203,26 +203,38 @@ func (f *tableFile[T]) take(to []kept[T], from []parquet.Row) error {
 	return nil
 }
 
+// Scored is a row of scores with the values of its kept columns, which Run.Keep names; null is empty.
+type Scored struct {
+	Score
+	Kept []string
+}
+
+// Rejected is a row of rejects likewise.
+type Rejected struct {
+	Reject
+	Kept []string
+}
+
 // Scores yields the scores of an output, part by part in the order of their names, and ends with the first error.
-func Scores(ctx context.Context, location string) iter.Seq2[Score, error] {
-	return rows[Score](ctx, location, scoresDir)
+func Scores(ctx context.Context, location string) iter.Seq2[Scored, error] {
+	return rows(ctx, location, scoresDir, func(k kept[Score]) Scored { return Scored{k.Row, k.Kept} })
 }
 
 // Rejects yields the rejects likewise.
-func Rejects(ctx context.Context, location string) iter.Seq2[Reject, error] {
-	return rows[Reject](ctx, location, rejectsDir)
+func Rejects(ctx context.Context, location string) iter.Seq2[Rejected, error] {
+	return rows(ctx, location, rejectsDir, func(k kept[Reject]) Rejected { return Rejected{k.Row, k.Kept} })
 }
 
-func rows[T row](ctx context.Context, location, dir string) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		var none T
+func rows[T row, R Scored | Rejected](ctx context.Context, location, dir string, of func(kept[T]) R) iter.Seq2[R, error] {
+	return func(yield func(R, error) bool) {
+		var none R
 		for name, err := range parts(ctx, location, dir) {
 			if err != nil {
 				yield(none, err)
 				return
 			}
 			for row, err := range rowsOf[T](ctx, location, name) {
-				if !yield(row.Row, err) || err != nil {
+				if !yield(of(row), err) || err != nil {
 					return
 				}
 			}

@@ -80,12 +80,6 @@ func (d Done) Next(round int) Piece {
 	return p
 }
 
-// Rejected is a row of rejects with the values of its kept columns.
-type Rejected struct {
-	Reject
-	Kept []string
-}
-
 // ReadRejects reads the rejects of a part, in their order.
 func (d Done) ReadRejects(ctx context.Context, location string) (rows []Rejected, err error) {
 	for r, err := range rowsOf[Reject](ctx, location, d.rejectsFile()) {

@@ -4,7 +4,7 @@
 //	run := scores.Run{Listing: "posts.csv", ListingHash: "8d0c…", Rows: 2, Chunks: 1, Model: "built-in", ModelHash: "3fa1…"}
 //	out, err := scores.Open(ctx, "scored", "logobeam v1", run) // new, resumed or finished; another run's folder is refused
 //	defer out.Close()
-//	part := scores.NewPart(scores.Piece{Chunk: "9f86d081884c7d65", End: 40, Rows: 2}, nil)
+//	part := scores.NewPart(scores.Piece{Chunk: "9f86d081884c7d65", End: 40, Rows: 2}, run)
 //	part.Score(scores.Score{PostID: "17", Brand: "adidas", Probability: 0.98, Frames: 1}, nil)
 //	part.Reject(scores.Reject{PostID: "18", Image: "b.jpg", Stage: "fetch", Reason: "not-found", Detail: "no such file"}, nil)
 //	done, err := part.Commit(ctx, "scored")
@@ -27,6 +27,13 @@
 // not count is removed by Commit before _SUCCESS is written.
 //
 // The same rows give the same bytes.
+//
+// # For readers
+//
+// The rows of a file are in the order of post_id, byte by byte, those of one post in the listing's, and the file says so. It is
+// one row group with pages of some thousand rows, whose bounds are in its column index, and post_id has a Bloom filter. So whoever
+// looks a post up reads the footers, and one page. The metadata of a file are logobeam.model_hash, logobeam.options (JSON, by the
+// names of flags) and, in scores, logobeam.part (a Done as JSON).
 package scores
 
 import "strings"
@@ -61,7 +68,7 @@ type Piece struct {
 	Skipped int64  `json:"skipped,omitempty"` // of them, as an earlier run has scored them
 }
 
-// Done says of a part what is in it. It stands in the footer of its scores, under metadataKey.
+// Done says of a part what is in it. It stands in the footer of its scores, under partKey.
 type Done struct {
 	Piece
 	Scored    int64            `json:"scored"`
@@ -73,7 +80,14 @@ type Done struct {
 	Reasons   map[string]int64 `json:"reasons,omitempty"`   // rejects by "stage: reason"
 }
 
-const metadataKey = "logobeam.part"
+// The metadata in footers: a Done of the scores, and of all what their name is made from beside the rows.
+const (
+	partKey    = "logobeam.part"
+	modelKey   = "logobeam.model_hash"
+	optionsKey = "logobeam.options"
+)
+
+const postColumn = "post_id"
 
 func (d *Done) score(s Score) {
 	d.Scored++

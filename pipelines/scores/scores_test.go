@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/logobeam/logobeam/pipelines/store"
 	"github.com/logobeam/logobeam/pipelines/store/storetest"
@@ -47,7 +48,7 @@ func commitParts(dir string) (done []Done, err error) {
 		if i == 2 {
 			p.Rows, p.Skipped = 1, 1
 		}
-		part := NewPart(p, run.Keep)
+		part := NewPart(p, run)
 		for k := range 3 {
 			switch i {
 			case 0:
@@ -148,7 +149,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		gotScores = append(gotScores, s)
+		gotScores = append(gotScores, s.Score)
 	}
 	if diff := cmp.Diff(found, gotScores); diff != "" {
 		t.Errorf("scores (-want +got):\n%s", diff)
@@ -158,7 +159,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		gotRejects = append(gotRejects, r)
+		gotRejects = append(gotRejects, r.Reject)
 	}
 	if diff := cmp.Diff(lost, gotRejects); diff != "" {
 		t.Errorf("rejects (-want +got):\n%s", diff)
@@ -223,7 +224,7 @@ func TestVerifySees(t *testing.T) {
 			if err := os.Remove(filepath.Join(dir, "scores/part-0a.parquet")); err != nil {
 				return err
 			}
-			p := NewPart(piece(0), run.Keep)
+			p := NewPart(piece(0), run)
 			write(p)
 			p.done.Rows = p.done.Scored + p.done.Rejected
 			_, err := p.Commit(background, dir)
@@ -269,7 +270,7 @@ func TestVerifySees(t *testing.T) {
 			if err := os.Remove(filepath.Join(dir, "scores/part-0a.parquet")); err != nil {
 				return err
 			}
-			p := NewPart(piece(0), run.Keep[:1])
+			p := NewPart(piece(0), Run{Keep: run.Keep[:1]})
 			for i, s := range found {
 				p.Score(s, extra[i][:1])
 			}
@@ -277,7 +278,7 @@ func TestVerifySees(t *testing.T) {
 			return err
 		}, `has kept the columns ["author"]; the run keeps ["author" "aged"]`},
 		{"a post is another", replace(func(p *Part) {
-			p.Score(Score{"9", "ford", 0.5, 1}, extra[0])
+			p.Score(Score{"0", "ford", 0.5, 1}, extra[0])
 			p.Score(found[1], extra[1])
 			p.Score(found[2], extra[2])
 		}), "holds other rows than the manifest says"},
@@ -415,7 +416,7 @@ func TestCommit(t *testing.T) {
 		}
 		before = contents(t, dir)
 	}
-	part := NewPart(piece(3), nil)
+	part := NewPart(piece(3), Run{})
 	part.Score(found[0], nil)
 	if _, err := part.Commit(background, dir); err == nil || !strings.Contains(err.Error(), "chunk 0d has 3 rows: 1 scored, 0 rejected and 0 skipped are not as many") {
 		t.Errorf("a part that lacks rows: error %v", err)
@@ -448,7 +449,7 @@ func TestPartial(t *testing.T) {
 
 // attempt is one of two at the second chunk, which have met different failures.
 func attempt(dir string, n int) (Done, error) {
-	part := NewPart(piece(1), run.Keep)
+	part := NewPart(piece(1), run)
 	for k := range 3 {
 		if n == 0 && k == 0 || n == 1 && k > 0 {
 			part.Reject(lost[k], extra[k])
@@ -625,7 +626,7 @@ func retryAll(dir string) error {
 			if err != nil {
 				return err
 			}
-			part, moved := NewPart(next, run.Keep), false
+			part, moved := NewPart(next, run), false
 			for _, row := range rows {
 				if row.Retryable && !moved {
 					part.Score(Score{row.PostID, "bmw", 0.75, 1}, row.Kept)
@@ -826,6 +827,108 @@ func TestUnread(t *testing.T) {
 	}
 }
 
+// What readers know of a part without reading its rows.
+func TestFooter(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "out")
+	const n = 20000
+	p := NewPart(Piece{Chunk: "0a", Rows: 2 * n}, run)
+	for i := range n {
+		p.Score(Score{fmt.Sprint(1000000 + i), "ford", 0.5, 1}, extra[i%3])
+		p.Reject(Reject{fmt.Sprint(2000000 + i), "a.jpg", "fetch", "timeout", "no answer", true}, extra[i%3])
+	}
+	d, err := p.Commit(background, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		file    string
+		columns string
+		dict    string // a column
+		first   int    // post_id
+		keys    []string
+	}{
+		{scoresFile("0a"), "post_id, brand, probability, frames, author, aged", "brand", 1000000, []string{modelKey, optionsKey, partKey}},
+		{d.rejectsFile(), "post_id, image, stage, reason, detail, retryable, author, aged", "reason", 2000000, []string{modelKey, optionsKey}},
+	} {
+		f, err := parquet.OpenFile(open(t, filepath.Join(dir, tt.file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(columns(f.Schema()), ", "); got != tt.columns {
+			t.Errorf("%s: columns %s; want %s", tt.file, got, tt.columns)
+		}
+		for _, field := range f.Schema().Fields() {
+			if l := field.Type().LogicalType(); field.Type().Kind() == parquet.ByteArray && (l == nil || l.String() != "STRING") {
+				t.Errorf("%s: %s is bytes; want UTF-8", tt.file, field.Name())
+			}
+			if field.Name() == tt.dict && field.Encoding().Encoding() != format.RLEDictionary {
+				t.Errorf("%s: %s has no dictionary", tt.file, field.Name())
+			}
+		}
+		var keys []string
+		for _, kv := range f.Metadata().KeyValueMetadata {
+			keys = append(keys, kv.Key)
+		}
+		slices.Sort(keys)
+		model, _ := f.Lookup(modelKey)
+		options, _ := f.Lookup(optionsKey)
+		if !slices.Equal(keys, tt.keys) || model != run.ModelHash || options != `{"max-bytes":"9","root":""}` {
+			t.Errorf("%s: metadata %q, model %q, options %s", tt.file, keys, model, options)
+		}
+		groups := f.RowGroups()
+		if len(groups) != 1 {
+			t.Fatalf("%s: %d row groups", tt.file, len(groups))
+		}
+		if s := groups[0].SortingColumns(); len(s) != 1 || s[0].Descending() || !slices.Equal(s[0].Path(), []string{"post_id"}) {
+			t.Errorf("%s: sorted by %v", tt.file, s)
+		}
+		posts := groups[0].ColumnChunks()[0]
+		index, err := posts.ColumnIndex()
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := index.NumPages() - 1
+		if first := fmt.Sprint(tt.first); last < 2 || !index.IsAscending() || string(index.MinValue(0).ByteArray()) != first || string(index.MaxValue(last).ByteArray()) != fmt.Sprint(tt.first+n-1) {
+			t.Errorf("%s: %d pages, ascending %v, from %v to %v; want several from %s", tt.file, last+1, index.IsAscending(), index.MinValue(0), index.MaxValue(last), first)
+		}
+		found := 0
+		for i := 0; i < 2*n; i += 10 {
+			there, err := posts.BloomFilter().Check(parquet.ByteArrayValue([]byte(fmt.Sprint(tt.first + i))))
+			if err != nil || !there && i < n {
+				t.Fatalf("%s: the filter has no post %d, error %v", tt.file, tt.first+i, err)
+			}
+			if there {
+				found++
+			}
+		}
+		if found > n/10+n/500 {
+			t.Errorf("%s: of %d posts that are not there, the filter holds %d", tt.file, n/10, found-n/10)
+		}
+	}
+}
+
+// Readers rely on the order that a footer tells of, so a part that is not in it is none.
+func TestUnsorted(t *testing.T) {
+	for _, tt := range []struct {
+		reason string
+		write  func(p *Part)
+		want   string // empty for no error
+	}{
+		{"the same post again", func(p *Part) { p.Score(Score{PostID: "1"}, nil); p.Score(Score{PostID: "1"}, nil) }, ""},
+		{"a reject before a score", func(p *Part) { p.Score(Score{PostID: "2"}, nil); p.Reject(Reject{PostID: "1"}, nil) }, ""},
+		{"numbers are text", func(p *Part) { p.Score(Score{PostID: "9"}, nil); p.Score(Score{PostID: "10"}, nil) }, `post "10" comes after "9"`},
+		{"rejects", func(p *Part) { p.Reject(Reject{PostID: "b"}, nil); p.Reject(Reject{PostID: "a"}, nil) }, `post "a" comes after "b"`},
+		{"scores", func(p *Part) { p.Score(Score{PostID: "a"}, nil); p.Score(Score{}, nil) }, `post "" comes after "a"`},
+	} {
+		p := NewPart(Piece{Chunk: "0a", Rows: 2}, Run{})
+		tt.write(p)
+		_, err := p.Commit(background, filepath.Join(t.TempDir(), "out"))
+		if (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %v; want %q", tt.reason, err, tt.want)
+		}
+	}
+}
+
 // Columns to keep may have any names, and stay in their order. Programs that know nothing of this one read the golden
 // files: their bytes may change with the Parquet library, and what is in them with manifestFormat alone.
 func TestGolden(t *testing.T) {
@@ -841,7 +944,7 @@ func TestGolden(t *testing.T) {
 	defer o.Close()
 	p := piece(0)
 	p.Rows = 6
-	part := NewPart(p, keep)
+	part := NewPart(p, golden)
 	for i := range 3 {
 		part.Score(found[i], values[i])
 		part.Reject(lost[i], values[i])
@@ -949,7 +1052,7 @@ func BenchmarkPart(b *testing.B) {
 			const n = 16384
 			values := []string{"somebody", "2026-11-26T00:00:00Z"}[:len(keep)]
 			for i := range b.N {
-				p := NewPart(Piece{Chunk: fmt.Sprint(i), Rows: n}, keep)
+				p := NewPart(Piece{Chunk: fmt.Sprint(i), Rows: n}, Run{Keep: keep})
 				for i := range n {
 					p.Score(Score{fmt.Sprint(1000000000000 + i), "ford", float32(i) / n, 1}, values)
 				}
@@ -965,7 +1068,7 @@ func BenchmarkPart(b *testing.B) {
 func BenchmarkRead(b *testing.B) {
 	const n = 1 << 16
 	dir := b.TempDir()
-	p := NewPart(Piece{Chunk: "0a", Rows: n}, nil)
+	p := NewPart(Piece{Chunk: "0a", Rows: n}, Run{})
 	for i := range n {
 		p.Score(Score{fmt.Sprint(1000000000000 + i), "ford", float32(i) / n, 1}, nil)
 	}

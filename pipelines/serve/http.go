@@ -231,5 +231,5 @@ func (s *Server) page(w http.ResponseWriter, status int, a *Answer, f *Fault) {
 		Classes                      []string
 		Answer                       *Answer
 		Fault                        *Fault
-	}{nonce, s.Model.Network.Arch, string(s.Plan.Precision()), s.hash, s.Classes(), a, f})
+	}{nonce, s.Model.Network.Arch, string(s.Engine.Precision()), s.hash, s.Classes(), a, f})
 }

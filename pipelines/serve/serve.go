@@ -126,6 +126,11 @@ func New(c *classifier.Classifier, cfg Config) (*Server, error) {
 	if cfg.Top < 1 || cfg.Room < 1 || cfg.Limits.Bytes < 1 {
 		return nil, errors.New("serve: want at least one class in an answer, room for one request, and a byte of a file")
 	}
+	room, err := c.Engine.Workspace(max(c.Engine.Batch()/len(c.Views), 1) * len(c.Views))
+	if err != nil {
+		return nil, err
+	}
+	infer.Spread(room, runtime.GOMAXPROCS(0))
 	cfg.Fetch.MaxBytes = cfg.Limits.Bytes
 	f, err := fetch.New(cfg.Fetch)
 	if err != nil {
@@ -140,7 +145,7 @@ func New(c *classifier.Classifier, cfg Config) (*Server, error) {
 	s.stop = stop
 	go func() {
 		defer close(s.ended)
-		s.work(ctx)
+		s.work(ctx, room)
 	}()
 	return s, nil
 }
@@ -178,7 +183,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 // weight is what a request holds until its answer: its file, and what the network will see of it.
 func (s *Server) weight(bytes int64) int64 {
-	return bytes + int64(4*s.Plan.Input().Size()*len(s.Views))
+	return bytes + int64(4*s.Engine.Input().Size()*len(s.Views))
 }
 
 // look says what the model sees in a file.
@@ -239,15 +244,14 @@ func (s *Server) decode(ctx context.Context, data []byte, header transforms.Head
 	defer func() { s.monitor.Spent(monitor.Decode, time.Since(began), 1, int64(len(data))) }()
 	pixels := make([][]float32, len(s.Views))
 	for i := range pixels {
-		pixels[i] = make([]float32, s.Plan.Input().Size())
+		pixels[i] = make([]float32, s.Engine.Input().Size())
 	}
 	return pixels, transforms.Tensors(s.Views, data, transforms.Key{Epoch: -1}, s.cfg.Limits, func(i int) []float32 { return pixels[i] })
 }
 
 // work runs the network on batches of what is decoded until ctx ends. A photograph that is alone in the house waits for nobody.
-func (s *Server) work(ctx context.Context) {
-	size := max(s.Plan.Batch()/len(s.Views), 1)
-	arena := s.Plan.NewArena(size * len(s.Views)).Spread(runtime.GOMAXPROCS(0))
+func (s *Server) work(ctx context.Context, room infer.Workspace) {
+	size := room.Batch() / len(s.Views)
 	for {
 		var batch []*job
 		select {
@@ -266,12 +270,12 @@ func (s *Server) work(ctx context.Context) {
 			}
 		}
 		window.Stop()
-		s.infer(arena, batch)
+		s.infer(room, batch)
 	}
 }
 
 // infer runs the network on a batch and answers.
-func (s *Server) infer(arena *infer.Arena, batch []*job) {
+func (s *Server) infer(room infer.Workspace, batch []*job) {
 	began := time.Now()
 	answered := 0
 	defer func() { // a goroutine that panics would take the process with it
@@ -284,11 +288,15 @@ func (s *Server) infer(arena *infer.Arena, batch []*job) {
 	}()
 	for i, j := range batch {
 		for v, pixels := range j.pixels {
-			copy(arena.Input(i*len(s.Views)+v), pixels)
+			copy(room.Input(i*len(s.Views)+v), pixels)
 		}
 	}
 	classes := len(s.Classes())
-	probs := append([]float32(nil), arena.Run(len(batch)*len(s.Views))...) // they outlive the arena's next batch
+	logits, err := room.Run(len(batch) * len(s.Views))
+	if err != nil {
+		panic(err) // an accelerator's, which fails from then on
+	}
+	probs := append([]float32(nil), logits...) // they outlive the workspace's next batch
 	infer.Softmax(probs, classes)
 	probs = s.Pool(probs)
 	for i, j := range batch {

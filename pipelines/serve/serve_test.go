@@ -24,7 +24,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/logobeam/logobeam/model"
-	"github.com/logobeam/logobeam/model/infer"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/fetch"
 	"github.com/logobeam/logobeam/transforms"
@@ -133,13 +132,11 @@ func post(t *testing.T, address string, body io.Reader) said {
 // want is what the model says of a file by itself.
 func want(t *testing.T, c *classifier.Classifier, data []byte) []classifier.Guess {
 	t.Helper()
-	arena := c.Plan.NewArena(len(c.Views))
-	if err := c.Look(arena, 0, data, transforms.Key{Epoch: -1, Image: "a.jpg"}, transforms.DefaultLimits()); err != nil {
+	probs, err := c.Classify(data, transforms.DefaultLimits())
+	if err != nil {
 		t.Fatal(err)
 	}
-	probs := arena.Run(len(c.Views))
-	infer.Softmax(probs, len(c.Classes()))
-	return c.Top(c.Pool(probs), 5)
+	return c.Top(probs, 5)
 }
 
 // Many at one time are each given what the model says of theirs alone, to the last bit, whatever the batches were.

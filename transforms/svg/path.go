@@ -28,11 +28,11 @@ const (
 	tiny      = 1e-9    // radii and ways of arcs that are none
 )
 
-// ParsePath reads the path data of SVG 1.1, section 8.3. The contours' chords are about step long, straight lines too,
+// parsePath reads the path data of SVG 1.1, section 8.3. The contours' chords are about step long, straight lines too,
 // so that an outline can be bent; with a step of 0 lines are left whole and each curve has 24 chords.
 //
 // The error tells at which byte the data is wrong, or that nothing is drawn, or far too much.
-func ParsePath(d string, step float64) (Outline, error) {
+func parsePath(d string, step float64) (Outline, error) {
 	var (
 		p        = Pen{Step: step}
 		i        int

@@ -65,7 +65,7 @@ func (m affine) times(n affine) affine {
 	return affine{x.X - m.e, x.Y - m.f, y.X - m.e, y.Y - m.f, o.X, o.Y}
 }
 
-// Parse reads an SVG file. step is as of ParsePath.
+// Parse reads an SVG file. step is as of parsePath.
 //
 // The error tells what is broken, or what the file has that cannot be drawn here.
 func Parse(data []byte, step float64) (Drawing, error) {
@@ -211,7 +211,7 @@ func (p *parser) outline(name string, attr map[string]string) (Outline, error) {
 		if attr["d"] == "" || attr["d"] == "none" {
 			return nil, nil
 		}
-		return ParsePath(attr["d"], p.step)
+		return parsePath(attr["d"], p.step)
 	case "rect":
 		x, y, w, h, rx, ry := length("x"), length("y"), length("width"), length("height"), length("rx"), length("ry")
 		if attr["rx"] == "" {

@@ -32,7 +32,7 @@ func TestParsePath(t *testing.T) {
 		{"too small a radius grows", "M0 0A1 1 0 0 1 10 0z", 1, 0, -5, 10, 0},
 		{"after a close it goes on from the start", "M1 1h2v2zl-1 1h1z", 2, 0, 1, 3, 3},
 	} {
-		o, err := ParsePath(c.d, 0.12)
+		o, err := parsePath(c.d, 0.12)
 		if err != nil {
 			t.Errorf("%s: %v", c.why, err)
 			continue
@@ -44,7 +44,7 @@ func TestParsePath(t *testing.T) {
 		}
 	}
 	for _, d := range []string{"", "1 2", "M1", "M1 x", "M1 1B3 3", "M1 1Z 3 3"} {
-		if o, err := ParsePath(d, 0); err == nil {
+		if o, err := parsePath(d, 0); err == nil {
 			t.Errorf("%q: %v, want an error", d, o)
 		}
 	}
