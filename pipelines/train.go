@@ -44,7 +44,10 @@ func Train(ctx context.Context, cfg TrainConfig, hooks ...train.Hook) (train.Res
 	lesson := cfg.lesson(r.name(cfg.platform()), c)
 	defer c.keep(lesson)()
 	follow := f.follow()
-	err = r.execute(cfg.platform(), nil, func() *beam.Pipeline { return rounds(lesson, c.Config.Epochs, c.Rounds) })
+	for first, all := max(f.round-1, 0), c.Config.Epochs*c.Rounds; first < all && err == nil; first += roundsAtOnce {
+		last := min(first+roundsAtOnce, all) - 1
+		err = r.execute(cfg.platform(), nil, func() *beam.Pipeline { return rounds(lesson, first, last, c.Rounds) })
+	}
 	if followed := follow(); err == nil {
 		err = followed
 	}
@@ -58,19 +61,22 @@ func Train(ctx context.Context, cfg TrainConfig, hooks ...train.Hook) (train.Res
 	return result, f.end(ctx, result)
 }
 
-// rounds is the whole of it: legs are where the workers stand, which all train from the same state, have their own
-// averaged and, at the end of an epoch, evaluate that.
-func rounds(l Lesson, epochs, perEpoch int) *beam.Pipeline {
+// roundsAtOnce is how many rounds a pipeline has: Flink's planner, which is recursive, overflows its stack with 30 stages of a
+// training in a row. Twice as many as here have been seen to pass.
+const roundsAtOnce = 6
+
+// rounds is the whole of it, from a round to a later one: legs are where the workers stand, which all train from the same
+// state, have their own averaged and, at the end of an epoch, evaluate that.
+func rounds(l Lesson, first, last, perEpoch int) *beam.Pipeline {
 	p, root := beam.NewPipelineWithRoot()
-	legs := beam.ParDo(root, &BeginFn{l}, beam.Impulse(root))
-	for epoch := range epochs {
-		last := (epoch+1)*perEpoch - 1
-		for round := epoch * perEpoch; round <= last; round++ {
-			trained := beam.ParDo(root, &TrainFn{ShardFn{Lesson: l, Round: round}}, beam.Reshuffle(root, legs))
-			legs = beam.ParDo(root, &AverageFn{l, round}, beam.GroupByKey(root, trained))
+	legs := beam.ParDo(root, &BeginFn{l, first}, beam.Impulse(root))
+	for round := first; round <= last; round++ {
+		trained := beam.ParDo(root, &TrainFn{ShardFn{Lesson: l, Round: round}}, beam.Reshuffle(root, legs))
+		legs = beam.ParDo(root, &AverageFn{l, round}, beam.GroupByKey(root, trained))
+		if (round+1)%perEpoch == 0 {
+			answered := beam.ParDo(root, &EvaluateFn{ShardFn{Lesson: l, Round: round}}, beam.Reshuffle(root, legs))
+			legs = beam.ParDo(root, &JudgeFn{l, round}, beam.GroupByKey(root, answered))
 		}
-		answered := beam.ParDo(root, &EvaluateFn{ShardFn{Lesson: l, Round: last}}, beam.Reshuffle(root, legs))
-		legs = beam.ParDo(root, &JudgeFn{l, last}, beam.GroupByKey(root, answered))
 	}
 	return p
 }
@@ -99,7 +105,7 @@ func decodeLeg(text []byte) (l Leg, err error) {
 
 func init() {
 	beam.RegisterCoder(reflect.TypeFor[Leg](), encodeLeg, decodeLeg)
-	register.DoFn2x1[[]byte, func(Leg), error](&BeginFn{})
+	register.DoFn3x1[context.Context, []byte, func(Leg), error](&BeginFn{})
 	register.DoFn3x1[context.Context, Leg, func(int, Leg), error](&TrainFn{})
 	register.DoFn4x1[context.Context, int, func(*Leg) bool, func(Leg), error](&AverageFn{})
 	register.DoFn3x1[context.Context, Leg, func(int, Leg), error](&EvaluateFn{})

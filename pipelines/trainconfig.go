@@ -50,7 +50,7 @@ type TrainConfig struct {
 	Resume bool
 }
 
-// MaxRounds is the most rounds that a training may have. Each is two stages of a pipeline, which a runner plans as a whole.
+// MaxRounds is the most rounds that a training may have. Each leaves some files until the end.
 const MaxRounds = 10000
 
 // Validate says what no training can have, whatever lies on the disk.

@@ -26,19 +26,51 @@ type Lesson struct {
 	Key   string // SHA-256 of the description
 }
 
-// BeginFn sends the workers off.
-type BeginFn struct{ Lesson }
+// BeginFn sends the workers off to a round, from where the one before has left them.
+type BeginFn struct {
+	Lesson
+	Round int
+}
 
 // ProcessElement is called once.
-func (f *BeginFn) ProcessElement(_ []byte, emit func(Leg)) error {
+func (f *BeginFn) ProcessElement(ctx context.Context, _ []byte, emit func(Leg)) error {
+	ctx, run, leave := enter(ctx, f.Run)
+	defer leave()
+	legs, err := f.begin(ctx)
+	for _, l := range legs {
+		emit(l)
+	}
+	return run.fail(err)
+}
+
+func (f *BeginFn) begin(ctx context.Context) ([]Leg, error) {
 	c, err := courseOf(f.Lesson)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for k := range c.Workers {
-		emit(Leg{Worker: k})
+	if f.Round == 0 {
+		legs := make([]Leg, c.Workers)
+		for k := range legs {
+			legs[k].Worker = k
+		}
+		return legs, nil
 	}
-	return nil
+	legs, ok, err := read[[]Leg](ctx, c.out, mergedFile(f.Round-1))
+	if err == nil && !ok {
+		err = fmt.Errorf("%s: round %d has no record", c.out, f.Round-1)
+	}
+	if f.Round%c.Rounds == 0 {
+		legs = anew(legs)
+	}
+	return legs, err
+}
+
+// anew are the workers at the beginning of an epoch.
+func anew(legs []Leg) []Leg {
+	for k, l := range legs {
+		legs[k] = Leg{Round: l.Round, Worker: k, State: l.State}
+	}
+	return legs
 }
 
 // ShardFn is what a DoFn over workers is made of. Those in one bundle work at the same time.
@@ -241,10 +273,7 @@ func (f *JudgeFn) judge(ctx context.Context, legs []Leg) ([]Leg, error) {
 			return nil, err
 		}
 	}
-	for k := range legs {
-		legs[k] = Leg{Round: f.Round, Worker: k, State: legs[k].State}
-	}
-	return legs, nil
+	return anew(legs), nil
 }
 
 func (c *course) judge(ctx context.Context, epoch int, legs []Leg) error {

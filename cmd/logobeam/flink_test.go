@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/logobeam/logobeam/pipelines/scores"
 )
 
@@ -243,8 +245,8 @@ func TestFlinkTraining(t *testing.T) {
 			hosts[l.Host]++
 		}
 	}
-	if len(hosts) != 2 {
-		t.Errorf("rounds by process: %v; want two, one for each task manager", hosts)
+	if d := cmp.Diff([]int{2, 2, 6, 6}, slices.Sorted(maps.Values(hosts))); d != "" { // of a job with six rounds and one with two
+		t.Errorf("rounds by process: %v; want two processes in each job, one for each task manager", hosts)
 	}
 	t.Log("rounds by process: ", hosts)
 
@@ -276,16 +278,14 @@ func TestFlinkTraining(t *testing.T) {
 		again.out = run.out
 		same(t, again)
 	})
-	for _, epochs := range []int{10, 50} { // of two rounds, each of four stages
-		t.Run(fmt.Sprint(epochs, " epochs in one pipeline"), func(t *testing.T) {
-			began := time.Now()
-			run := begin(t, "--epochs", strconv.Itoa(epochs), "--size", "16")
-			if code := run.end(t); code != exitDone {
-				t.Fatalf("exit code %d: %s", code, &run.stderr)
-			}
-			t.Logf("%d rounds in %v; by Flink's clock %v ms", 2*epochs, time.Since(began), f.job(t).Duration)
-		})
-	}
+	t.Run("more rounds than Flink can plan at once", func(t *testing.T) {
+		began := time.Now()
+		run := begin(t, "--epochs", "10", "--size", "16")
+		if code := run.end(t); code != exitDone {
+			t.Fatalf("exit code %d: %s", code, &run.stderr)
+		}
+		t.Logf("20 rounds in %v", time.Since(began))
+	})
 }
 
 const (
