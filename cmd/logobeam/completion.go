@@ -42,6 +42,7 @@ func complete(root *cobra.Command) {
 				}
 				return nil
 			}
+			cmd.RunE = func(cmd *cobra.Command, args []string) error { return cmd.Help() } // without which Args are not looked at
 		}
 		if cmd.IsAdditionalHelpTopicCommand() || cmd.IsAvailableCommand() {
 			topics = append(topics, cobra.CompletionWithDesc(cmd.Name(), cmd.Short))
