@@ -87,7 +87,7 @@ same kind, the figure is likely to be somewhere there.`,
 	modelFlag(cmd, &o.model)
 	runModelFlags(cmd, &o.how)
 	limitFlags(cmd, &o.limits)
-	f.BoolVar(&o.asJSON, "json", false, "print one JSON object")
+	jsonFlag(cmd, &o.asJSON)
 	f.StringVar(&o.confusion, "confusion", "", "draw the confusion matrix to this PNG file")
 	f.StringVar(&o.mistakes, "mistakes", "", "draw the mistakes, those made most surely first, to this PNG file")
 	f.StringVar(&o.reliability, "reliability", "", "draw how often answers of each probability are right to this PNG file")

@@ -196,14 +196,7 @@ func (r *runFlags) run(cmd *cobra.Command, label string, do func(context.Context
 // tickOf is how far a run is.
 func tickOf(m *monitor.Monitor) tick {
 	s := m.Snapshot()
-	note := strconv.FormatInt(s.Rejected, 10) + " rejected"
-	if s.Skipped > 0 {
-		note += fmt.Sprintf(", %d skipped", s.Skipped)
-	}
-	if s.Binds != "" {
-		note += ", " + s.Binds + " binds"
-	}
-	return tick{done: s.Done, total: s.Rows, note: note, rate: s.Rate, left: s.Remaining.Duration()}
+	return tick{done: s.Done, total: s.Rows, rejected: s.Rejected, skipped: s.Skipped, binds: s.Binds, rate: s.Rate, left: s.Remaining.Duration()}
 }
 
 // describe is the summary for people.
