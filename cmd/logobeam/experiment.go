@@ -143,7 +143,7 @@ func pathFrom(folder, path string) string {
 
 // settable are the flags of train that a run may set: not those that an experiment sets itself.
 func settable() []string {
-	own := []string{"out", "seed", "resume", "overwrite", "json", "no-test", "plot"}
+	own := []string{"out", "seed", "resume", "overwrite", "json", "no-test", "plot", "no-report"}
 	var list []string
 	newTrain().Flags().VisitAll(func(f *pflag.Flag) {
 		if !slices.Contains(own, f.Name) {
@@ -168,7 +168,7 @@ func (e *experiment) plan(ctx context.Context, stderr io.Writer, beside string) 
 				return nil
 			})
 			cmd.SilenceErrors, cmd.SilenceUsage = true, true
-			args := append(run.arguments(beside), fmt.Sprintf("--seed=%d", seed), "--out="+t.folder, "--no-test", "--json", "--", t.data)
+			args := append(run.arguments(beside), fmt.Sprintf("--seed=%d", seed), "--out="+t.folder, "--no-test", "--json", "--no-report", "--", t.data)
 			cmd.SetArgs(args)
 			var warning strings.Builder
 			cmd.SetErr(&warning)

@@ -125,7 +125,7 @@ classifier, too.`,
 	quietFlag(root)
 	cobra.AddTemplateFunc("flagUsages", flagUsages)
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "Flags:\n{{.LocalFlags.FlagUsages", "{{flagUsages .LocalFlags", 1))
-	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newExperiment(), newEvaluate(), newCalibrate(), newQuantize(), newVersion(), newWorker(), newRunners())
+	root.AddCommand(newScore(), newRetry(), newVerify(), newReport(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newExperiment(), newEvaluate(), newCalibrate(), newQuantize(), newVersion(), newWorker(), newRunners())
 	root.AddCommand(newGuides()...)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root

@@ -35,6 +35,7 @@ type trainFlags struct {
 	share            float64
 	half, overwrite  bool
 	asJSON, skipTest bool
+	noReport         bool
 	plot             string
 	description      string
 	sources          []string
@@ -141,6 +142,7 @@ does not change the weights either.`,
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace a model or an unfinished run in --out")
 	f.BoolVar(&o.asJSON, "json", false, "print one JSON object an epoch, and progress as JSON lines on standard error")
 	f.BoolVar(&o.skipTest, "no-test", false, "leave DIR/test.csv alone")
+	f.BoolVar(&o.noReport, "no-report", false, "do not write MODEL/report.html: curves, confusion, worst mistakes")
 	f.StringVar(&o.plot, "plot", "", "draw the learning curves to this SVG or PNG file")
 	f.StringVar(&o.description, "description", "", "what to say of the model in its card")
 	f.StringArrayVar(&o.sources, "source", nil, "photographs or weights to name in the card, with their licence; may be repeated")
@@ -334,6 +336,9 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 	fmt.Fprintf(stderr, "%s holds epoch %d: macro-F1 %s on validation\n", o.out, best.Epoch, figure(best.Validation.MacroF1))
 	if best.Validation.Accuracy <= best.Validation.Majority {
 		fmt.Fprintln(stderr, "warning: this model is no better on validation than giving the commonest answer to everything")
+	}
+	if !o.noReport {
+		o.report(ctx, stderr, dir, result.History)
 	}
 	if o.folder != o.out {
 		return os.RemoveAll(o.folder)
