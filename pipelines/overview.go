@@ -280,6 +280,7 @@ func (o *overview) readPhotographs(ctx context.Context) error {
 		e.least = slices.DeleteFunc(e.least, func(s seen) bool {
 			return slices.ContainsFunc(e.surest, func(t seen) bool { return t.PostID == s.PostID })
 		})
+		slices.Reverse(e.least)
 		show := func(list []seen) (shown []report.Photograph) {
 			for _, s := range list {
 				if picture := o.picture(ctx, fetcher, images[spot{s.part.Index, s.PostID}], s.part.File); picture != nil {

@@ -51,7 +51,7 @@ type Example struct{ Post, Image, Detail string }
 type BrandPhotographs struct {
 	Brand  string
 	Surest []Photograph // the surest first
-	Least  []Photograph // the least sure first
+	Least  []Photograph // others, the least sure last
 }
 
 // Course is how a run went.
@@ -191,25 +191,21 @@ func (s Scored) photographs() (section, error) {
 		one.Text = []string{s.NoPhotographs}
 		return one, nil
 	}
-	one.Text = []string{"Of each brand the surest photographs and those that the model was least sure of, with their probability and post."}
+	one.Text = []string{"Of each brand the photographs that the model was surest and least sure of, with their probability and post."}
 	for _, b := range s.Photographs {
-		for _, kind := range []struct {
-			name string
-			list []Photograph
-		}{{"surest", b.Surest}, {"least sure", b.Least}} {
-			if len(kind.list) == 0 {
-				continue
-			}
-			sh := sheet{Title: fmt.Sprintf("%s, %s", b.Brand, kind.name)}
-			for _, p := range kind.list {
-				shown, err := p.thumbnail(fmt.Sprintf("%s: %s", b.Brand, clip(strings.Join(p.Lines, ", post "))))
-				if err != nil {
-					return one, err
-				}
-				sh.Photographs = append(sh.Photographs, shown)
-			}
-			one.Sheets = append(one.Sheets, sh)
+		sh := sheet{Title: fmt.Sprintf("%s: the surest and the least sure of %s", b.Brand, grouped(s.Brands[b.Brand]))}
+		list := append(slices.Clone(b.Surest), b.Least...)
+		if int64(len(list)) >= s.Brands[b.Brand] {
+			sh.Title = b.Brand
 		}
+		for _, p := range list {
+			shown, err := p.thumbnail(fmt.Sprintf("%s: %s", b.Brand, clip(strings.Join(p.Lines, ", post "))))
+			if err != nil {
+				return one, err
+			}
+			sh.Photographs = append(sh.Photographs, shown)
+		}
+		one.Sheets = append(one.Sheets, sh)
 	}
 	return one, nil
 }
@@ -356,7 +352,7 @@ func (c Course) draw(one *section, began string) error {
 		lines    []plotter.XYs
 		names    []string
 	}{
-		{"Photographs a second, by stage", "a second", rates, stageNames},
+		{"Photographs a second, by stage", "a second", rates[:3], stageNames[:3]}, // they are written a chunk at a time
 		{"Where the workers' time went", "share", shares, append([]string{"waiting (fetch)"}, stageNames[1:]...)},
 	} {
 		p, err := curvesOf(name, drawn.y, drawn.lines...)
