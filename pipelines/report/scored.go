@@ -98,7 +98,7 @@ func (s Scored) HTML() ([]byte, error) {
 	found, brands := s.found()
 	p.Lead = fmt.Sprintf("%s: %s scored, %s rejected. Logos in %s of %s.", plural(s.Rows, "row"), grouped(s.Scored), grouped(s.Rejected),
 		plural(found, "photograph"), plural(int64(len(brands)), "brand"))
-	for _, make := range []func() (section, error){s.overview, s.brands, s.photographs, s.probabilities, s.calibration, s.rejects, s.rates, s.hosts} {
+	for _, make := range []func() (section, error){s.overview, s.brands, s.photographs, s.probabilities, s.calibration, s.rejects, s.rates, s.hosts, s.run} {
 		one, err := make()
 		if err != nil {
 			return nil, err
@@ -128,7 +128,11 @@ func (s Scored) overview() (section, error) {
 	if s.Skipped > 0 {
 		tiles = append(tiles, tile{grouped(s.Skipped), "skipped", "an earlier output has them"})
 	}
-	return section{ID: "overview", Title: "Overview", Tiles: tiles, Facts: s.Facts}, nil
+	return section{ID: "overview", Title: "Overview", Tiles: tiles}, nil
+}
+
+func (s Scored) run() (section, error) {
+	return section{ID: "run", Title: "What was run", Facts: s.Facts}, nil
 }
 
 func shareOf(n, of int64) string {
@@ -156,7 +160,7 @@ func (s Scored) brands() (section, error) {
 		t.add(c.name, grouped(c.n), 100*float64(c.n)/float64(most), percent(c.n, found), s.Probabilities[c.name], median(s.Probabilities[c.name]))
 	}
 	if rest > 0 {
-		t.Note = fmt.Sprintf("And %s more with %s.", plural(int64(len(brands)-mostBrandRows), "brand"), plural(rest, "photograph"))
+		t.Note = fmt.Sprintf("%s more brands have %s.", grouped(int64(len(brands)-mostBrandRows)), plural(rest, "photograph"))
 	}
 	one.Tables = []table{t}
 	one.Text = s.sampled()

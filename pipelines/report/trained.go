@@ -62,7 +62,7 @@ func (t Trained) HTML() ([]byte, error) {
 
 func (t Trained) overview() (section, error) {
 	s := t.Confusion.Summary()
-	note := func(key, text string) string { return strings.TrimSpace(text + bracketed(t.Intervals, key)) }
+	note := func(key, text string) string { return strings.TrimSpace(bracketed(t.Intervals, key) + " " + text) }
 	one := section{ID: "overview", Title: "Overview", Command: t.Command, Facts: t.Facts, Tiles: []tile{
 		{figure(s.MacroF1), "macro-F1", note("macro_f1", "")},
 		{figure(s.Accuracy), "accuracy", note("accuracy", "commonest class "+figure(s.Majority))},
