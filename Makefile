@@ -7,7 +7,7 @@ PYTHON  ?= python3
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build gpu demo test race noasm arm64 lint fuzz hostile soak flink interop bench bench-peers testdata kernels ptx builtin-model man image release clean
+.PHONY: build gpu demo test race noasm arm64 lint fuzz hostile soak flink interop bench bench-peers testdata screenshot kernels ptx builtin-model man image release clean
 
 build: ## bin/logobeam, one static binary
 	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/logobeam
@@ -25,6 +25,7 @@ $(TOOLKIT)/lib/libcuda.so: testdata/cuda/toolkit.sh
 demo: build ## score the photographs of testdata with the built-in model, and show what was found
 	$(BIN) score testdata/posts.csv --out $(OUT)/demo
 	$(BIN) show testdata/posts.csv --label-column post_id --scores $(OUT)/demo --out $(OUT)/demo.png
+	@echo "$(OUT)/demo/report.html and $(OUT)/demo.png show them"
 
 test: ## everything, as CI does
 	$(GO) vet ./... ./testdata/make ./testdata/soak ./testdata/interop
@@ -113,6 +114,9 @@ $(PEERS)/venv/installed: testdata/peers/requirements.txt
 
 testdata: ## draw the photographs of testdata again, to the same bytes
 	$(GO) run ./testdata/make
+
+screenshot: demo ## draw the picture of the README again: wants chromium
+	testdata/docs/screenshot.sh $(abspath $(OUT))/demo/report.html testdata/docs/report.png
 
 kernels: ## write the assembly again from its generator
 	$(GO) generate ./model/kernel ./transforms ./transforms/jpeg

@@ -142,7 +142,8 @@ func (cfg ScoreConfig) describe(ctx context.Context, chunks []listing.Chunk, c *
 		for len(run.Files) < c.File { // one without rows
 			run.Files = append(run.Files, scores.File{})
 		}
-		f := scores.File{Location: c.Source, Root: cmp.Or(cfg.Images.Root, c.Root())}
+		f := scores.File{Location: c.Source, Root: cmp.Or(cfg.Images.Root, c.Root()), Format: string(c.Format)}
+		run.PostID, run.Image = c.PostIDColumn, c.ImageColumn
 		if err := absolute(&f.Location, &f.Root); err != nil { // a retry may be run from another folder
 			return scores.Run{}, err
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 
@@ -18,6 +19,7 @@ type calibrateFlags struct {
 	model, out string
 	views      int
 	overwrite  bool
+	json       bool
 	limits     transforms.Limits
 }
 
@@ -49,6 +51,7 @@ card of OUT has --views, and the temperature is theirs.`,
 	f := cmd.Flags()
 	f.StringVar(&o.out, "out", "", "folder to write the model to, or gs://bucket/prefix")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace a model in --out")
+	jsonFlag(cmd, &o.json)
 	limitFlags(cmd, &o.limits)
 	return cmd
 }
@@ -84,6 +87,9 @@ func (o *calibrateFlags) run(ctx context.Context, stdout, stderr io.Writer, list
 	}
 	if err := classifier.Save(ctx, &m, o.out, m.Card.Precision == "float16"); err != nil {
 		return err
+	}
+	if o.json {
+		return json.NewEncoder(stdout).Encode(calibration)
 	}
 	_, err = fmt.Fprintf(stdout, "%s: logits divided by %.3f by %s; negative log-likelihood %.3f (was %.3f), expected calibration error %.3f (was %.3f)\n",
 		o.out, calibration.Temperature, count(int64(calibration.Images), "photograph"), calibration.NLL, calibration.NLLBefore, calibration.ECE, calibration.ECEBefore)

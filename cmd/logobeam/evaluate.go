@@ -53,6 +53,7 @@ type evaluateFlags struct {
 	how                              classifier.Config
 	asJSON                           bool
 	confusion, mistakes, reliability string // PNG files to draw
+	page                             string // HTML file to write
 	limits                           transforms.Limits
 }
 
@@ -75,7 +76,7 @@ same kind, the figure is likely to be somewhere there.`,
   logobeam evaluate data/val.csv --model my-model --mistakes mistakes.png --confusion confusion.png`,
 		Args: exactly("LISTING"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			for flag, path := range map[string]string{"--confusion": o.confusion, "--mistakes": o.mistakes, "--reliability": o.reliability} {
+			for flag, path := range map[string]string{"--confusion": o.confusion, "--mistakes": o.mistakes, "--reliability": o.reliability, "--report": o.page} {
 				if err := checkFolder(flag, filepath.Dir(path)); err != nil {
 					return err
 				}
@@ -87,7 +88,8 @@ same kind, the figure is likely to be somewhere there.`,
 	modelFlag(cmd, &o.model)
 	runModelFlags(cmd, &o.how)
 	limitFlags(cmd, &o.limits)
-	f.BoolVar(&o.asJSON, "json", false, "print one JSON object")
+	jsonFlag(cmd, &o.asJSON)
+	f.StringVar(&o.page, "report", "", "write all of these pictures as one page to this HTML file")
 	f.StringVar(&o.confusion, "confusion", "", "draw the confusion matrix to this PNG file")
 	f.StringVar(&o.mistakes, "mistakes", "", "draw the mistakes, those made most surely first, to this PNG file")
 	f.StringVar(&o.reliability, "reliability", "", "draw how often answers of each probability are right to this PNG file")
@@ -107,8 +109,7 @@ func (o *evaluateFlags) run(ctx context.Context, stdout, stderr io.Writer, listi
 	if err != nil {
 		return err
 	}
-	ev.ChanceECE = metrics.Figure(metrics.ChanceECE(ev.answers, metrics.ECEBins, bootstrapSeed))
-	ev.Intervals = metrics.Intervals(c.Classes(), ev.answers, metrics.ECEBins, bootstrapSeed)
+	ev.estimate(c)
 	if o.how.BrandPrecision > 0 {
 		ev.AtPrecision = ev.at(c)
 	}
@@ -135,6 +136,16 @@ func (o *evaluateFlags) run(ctx context.Context, stdout, stderr io.Writer, listi
 			return err
 		}
 	}
+	if o.page != "" {
+		name := strings.TrimSuffix(filepath.Base(listing), filepath.Ext(listing))
+		page, err := trainedPage(c, ev, data, cmp.Or(o.model, "built-in"), name, nil)
+		if err != nil {
+			return err
+		}
+		if err := replaceText(o.page, page); err != nil {
+			return err
+		}
+	}
 	if o.asJSON {
 		e := json.NewEncoder(stdout)
 		e.SetIndent("", "  ")
@@ -146,29 +157,21 @@ func (o *evaluateFlags) run(ctx context.Context, stdout, stderr io.Writer, listi
 
 // drawMistakes draws the wrong answers of the highest probability.
 func (o *evaluateFlags) drawMistakes(stderr io.Writer, ev *evaluation, data *corpus.Dataset) error {
-	const columns, most, side = 8, 64, 160
-	var wrong []int
-	for i, a := range ev.answers {
-		if a.Class != a.Truth {
-			wrong = append(wrong, i)
-		}
-	}
+	const columns, most = 8, 64
+	wrong := ev.wrong()
 	if len(wrong) == 0 {
 		fmt.Fprintf(stderr, "logobeam: there are no mistakes to draw to %s\n", o.mistakes)
 		return nil
 	}
-	slices.SortStableFunc(wrong, func(i, j int) int { return cmp.Compare(ev.answers[j].Probability, ev.answers[i].Probability) })
-	whole := transforms.List{transforms.Orient{}, transforms.Resize{Short: side}}
-	var cells []report.Cell
-	for _, i := range wrong[:min(len(wrong), most)] {
-		picture, err := data.Picture(i, whole)
-		if err != nil {
-			return err
-		}
-		a := ev.answers[i]
-		cells = append(cells, report.Cell{Picture: picture, Label: fmt.Sprintf("%s\n-> %s %.2f", data.Classes()[a.Truth], data.Classes()[a.Class], a.Probability)})
+	shown, err := ev.pictures(data, wrong[:min(len(wrong), most)])
+	if err != nil {
+		return err
 	}
-	sheet, err := report.ContactSheet(cells, columns, side)
+	var cells []report.Cell
+	for _, p := range shown {
+		cells = append(cells, report.Cell{Picture: p.Picture, Label: strings.Join(p.Lines, "\n")})
+	}
+	sheet, err := report.ContactSheet(cells, columns, pictureSide)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ import (
 type experiment struct {
 	*grid
 	out, data string
+	json      bool
 	trainings []*training
 }
 
@@ -127,6 +128,7 @@ no longer as FILE has it.`,
 		},
 	}
 	cmd.Flags().StringVar(&e.out, "out", "", "`folder` of models and results")
+	jsonFlag(cmd, &e.json)
 	cmd.Flags().StringVar(&e.data, "data", "", "`folder` with train.csv, val.csv and test.csv (default that of FILE)")
 	return cmd
 }
@@ -141,7 +143,7 @@ func pathFrom(folder, path string) string {
 
 // settable are the flags of train that a run may set: not those that an experiment sets itself.
 func settable() []string {
-	own := []string{"out", "seed", "resume", "overwrite", "json", "no-test", "plot"}
+	own := []string{"out", "seed", "resume", "overwrite", "json", "no-test", "plot", "no-report"}
 	var list []string
 	newTrain().Flags().VisitAll(func(f *pflag.Flag) {
 		if !slices.Contains(own, f.Name) {
@@ -166,7 +168,7 @@ func (e *experiment) plan(ctx context.Context, stderr io.Writer, beside string) 
 				return nil
 			})
 			cmd.SilenceErrors, cmd.SilenceUsage = true, true
-			args := append(run.arguments(beside), fmt.Sprintf("--seed=%d", seed), "--out="+t.folder, "--no-test", "--json", "--", t.data)
+			args := append(run.arguments(beside), fmt.Sprintf("--seed=%d", seed), "--out="+t.folder, "--no-test", "--json", "--no-report", "--", t.data)
 			cmd.SetArgs(args)
 			var warning strings.Builder
 			cmd.SetErr(&warning)
@@ -306,7 +308,11 @@ func (e *experiment) runAll(ctx context.Context, stdout, stderr io.Writer) error
 	if there > 0 {
 		fmt.Fprintf(stderr, "%d of %d trainings were there already\n", there, len(e.trainings))
 	}
-	if _, err := io.WriteString(stdout, e.report().Markdown()); err != nil {
+	say := func() error { _, err := io.WriteString(stdout, e.report().Markdown()); return err }
+	if e.json {
+		say = func() error { return json.NewEncoder(stdout).Encode(e.report()) }
+	}
+	if err := say(); err != nil {
 		return err
 	}
 	if failed > 0 {
@@ -379,15 +385,12 @@ func (e *experiment) train(ctx context.Context, stderr io.Writer, i int) error {
 			epoch.Store(int64(s.Epoch))
 			seen.Store(int64(s.Epoch-1)*int64(t.images) + int64(s.Images))
 			if stop == nil {
-				began, before := time.Now(), seen.Load()
+				since := newPace(seen.Load())
 				stop = watch(ctx, stderr, fmt.Sprintf("run %d of %d", i+1, len(e.trainings)), func() tick {
 					done := seen.Load()
 					now := tick{done: done, total: t.work(), note: fmt.Sprintf("epoch %d of %d of %s", epoch.Load(), t.cfg.Epochs, t)}
-					if elapsed := time.Since(began).Seconds(); done > before {
-						now.rate = float64(done-before) / elapsed
-						if elapsed > 3 {
-							now.note += "; " + e.left(i, done, now.rate)
-						}
+					if now = since.of(now); now.left > 0 {
+						now.note = e.left(i, done, now.rate) + "; " + now.note
 					}
 					return now
 				})

@@ -81,7 +81,7 @@ func modelFlag(cmd *cobra.Command, dir *string) {
 
 // jsonFlag is the flag --json.
 func jsonFlag(cmd *cobra.Command, to *bool) {
-	cmd.Flags().BoolVar(to, "json", false, "print what came out as one JSON object")
+	cmd.Flags().BoolVar(to, "json", false, "print what came out as one JSON object, and progress as JSON lines on standard error")
 }
 
 // runModelFlags are the flags of the commands that run a model: how. A value that no model can have is wrong usage.

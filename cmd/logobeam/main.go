@@ -122,9 +122,10 @@ classifier, too.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (%s --help lists the flags)", err, cmd.CommandPath())
 	})
+	quietFlag(root)
 	cobra.AddTemplateFunc("flagUsages", flagUsages)
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "Flags:\n{{.LocalFlags.FlagUsages", "{{flagUsages .LocalFlags", 1))
-	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newExperiment(), newEvaluate(), newCalibrate(), newQuantize(), newVersion(), newWorker(), newRunners(), newMan())
+	root.AddCommand(newScore(), newRetry(), newVerify(), newReport(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newExperiment(), newEvaluate(), newCalibrate(), newQuantize(), newVersion(), newWorker(), newRunners(), newMan())
 	root.AddCommand(newGuides()...)
 	complete(root)
 	return root

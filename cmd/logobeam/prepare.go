@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 func newPrepare() *cobra.Command {
 	o := corpus.DefaultPrepareOptions()
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "prepare SOURCE --out DIR",
 		Short: "split labelled photographs into train, validation and test listings",
@@ -71,6 +73,15 @@ of validation if it is test that has the other.`,
 				return err
 			}
 			nearDuplicates(cmd.ErrOrStderr(), splits, o)
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(struct {
+					Classes        int `json:"classes"`
+					Train          int `json:"train"`
+					Validation     int `json:"validation"`
+					Test           int `json:"test"`
+					NearDuplicates int `json:"near_duplicates"`
+				}{len(splits.Classes), len(splits.Train), len(splits.Val), len(splits.Test), len(splits.NearDuplicates)})
+			}
 			_, err = fmt.Fprint(cmd.OutOrStdout(), splits)
 			return err
 		},
@@ -88,6 +99,7 @@ of validation if it is test that has the other.`,
 	f.StringVar(&o.Tree, "tree", "", "also write train_data/, val_data/ and test_data/ with a folder a class: link or copy")
 	f.StringVar(&o.NearDuplicates, "near-duplicates", o.NearDuplicates, "`warn|drop|ignore` photographs that are nearly the same in two splits")
 	f.BoolVar(&o.SkipCheck, "no-check", false, "do not open the photographs, nor look for near-duplicates")
+	jsonFlag(cmd, &asJSON)
 	limitFlags(cmd, &o.Limits)
 	return cmd
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -31,6 +32,7 @@ type quantizeFlags struct {
 	images     int
 	cores      int
 	overwrite  bool
+	json       bool
 	limits     transforms.Limits
 }
 
@@ -70,6 +72,7 @@ then on, unless --precision says otherwise.`,
 	f.IntVar(&o.images, "images", 256, "photographs to look at, taken from all over the listing")
 	f.IntVar(&o.cores, "cores", runtime.GOMAXPROCS(0), "cores to use")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace a model in --out")
+	jsonFlag(cmd, &o.json)
 	limitFlags(cmd, &o.limits)
 	return cmd
 }
@@ -110,6 +113,15 @@ func (o *quantizeFlags) run(ctx context.Context, stdout, stderr io.Writer, sourc
 	}
 	if skipped := min(o.images, photographs.Len()) - q.Images; skipped > 0 {
 		fmt.Fprintf(stderr, "logobeam: %d photographs could not be read and were left out\n", skipped)
+	}
+	if o.json {
+		return json.NewEncoder(stdout).Encode(struct {
+			Out       string                                            `json:"out"`
+			Method    string                                            `json:"method"`
+			Images    int                                               `json:"images"`
+			Metrics   map[string]map[model.Precision]map[string]float64 `json:"metrics"`   // of each split
+			Precision model.Precision                                   `json:"precision"` // that it runs in
+		}{o.out, q.Method, q.Images, q.Metrics, m.Card.DefaultPrecision()})
 	}
 	_, err = io.WriteString(stdout, describeQuantization(o.out, m.Card, splits))
 	return err

@@ -31,6 +31,7 @@ type runFlags struct {
 	listen     string
 	log        string
 	json       bool
+	noReport   bool
 	nothing    string // what is said of an output with nothing to do
 }
 
@@ -51,6 +52,7 @@ func (r *runFlags) watching(cmd *cobra.Command) {
 	f.StringVar(&r.deadline, "deadline", "", "`time` of day, as 06:00, or RFC 3339 time at which the run stops with what is done and exit code 3; the same command goes on from there")
 	f.StringVar(&r.listen, "listen", "", "`address`, as localhost:8080, of a status page, Prometheus metrics and profiles while it runs")
 	f.StringVar(&r.log, "log", "off", "`off|text|json`: lines on standard error, off for what is stuck alone, the others for each chunk, too")
+	f.BoolVar(&r.noReport, "no-report", false, "do not write OUT/report.html and OUT/runs.jsonl, which are for people")
 	heading(cmd, "End and progress")
 	f.StringVar(&cfg.Runner, "runner", cfg.Runner, "`name` of what does the work: "+strings.Join(pipelines.Runners(), ", ")+" (logobeam help runners)")
 	flinkFlags(cmd, &cfg.Flink)
@@ -177,6 +179,9 @@ func (r *runFlags) run(cmd *cobra.Command, label string, do func(context.Context
 	case err != nil:
 		return err
 	}
+	if !s.Already && !r.noReport {
+		r.reportOn(ctx, cmd.ErrOrStderr(), running.Load())
+	}
 	if r.json {
 		err = json.NewEncoder(cmd.OutOrStdout()).Encode(struct {
 			pipelines.Summary
@@ -196,14 +201,7 @@ func (r *runFlags) run(cmd *cobra.Command, label string, do func(context.Context
 // tickOf is how far a run is.
 func tickOf(m *monitor.Monitor) tick {
 	s := m.Snapshot()
-	note := strconv.FormatInt(s.Rejected, 10) + " rejected"
-	if s.Skipped > 0 {
-		note += fmt.Sprintf(", %d skipped", s.Skipped)
-	}
-	if s.Binds != "" {
-		note += ", " + s.Binds + " binds"
-	}
-	return tick{done: s.Done, total: s.Rows, note: note, rate: s.Rate, left: s.Remaining.Duration()}
+	return tick{done: s.Done, total: s.Rows, rejected: s.Rejected, skipped: s.Skipped, binds: s.Binds, rate: s.Rate, left: s.Remaining.Duration()}
 }
 
 // describe is the summary for people.
@@ -214,6 +212,9 @@ func (r *runFlags) describe(out string, s pipelines.Summary) string {
 		return fmt.Sprintf("%s %s: nothing to do\n\n%s", out, r.nothing, text)
 	}
 	text += fmt.Sprintf("\n%s holds the scores, %s the rejects\n", out+"/scores", out+"/rejects")
+	if !r.noReport {
+		text += fmt.Sprintf("%s shows them\n", out+"/report.html")
+	}
 	if s.Retryable > 0 {
 		text += fmt.Sprintf("%s may succeed at another time: logobeam retry %s\n", count(s.Retryable, "reject"), out)
 	}

@@ -23,6 +23,7 @@ writes
   OUT/rejects/*.parquet   post_id, image, stage, reason, detail, retryable
   OUT/manifest.json       what was run on what, and what came out
   OUT/_SUCCESS            last
+  OUT/report.html         for people, with OUT/runs.jsonl, and no part of the output
 
 Every row of the listing is in exactly one of scores and rejects. A second run on
 a finished output does nothing; an interrupted one goes on where it was. Exit code

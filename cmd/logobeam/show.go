@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
 	"io"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +30,7 @@ type showFlags struct {
 	rows, columns, size, epoch                    int
 	seed                                          uint64
 	limits                                        transforms.Limits
-	byStep                                        bool
+	byStep, json                                  bool
 	mixup, cutmix                                 float64
 }
 
@@ -67,7 +69,7 @@ in the first epoch from --epoch on in which it does.`,
 			if err := checkFolder("--root", o.root); err != nil {
 				return err
 			}
-			return o.run(cmd.Context(), cmd.ErrOrStderr(), args[0])
+			return o.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0])
 		},
 	}
 	f := cmd.Flags()
@@ -86,11 +88,12 @@ in the first epoch from --epoch on in which it does.`,
 	f.Uint64Var(&o.seed, "seed", 1, "seed of random transforms, as train's")
 	f.StringVar(&o.root, "root", "", "folder that paths are relative to (default the listing's)")
 	modelFlag(cmd, &o.model)
+	jsonFlag(cmd, &o.json)
 	limitFlags(cmd, &o.limits)
 	return cmd
 }
 
-func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) error {
+func (o *showFlags) run(ctx context.Context, stdout, stderr io.Writer, path string) error {
 	list, err := o.list(ctx)
 	if err != nil {
 		return err
@@ -134,7 +137,12 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 		stages = o.stages(list)
 	}
 	cells := make([]report.Cell, len(stages)*n) // a photograph's are n apart
+	var unread []string
+	var drawn atomic.Int64
+	stop := watch(ctx, stderr, "drawing", func() tick { return tick{done: drawn.Load(), total: int64(n)} })
+	defer func() { stop() }()
 	for i, row := range shown {
+		drawn.Store(int64(i))
 		image, label := row[0], row[1]
 		if found != nil {
 			if s, ok := found[label]; ok {
@@ -154,7 +162,7 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 			return ctx.Err()
 		}
 		if err != nil { // a photograph that cannot be read is an empty frame, with the reason under it
-			fmt.Fprintf(stderr, "logobeam: %s\n", oneLine(err))
+			unread = append(unread, oneLine(err))
 			label += "\n" + reason(err)
 		}
 		for k, s := range stages {
@@ -163,6 +171,11 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 				cells[k*n+i].Picture = pictures[k]
 			}
 		}
+	}
+	stop()
+	stop = func() {}
+	for _, text := range unread {
+		fmt.Fprintf(stderr, "logobeam: %s\n", text)
 	}
 	if o.mixup > 0 || o.cutmix > 0 {
 		if err := o.mix(cells); err != nil {
@@ -175,6 +188,14 @@ func (o *showFlags) run(ctx context.Context, stderr io.Writer, path string) erro
 	}
 	if err := writePNG(o.out, sheet); err != nil {
 		return err
+	}
+	if o.json {
+		return json.NewEncoder(stdout).Encode(struct {
+			Out    string `json:"out"`
+			Shown  int    `json:"shown"`
+			Of     int    `json:"of"`
+			Unread int    `json:"unread"` // of those shown
+		}{o.out, n, len(rows), len(unread)})
 	}
 	fmt.Fprintf(stderr, "%s shows %d of %d photographs\n", o.out, n, len(rows))
 	return nil

@@ -35,6 +35,7 @@ type trainFlags struct {
 	share            float64
 	half, overwrite  bool
 	asJSON, skipTest bool
+	noReport         bool
 	plot             string
 	description      string
 	sources          []string
@@ -155,8 +156,9 @@ where.`,
 	f.Lookup("views").DefValue = "1"
 	f.BoolVar(&o.half, "half", false, "keep the weights in float16")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace a model or an unfinished run in --out")
-	f.BoolVar(&o.asJSON, "json", false, "print one JSON object an epoch")
+	f.BoolVar(&o.asJSON, "json", false, "print one JSON object an epoch, and progress as JSON lines on standard error")
 	f.BoolVar(&o.skipTest, "no-test", false, "leave DIR/test.csv alone")
+	f.BoolVar(&o.noReport, "no-report", false, "do not write MODEL/report.html: curves, confusion, worst mistakes")
 	f.StringVar(&o.plot, "plot", "", "draw the learning curves to this SVG or PNG file")
 	f.StringVar(&o.description, "description", "", "what to say of the model in its card")
 	f.StringArrayVar(&o.sources, "source", nil, "photographs or weights to name in the card, with their licence; may be repeated")
@@ -336,9 +338,10 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 
 	var seen, epoch atomic.Int64 // images of all epochs, the epoch under way
 	total := int64(data.Train.Len())
+	var since pace // of all epochs, validation included
 	show := func() (stop func()) {
 		return watch(ctx, stderr, "training", func() tick {
-			return tick{done: seen.Load(), total: total * int64(cfg.Epochs), note: fmt.Sprintf("epoch %d of %d", epoch.Load(), cfg.Epochs)}
+			return since.of(tick{done: seen.Load(), total: total * int64(cfg.Epochs), note: fmt.Sprintf("epoch %d of %d", epoch.Load(), cfg.Epochs)})
 		})
 	}
 	var stop func()
@@ -347,6 +350,7 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 			epoch.Store(int64(s.Epoch))
 			seen.Store(int64(s.Epoch-1)*total + int64(s.Images))
 			if stop == nil { // only now a resumed run says where it was
+				since = newPace(seen.Load())
 				stop = show()
 			}
 			return nil
@@ -396,6 +400,9 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 	fmt.Fprintf(stderr, "%s holds epoch %d: macro-F1 %s on validation\n", o.out, best.Epoch, figure(best.Validation.MacroF1))
 	if best.Validation.Accuracy <= best.Validation.Majority {
 		fmt.Fprintln(stderr, "warning: this model is no better on validation than giving the commonest answer to everything")
+	}
+	if !o.noReport {
+		o.report(ctx, stderr, dir, result.History)
 	}
 	switch {
 	case !alone:

@@ -65,6 +65,12 @@ func schemeOf(image string) string {
 	return scheme
 }
 
+// OnWeb tells whether an image is asked for at a server of strangers, and not read from a disk or a bucket.
+func OnWeb(image string) bool {
+	scheme := schemeOf(image)
+	return scheme == "http" || scheme == "https"
+}
+
 func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
 // A longer URL is none that a server would take.

@@ -26,8 +26,9 @@ type sample struct {
 // history keeps samples of the last minutes, the last n of which are there; a new one takes the oldest one's place.
 type history struct {
 	sync.Mutex
-	ring [samples]sample
-	n    int // taken since the run began
+	ring   [samples]sample
+	n      int // taken since the run began
+	course course
 }
 
 func (h *history) init() { h.n = 1 } // nothing was done at 0
@@ -43,6 +44,7 @@ func (m *Monitor) sample(now time.Duration) {
 	if s := m.read(); s.at-m.history.back(0).at >= sampleEvery/2 { // another may have been waiting for the lock
 		m.history.ring[m.history.n%samples] = s
 		m.history.n++
+		m.history.course.keep(s)
 	}
 }
 

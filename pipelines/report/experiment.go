@@ -53,18 +53,18 @@ func (s Spread) write(format string) string {
 
 // Experiment is what trainings that differ in a few things came to.
 type Experiment struct {
-	Title string
+	Title string `json:"title"`
 	// Runs are compared with the one named Baseline, on validation and, where it was measured, on test.
-	Runs     []Run
-	Baseline string
-	Machine  string // what the times are of
+	Runs     []Run  `json:"runs"`
+	Baseline string `json:"baseline"`
+	Machine  string `json:"machine"` // what the times are of
 }
 
 // Run is one way of training.
 type Run struct {
-	Name     string
-	Planned  int // seeds that are asked for
-	Outcomes []Outcome
+	Name     string    `json:"name"`
+	Planned  int       `json:"planned"` // seeds that are asked for
+	Outcomes []Outcome `json:"outcomes"`
 }
 
 // Outcome is what a run came to with one seed.

@@ -81,7 +81,11 @@ func LearningCurves(curves []Curve, format string) ([]byte, error) {
 		round(&p.Y)
 	}
 
-	key := newKey(curves)
+	var names []string
+	for _, c := range curves {
+		names = append(names, c.Name)
+	}
+	key := newKey(names, plotWidth)
 	size := struct{ w, h vg.Length }{plotWidth, 2*panelHeight + key.height() + 3*plotMargin}
 	var canvas vg.CanvasWriterTo
 	if format == "svg" {
@@ -111,38 +115,22 @@ func LearningCurves(curves []Curve, format string) ([]byte, error) {
 // panel is a plot of one figure of the curves.
 func panel(name string, curves []Curve, figure func(Point) float64) (*plot.Plot, error) {
 	p := plot.New()
-	p.BackgroundColor = paper
+	style(p)
 	p.Y.Label.Text = name
-	for _, a := range []*plot.Axis{&p.X, &p.Y} {
-		a.Color, a.Padding, a.LineStyle.Color = ink, 0, faint
-		a.Label.TextStyle, a.Tick.Label = lettering(10.5, a.Label.TextStyle), lettering(9.5, a.Tick.Label)
-		a.Tick.LineStyle.Color, a.Tick.Length = faint, 4
-		a.Tick.Marker = plot.TickerFunc(func(least, most float64) []plot.Tick { return ticks(least, most, step(least, most)) })
-	}
-	p.X.Tick.Marker = plot.TickerFunc(func(least, most float64) []plot.Tick {
-		epochs := ticks(least, most, max(1, step(least, most)))
-		if epochs[0].Value > 1 {
-			epochs = append(epochs, plot.Tick{Value: 1, Label: "1"})
-		}
-		return epochs
-	})
-	grid := plotter.NewGrid()
-	grid.Vertical.Width = 0
-	grid.Horizontal.Color = frame
-	p.Add(grid)
+	p.X.Tick.Marker = plot.TickerFunc(wholeTicks)
 	p.Y.Min, p.Y.Max = math.Inf(1), math.Inf(-1)
 
 	var lines []plot.Plotter // above all bands
 	for i, c := range curves {
-		var line, upper, lower plotter.XYs
+		var points, upper, lower plotter.XYs
 		for _, at := range c.spread(figure) {
-			line = append(line, plotter.XY{X: float64(at.epoch), Y: at.Mean})
+			points = append(points, plotter.XY{X: float64(at.epoch), Y: at.Mean})
 			if at.N > 1 {
 				upper = append(upper, plotter.XY{X: float64(at.epoch), Y: at.Mean + at.Std})
 				lower = append(lower, plotter.XY{X: float64(at.epoch), Y: at.Mean - at.Std})
 			}
 		}
-		for _, xys := range []plotter.XYs{line, upper, lower} {
+		for _, xys := range []plotter.XYs{points, upper, lower} {
 			for _, xy := range xys {
 				p.Y.Min, p.Y.Max = min(p.Y.Min, xy.Y), max(p.Y.Max, xy.Y)
 			}
@@ -158,19 +146,17 @@ func panel(name string, curves []Curve, figure func(Point) float64) (*plot.Plot,
 			band.Color, band.LineStyle.Width = shade, 0
 			p.Add(band)
 		}
-		if len(line) == 1 { // a line of one point would not be seen
-			dot, err := plotter.NewScatter(line)
+		if len(points) == 1 { // a line of one point would not be seen
+			drawn, err := dot(points, i)
 			if err != nil {
 				return nil, fmt.Errorf("report: %w", err)
 			}
-			dot.GlyphStyle = draw.GlyphStyle{Color: hues[i%len(hues)], Radius: 2.5, Shape: draw.CircleGlyph{}}
-			lines = append(lines, dot)
-		} else if len(line) > 1 {
-			drawn, err := plotter.NewLine(line)
+			lines = append(lines, drawn)
+		} else if len(points) > 1 {
+			drawn, err := line(points, i)
 			if err != nil {
 				return nil, fmt.Errorf("report: %w", err)
 			}
-			drawn.LineStyle = stroke(i)
 			lines = append(lines, drawn)
 		}
 	}
@@ -181,6 +167,50 @@ func panel(name string, curves []Curve, figure func(Point) float64) (*plot.Plot,
 	p.Add(lines...) // which widens axes to all that is drawn
 	p.Y.Min, p.Y.Max = least, most
 	return p, nil
+}
+
+// style gives a plot its letters, axes and grid.
+func style(p *plot.Plot) {
+	p.BackgroundColor = paper
+	for _, a := range []*plot.Axis{&p.X, &p.Y} {
+		a.Color, a.Padding, a.LineStyle.Color = ink, 0, faint
+		a.Label.TextStyle, a.Tick.Label = lettering(10.5, a.Label.TextStyle), lettering(9.5, a.Tick.Label)
+		a.Tick.LineStyle.Color, a.Tick.Length = faint, 4
+		a.Tick.Marker = plot.TickerFunc(func(least, most float64) []plot.Tick { return ticks(least, most, step(least, most)) })
+	}
+	grid := plotter.NewGrid()
+	grid.Vertical.Width = 0
+	grid.Horizontal.Color = frame
+	p.Add(grid)
+}
+
+// wholeTicks are at whole numbers from 1 on, such as epochs.
+func wholeTicks(least, most float64) []plot.Tick {
+	epochs := ticks(least, most, max(1, step(least, most)))
+	if len(epochs) == 0 || epochs[0].Value > 1 {
+		epochs = append(epochs, plot.Tick{Value: 1, Label: "1"})
+	}
+	return epochs
+}
+
+// line is the i-th curve.
+func line(points plotter.XYs, i int) (plot.Plotter, error) {
+	l, err := plotter.NewLine(points)
+	if err != nil {
+		return nil, err
+	}
+	l.LineStyle = stroke(i)
+	return l, nil
+}
+
+// dot is the i-th curve where that is one point.
+func dot(points plotter.XYs, i int) (plot.Plotter, error) {
+	s, err := plotter.NewScatter(points)
+	if err != nil {
+		return nil, err
+	}
+	s.GlyphStyle = draw.GlyphStyle{Color: hues[i%len(hues)], Radius: 2.5, Shape: draw.CircleGlyph{}}
+	return s, nil
 }
 
 // at is the spread of a figure over the seeds at an epoch.
@@ -268,11 +298,11 @@ type key struct {
 
 const keyHeight = 15
 
-func newKey(curves []Curve) key {
+func newKey(names []string, width vg.Length) key {
 	k := key{style: lettering(10, text.Style{Handler: plot.DefaultTextHandler, XAlign: text.XLeft, YAlign: text.YCenter})}
-	const room = plotWidth - 3*plotMargin
-	for _, c := range curves {
-		name := []rune(c.Name)
+	room := width - 3*plotMargin
+	for _, name := range names {
+		name := []rune(name)
 		for cut := len(name); k.style.Width(string(name)) > room-keyLine-2*plotMargin; {
 			cut--
 			name = append(name[:cut:cut], '…')
@@ -280,7 +310,7 @@ func newKey(curves []Curve) key {
 		k.names = append(k.names, string(name))
 		k.width = max(k.width, keyLine+2*plotMargin+k.style.Width(string(name)))
 	}
-	k.columns = max(1, min(int(room/k.width), len(curves)))
+	k.columns = max(1, min(int(room/max(k.width, 1)), len(names)))
 	return k
 }
 

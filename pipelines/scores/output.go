@@ -21,9 +21,11 @@ type Run struct {
 	Listing     string `json:"listing"`      // file or pattern, as given
 	ListingHash string `json:"listing_hash"` // of its chunks
 	Files       []File `json:"files"`        // of the listing
-	Rows        int64  `json:"rows"`         // of the listing; 0 if they are not counted before they are read
-	Chunks      int    `json:"chunks"`       // of the listing
-	Model       string `json:"model"`        // its folder as given, or built-in
+	PostID      string `json:"post_id_column,omitempty"`
+	Image       string `json:"image_column,omitempty"`
+	Rows        int64  `json:"rows"`   // of the listing; 0 if they are not counted before they are read
+	Chunks      int    `json:"chunks"` // of the listing
+	Model       string `json:"model"`  // its folder as given, or built-in
 	ModelHash   string `json:"model_hash"`
 	// Options are those that change results, by the names of their flags.
 	Options map[string]string `json:"options"`
@@ -34,7 +36,8 @@ type Run struct {
 // File is a file of a listing, or a folder.
 type File struct {
 	Location string `json:"location"`
-	Root     string `json:"root"` // that images' relative paths are of
+	Root     string `json:"root"`             // that images' relative paths are of
+	Format   string `json:"format,omitempty"` // that it was read as
 }
 
 // Manifest is manifest.json.

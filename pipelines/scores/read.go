@@ -220,6 +220,17 @@ func Scores(ctx context.Context, location string) iter.Seq2[Scored, error] {
 	return rows(ctx, location, scoresDir, func(k kept[Score]) Scored { return Scored{k.Row, k.Kept} })
 }
 
+// ReadScores yields the scores of a part, in their order, and ends with the first error.
+func (d Done) ReadScores(ctx context.Context, location string) iter.Seq2[Score, error] {
+	return func(yield func(Score, error) bool) {
+		for row, err := range rowsOf[Score](ctx, location, scoresFile(d.Chunk)) {
+			if !yield(row.Row, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // Rejects yields the rejects likewise.
 func Rejects(ctx context.Context, location string) iter.Seq2[Rejected, error] {
 	return rows(ctx, location, rejectsDir, func(k kept[Reject]) Rejected { return Rejected{k.Row, k.Kept} })

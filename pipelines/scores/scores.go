@@ -16,6 +16,7 @@
 //	rejects/part-CHUNK-HASH.parquet    post_id, image, stage, reason, detail, retryable, and the same; perhaps without rows
 //	manifest.json                      what was run on what, and what came out
 //	_SUCCESS                           written last
+//	runs.jsonl, report.html            what is kept for people of how it went, perhaps; no part of the output
 //
 // # Exactly once
 //
@@ -108,6 +109,8 @@ const (
 	rejectsDir   = "rejects"
 	manifestFile = "manifest.json"
 	successFile  = "_SUCCESS"
+	runsFile     = "runs.jsonl"
+	reportFile   = "report.html"
 )
 
 func scoresFile(chunk string) string { return scoresDir + "/part-" + chunk + ".parquet" }

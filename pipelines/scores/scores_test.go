@@ -25,7 +25,7 @@ var background = context.Background()
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-var run = Run{Listing: "posts.csv", ListingHash: "aa", Files: []File{{"/a/posts.csv", "/a"}}, Rows: 7, Chunks: 3, Model: "built-in", ModelHash: "bb",
+var run = Run{Listing: "posts.csv", ListingHash: "aa", Files: []File{{Location: "/a/posts.csv", Root: "/a"}}, Rows: 7, Chunks: 3, Model: "built-in", ModelHash: "bb",
 	Options: map[string]string{"root": "", "max-bytes": "9"}, Keep: []string{"author", "aged"}}
 
 // The rows of three chunks.

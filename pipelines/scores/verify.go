@@ -8,6 +8,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -24,6 +25,17 @@ const (
 // manifest say, nothing else lies beside them, and together they have as many rows as the listing. All rows are read. The
 // error names up to 20 faults.
 func Verify(ctx context.Context, location string) (Manifest, error) {
+	return Verification{}.Run(ctx, location)
+}
+
+// Verification is Verify that can be watched.
+type Verification struct {
+	// Progress, if there is one, is told after each part how many rows are read of how many.
+	Progress func(rows, of int64)
+}
+
+// Run is Verify.
+func (v Verification) Run(ctx context.Context, location string) (Manifest, error) {
 	m, err := ReadManifest(ctx, location)
 	if err != nil {
 		return m, err
@@ -57,6 +69,7 @@ func Verify(ctx context.Context, location string) (Manifest, error) {
 	}
 	read := Manifest{Run: m.Run}
 	parts := make([]Done, len(all))
+	var done atomic.Int64
 	// In blocks, so that the same faults are told of however many are found at once.
 	for from := 0; from < len(all) && len(faults) < mostFindings; from += verifyBlock {
 		block := all[from:min(len(all), from+verifyBlock)]
@@ -66,6 +79,13 @@ func Verify(ctx context.Context, location string) (Manifest, error) {
 		for i, o := range block {
 			group.Go(func() error {
 				parts[from+i], errs[i] = m.verifyPart(ctx, location, o.want, o.last)
+				read := o.want.Scored + o.want.Skipped
+				if o.last {
+					read += o.want.Rejected
+				}
+				if n := done.Add(read); v.Progress != nil {
+					v.Progress(n, m.Rows)
+				}
 				return nil
 			})
 		}

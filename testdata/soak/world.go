@@ -237,8 +237,11 @@ func readOutput(dir string) (output, error) {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		data, err := os.ReadFile(path)
 		name, _ := filepath.Rel(dir, path)
+		if name == "report.html" || name == "runs.jsonl" { // which tell of times, and are no part of the output
+			return nil
+		}
+		data, err := os.ReadFile(path)
 		all[filepath.ToSlash(name)] = string(data)
 		return err
 	})
