@@ -7,7 +7,7 @@ PYTHON  ?= python3
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build gpu demo test race noasm arm64 lint fuzz hostile soak flink interop bench bench-peers testdata screenshot kernels ptx builtin-model man image release clean
+.PHONY: build gpu gpu-check demo test race noasm arm64 lint fuzz hostile soak flink interop bench bench-peers testdata screenshot kernels ptx builtin-model man image release clean
 
 build: ## bin/logobeam, one static binary
 	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/logobeam
@@ -18,6 +18,12 @@ GPU     := CGO_ENABLED=1 CGO_CFLAGS="-I$(TOOLKIT)/include" CGO_LDFLAGS="-L$(TOOL
 gpu: $(TOOLKIT)/lib/libcuda.so ## bin/logobeam-gpu, which computes on NVIDIA's accelerators as well
 	$(GPU) vet -tags gpu ./model/device/... ./cmd/logobeam
 	$(GPU) build -tags gpu -trimpath -ldflags "-s -w" -o bin/logobeam-gpu ./cmd/logobeam
+
+gpu-check: gpu ## on a machine with one: the tests of kernels and plans on it, and rates beside PyTorch's (PYTHON with torch)
+	@nvidia-smi -L || { echo "gpu-check: there is no NVIDIA device, or no driver, on this machine: run it where nvidia-smi lists one"; exit 1; }
+	$(GPU) test -tags gpu -count=1 -v -run . ./model/device
+	$(GPU) build -tags gpu -trimpath -o bin/bench-gpu ./cmd/bench
+	$(PYTHON) testdata/peers/gpu.py --bench bin/bench-gpu --out $(OUT)/gpu-check
 
 $(TOOLKIT)/lib/libcuda.so: testdata/cuda/toolkit.sh
 	PYTHON=$(PYTHON) testdata/cuda/toolkit.sh $(TOOLKIT)

@@ -141,12 +141,13 @@ func pathFrom(folder, path string) string {
 	return filepath.Join(folder, path)
 }
 
-// settable are the flags of train that a run may set: not those that an experiment sets itself.
+// settable are the flags of train that a run may set: not those that an experiment sets itself, nor those of workers in
+// rounds, whose trainings keep their states elsewhere.
 func settable() []string {
 	own := []string{"out", "seed", "resume", "overwrite", "json", "no-test", "plot", "no-report"}
 	var list []string
 	newTrain().Flags().VisitAll(func(f *pflag.Flag) {
-		if !slices.Contains(own, f.Name) {
+		if !slices.Contains(own, f.Name) && !f.Hidden { // Beam's are hidden
 			list = append(list, f.Name)
 		}
 	})

@@ -88,7 +88,9 @@ func TestBarOnTerminal(t *testing.T) {
 func TestProgressForPrograms(t *testing.T) {
 	var b bytes.Buffer
 	ctx := context.WithValue(context.Background(), displayKey{}, forPrograms)
-	watch(ctx, &b, "scoring", func() tick { return tick{done: 5, total: 10, rejected: 1, binds: "fetch", rate: 2.5, left: 2 * time.Second} })()
+	watch(ctx, &b, "scoring", func() tick {
+		return tick{done: 5, total: 10, rejected: 1, binds: "fetch", rate: 2.5, left: 2 * time.Second}
+	})()
 	var got map[string]any
 	if err := json.Unmarshal(b.Bytes(), &got); err != nil || got["progress"] != "scoring" || got["percent"] != 50.0 || got["remaining_seconds"] != 2.0 || got["rejected"] != 1.0 {
 		t.Errorf("%s: %v", b.String(), err)
