@@ -37,6 +37,14 @@ class Child:
         self.process.wait()
 
 
+def smi(what):
+    """What nvidia-smi says of the first device; nothing if it says nothing."""
+    try:
+        return subprocess.run(["nvidia-smi", "-i", "0", f"--query-gpu={what}", "--format=csv,noheader,nounits"], capture_output=True, text=True).stdout.strip()
+    except OSError:
+        return ""
+
+
 class Busy(threading.Thread):
     """What nvidia-smi says of how busy the first device is, while it runs."""
 
@@ -47,9 +55,8 @@ class Busy(threading.Thread):
     def run(self):
         while self.on:
             try:
-                out = subprocess.run(["nvidia-smi", "-i", "0", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"], capture_output=True, text=True, check=True).stdout
-                self.samples.append(float(out))
-            except (OSError, ValueError, subprocess.CalledProcessError):
+                self.samples.append(float(smi("utilization.gpu")))
+            except ValueError:
                 return
             time.sleep(0.2)
 
@@ -84,8 +91,7 @@ def main():
     torch = Child([sys.executable, "torch_peer.py"]) if cuda() else None
     if not torch:
         print("there is no PyTorch that knows CUDA here: pip install torch, and run this again for the columns of PyTorch\n")
-    name = subprocess.run(["nvidia-smi", "-i", "0", "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True)
-    print(name.stdout.strip() or "a device that nvidia-smi does not name", "\n")
+    print(smi("name,driver_version") or "a device that nvidia-smi does not name", "\n")
 
     print("| bfloat16, images a second | ours | PyTorch | x | device busy | target |")
     print("|---|--:|--:|--:|--:|--:|")
