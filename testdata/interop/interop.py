@@ -172,7 +172,7 @@ def tables(week):
     sql = {"authors": con.sql("SELECT * FROM author_features").df(), "brands": con.sql("SELECT * FROM author_brands").df()}
     for want, got in zip(sql.values(), features(Path(week) / "week")):
         pandas.testing.assert_frame_equal(want, got, check_dtype=False, check_exact=True)
-    return {name: json.loads(table.to_json(orient="records", double_precision=15)) for name, table in sql.items()}
+    return {name: table.to_dict(orient="records") for name, table in sql.items()}
 
 
 def made_by():
