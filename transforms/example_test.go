@@ -101,5 +101,5 @@ func ExampleRegister() {
 	// Output:
 	// [192 64 0] <nil>
 	// [{"step":"posterise","bits":3}] <nil>
-	// transform 1: posterise has no parameter "bit", did you mean "bits"? (its parameters: bits)
+	// transform 1: posterise has no parameter "bit"; did you mean "bits"? (its parameters: bits)
 }

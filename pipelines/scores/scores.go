@@ -32,7 +32,7 @@
 // # For readers
 //
 // The rows of a file are in the order of post_id, byte by byte, those of one post in the listing's, and the file says so. It is
-// one row group with pages of some thousand rows, whose bounds are in its column index, and post_id has a Bloom filter. So whoever
+// one row group, or none without rows, with pages of some thousand rows, whose bounds are in its column index, and post_id has a Bloom filter. So whoever
 // looks a post up reads the footers, and one page. The metadata of a file are logobeam.model_hash, logobeam.options (JSON, by the
 // names of flags) and, in scores, logobeam.part (a Done as JSON).
 package scores

@@ -105,17 +105,17 @@ def footers(out, expected):
     for name in files:
         f = pq.ParquetFile(name)
         posts = f.read(columns=["post_id"]).column(0).to_pylist()
-        group = f.metadata.row_group(0)
-        assert f.metadata.num_row_groups == 1, name
-        assert posts == sorted(posts) and [(s.column_index, s.descending) for s in group.sorting_columns] == [(0, False)], f"{name}: not sorted"
+        assert f.metadata.num_row_groups == min(1, len(posts)), name
         if posts:
+            group = f.metadata.row_group(0)
+            assert posts == sorted(posts) and [(s.column_index, s.descending) for s in group.sorting_columns] == [(0, False)], f"{name}: not sorted"
             s = group.column(0).statistics
             assert (s.min, s.max) == (posts[0], posts[-1]), f"{name}: its bounds are {s.min} and {s.max}"
         keys = {k.decode() for k in f.metadata.metadata} & {"logobeam.model_hash", "logobeam.options", "logobeam.part"}
         assert len(keys) == (3 if "/scores/" in name else 2), f"{name}: metadata {keys}"
         json.loads(f.metadata.metadata[b"logobeam.options"])
     table = [v[0] for c, v in expected["scores"][1]]
-    for post in table[0], "nobody's":
+    for post in table[0], "nobody":
         found = duckdb.sql(f"SELECT bool_or(NOT bloom_filter_excludes) FROM parquet_bloom_probe('{out}/scores/*.parquet', 'post_id', '{post}')").fetchall()[0][0]
         assert found == (post in table), f"the filter has {post}: {found}"
     print(f"{len(files)} files: sorted by post_id, with bounds, Bloom filter and metadata", file=sys.stderr)
@@ -126,8 +126,8 @@ def values(args):
     kept = listing(Path(args.out) / "posts.csv")
     columns = ",".join('"' + name.replace('"', '""') + '"' for name in KEEP)
     subprocess.run([args.logobeam, "score", f"{args.out}/posts.csv", "--root", ROOT / "testdata", "--out", out, "--keep", columns,
-                    "--chunk-rows", "100", "--max-rejects", "1", "--quiet"], check=True)
-    subprocess.run([args.logobeam, "verify", out, "--quiet"], check=True)
+                    "--chunk-rows", "100", "--max-rejects", "1"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([args.logobeam, "verify", out], check=True, stdout=subprocess.DEVNULL)
     expected = {"scores": (None, []), "rejects": (None, [])}
     dump = subprocess.run(["go", "run", "./testdata/interop", "dump", out], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for row in map(json.loads, dump.splitlines()):
@@ -172,7 +172,7 @@ def tables(week):
     sql = {"authors": con.sql("SELECT * FROM author_features").df(), "brands": con.sql("SELECT * FROM author_brands").df()}
     for want, got in zip(sql.values(), features(Path(week) / "week")):
         pandas.testing.assert_frame_equal(want, got, check_dtype=False, check_exact=True)
-    return {name: json.loads(table.to_json(orient="records", double_precision=15)) for name, table in sql.items()}
+    return {name: table.to_dict(orient="records") for name, table in sql.items()}
 
 
 def made_by():
