@@ -97,7 +97,7 @@ def main():
     print("|---|--:|--:|--:|--:|--:|")
     for arch in NETWORKS:
         folder = os.path.join(out, arch)
-        ours.ask(do="save", arch=arch, out=folder)
+        ours.ask(do="save", arch=arch, out=out)
         for does, batch, target in (("train", 128, 0.7), ("forward", 256, 1.0)):
             q = dict(do=does, arch=arch, precision="bf16", gpu=True, threads=2 if does == "forward" else os.cpu_count(), batch=batch, seconds=3, steps=10)
             p = dict(q, model=folder, layout="nhwc", device="cuda", momentum=0)
