@@ -21,11 +21,11 @@ func ExampleScores() {
 			fmt.Println(err)
 			return
 		}
-		fmt.Println(s.PostID, s.Brand, s.Probability, s.Kept[0])
+		fmt.Printf("%s %s %v %q\n", s.PostID, s.Brand, s.Probability, s.Kept[0])
 	}
 	// Output:
 	// 3 of 6 and zeta
-	// 1 ford 0.5 ann
-	// 2 no-logo 0.25
-	// 4 ford 1 bob
+	// 1 ford 0.5 "ann"
+	// 2 no-logo 0.25 ""
+	// 4 ford 1 "bob"
 }
