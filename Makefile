@@ -7,7 +7,7 @@ PYTHON  ?= python3
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build gpu demo test race noasm arm64 lint fuzz hostile soak flink bench bench-peers testdata kernels ptx builtin-model clean
+.PHONY: build gpu gpu-check demo test race noasm arm64 lint fuzz hostile soak flink bench bench-peers testdata kernels ptx builtin-model clean
 
 build: ## bin/logobeam, one static binary
 	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/logobeam
@@ -18,6 +18,15 @@ GPU     := CGO_ENABLED=1 CGO_CFLAGS="-I$(TOOLKIT)/include" CGO_LDFLAGS="-L$(TOOL
 gpu: $(TOOLKIT)/lib/libcuda.so ## bin/logobeam-gpu, which computes on NVIDIA's accelerators as well
 	$(GPU) vet -tags gpu ./model/device/... ./cmd/logobeam
 	$(GPU) build -tags gpu -trimpath -ldflags "-s -w" -o bin/logobeam-gpu ./cmd/logobeam
+
+# VENV=folder is a Python environment with PyTorch and CUDA, for its rates beside ours.
+gpu-check: ## on a machine with an NVIDIA GPU: kernels and plans run there, logits against the processor's, rates beside PyTorch's
+	@nvidia-smi -L 2>/dev/null | grep -q '^GPU' || { echo "gpu-check: there is no NVIDIA GPU with its driver here (nvidia-smi lists none): nothing has been checked"; exit 1; }
+	$(MAKE) gpu
+	$(GPU) test -tags gpu -count=1 -v ./model/device
+	$(GPU) build -tags gpu -trimpath -o bin/bench-gpu ./cmd/bench
+	mkdir -p $(OUT)/gpu
+	$(if $(VENV),$(VENV)/bin/python,$(PYTHON)) testdata/peers/gpu.py --bench bin/bench-gpu --out $(OUT)/gpu
 
 $(TOOLKIT)/lib/libcuda.so: testdata/cuda/toolkit.sh
 	PYTHON=$(PYTHON) testdata/cuda/toolkit.sh $(TOOLKIT)
