@@ -19,11 +19,14 @@ gpu: $(TOOLKIT)/lib/libcuda.so ## bin/logobeam-gpu, which computes on NVIDIA's a
 	$(GPU) vet -tags gpu ./model/device/... ./cmd/logobeam
 	$(GPU) build -tags gpu -trimpath -ldflags "-s -w" -o bin/logobeam-gpu ./cmd/logobeam
 
-gpu-check: gpu ## on a machine with one: the tests of kernels and plans on it, and rates beside PyTorch's (PYTHON with torch)
-	@nvidia-smi -L || { echo "gpu-check: there is no NVIDIA device, or no driver, on this machine: run it where nvidia-smi lists one"; exit 1; }
-	$(GPU) test -tags gpu -count=1 -v -run . ./model/device
+# VENV=folder is a Python environment with PyTorch and CUDA, for its rates beside ours.
+gpu-check: ## on a machine with an NVIDIA GPU: kernels and plans run there, logits against the processor's, rates beside PyTorch's
+	@nvidia-smi -L 2>/dev/null | grep -q '^GPU' || { echo "gpu-check: there is no NVIDIA GPU with its driver here (nvidia-smi lists none): nothing has been checked"; exit 1; }
+	$(MAKE) gpu
+	$(GPU) test -tags gpu -count=1 -v ./model/device
 	$(GPU) build -tags gpu -trimpath -o bin/bench-gpu ./cmd/bench
-	$(PYTHON) testdata/peers/gpu.py --bench bin/bench-gpu --out $(OUT)/gpu-check
+	mkdir -p $(OUT)/gpu
+	$(if $(VENV),$(VENV)/bin/python,$(PYTHON)) testdata/peers/gpu.py --bench bin/bench-gpu --out $(OUT)/gpu
 
 $(TOOLKIT)/lib/libcuda.so: testdata/cuda/toolkit.sh
 	PYTHON=$(PYTHON) testdata/cuda/toolkit.sh $(TOOLKIT)

@@ -215,7 +215,8 @@ func TestPrecisionValue(t *testing.T) {
 		{[]string{"fp32", "1"}, classifier.Config{Precision: model.FP32, BrandPrecision: 1}, ""},
 		{[]string{"0.5,int8"}, classifier.Config{Precision: model.Int8, BrandPrecision: 0.5}, ""},
 		{[]string{"int8", "fp32"}, classifier.Config{Precision: model.FP32}, ""}, // the last one, as of other flags
-		{[]string{"bf16"}, classifier.Config{}, `precision is "bf16"`},
+		{[]string{"bf16"}, classifier.Config{Precision: model.BF16}, ""},
+		{[]string{"fp16"}, classifier.Config{}, `precision is "fp16"`},
 		{[]string{"95"}, classifier.Config{}, `precision is "95"`},
 		{[]string{"NaN"}, classifier.Config{}, `precision is "NaN"`},
 		{[]string{"int8,"}, classifier.Config{Precision: model.Int8}, `precision is ""`},

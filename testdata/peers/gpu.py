@@ -1,136 +1,150 @@
-"""usage: gpu.py --bench bin/bench-gpu --out FOLDER
-logobeam on an NVIDIA accelerator beside PyTorch there, in turns, as a Markdown table: training and scoring in bfloat16, images a
-second; the share of the time that the device was busy with ours (nvidia-smi); and how far logits are from the processor's.
-Without PyTorch for CUDA its columns stay empty."""
+"""usage: gpu.py --bench bin/bench-gpu --out FOLDER [--batch 256] [--seconds 5] [--rounds 5]
+logobeam on an NVIDIA GPU beside PyTorch on the same, as a Markdown table: training and scoring in bfloat16, with the share of the
+time in which the device was busy, and how far the logits are from the processor's. Both begin with images in the host's
+memory, which are copied to the device: PyTorch's are pinned. They take turns, and a table shows medians over the rounds.
+Without PyTorch its columns are empty."""
 import argparse
 import array
 import json
-import os
+import random
 import statistics
 import subprocess
 import sys
-import threading
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+try:
+    import torch
+    import network
+except ImportError:
+    torch = None
+
 NETWORKS = ["resnet18", "efficientnet-lite0"]
-ROUNDS = 5
+SIDE = 224
 
 
-class Child:
-    """A process that answers a line of JSON with one."""
+class Ours:
+    """cmd/bench --serve."""
 
-    def __init__(self, command):
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE)
+    def __init__(self, bench):
+        self.process = subprocess.Popen([bench, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, **q):
         self.process.stdin.write(json.dumps(q) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
-        a = json.loads(line) if line else {"error": f"{self.process.args} ended"}
+        if not line:
+            sys.exit(f"gpu.py: bench ended while it was asked {q}")
+        a = json.loads(line)
         if "error" in a:
             sys.exit(f"gpu.py: {q}: {a['error']}")
         return a
 
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+
+class Busy:
+    """The share of the time in which kernels ran, as the driver samples it: of the middle of a measurement."""
+
+    def __enter__(self):
+        self.process = subprocess.Popen(["nvidia-smi", "-i", "0", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "100"],
+                                        stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        samples = [int(s) for s in self.process.communicate()[0].split() if s.isdigit()]
+        third = len(samples) // 3
+        self.share = statistics.mean(samples[third:len(samples) - third]) if samples[third:len(samples) - third] else float("nan")
 
 
-def smi(what):
-    """What nvidia-smi says of the first device; nothing if it says nothing."""
-    try:
-        return subprocess.run(["nvidia-smi", "-i", "0", f"--query-gpu={what}", "--format=csv,noheader,nounits"], capture_output=True, text=True).stdout.strip()
-    except OSError:
-        return ""
+def timed(step, batch, seconds):
+    step()
+    torch.cuda.synchronize()
+    start, done = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        step()
+        torch.cuda.synchronize()
+        done += batch
+    return done / (time.perf_counter() - start)
 
 
-class Busy(threading.Thread):
-    """What nvidia-smi says of how busy the first device is, while it runs."""
+def peers(spec, batch):
+    """PyTorch's steps by name: what it scores and trains with, as it is and compiled."""
+    host = torch.randn(batch, 3, SIDE, SIDE).to(memory_format=torch.channels_last).pin_memory()
+    labels = (torch.arange(batch) % 33).cuda()
+    steps = {"score": [], "train": []}
+    for compiled in (False, True):
+        m = network.torch_module(spec).cuda().to(memory_format=torch.channels_last)
+        sgd = torch.optim.SGD(m.parameters(), lr=1e-6, momentum=0.9)
+        run = torch.compile(m) if compiled else m
 
-    def __init__(self):
-        super().__init__(daemon=True)
-        self.samples, self.on = [], True
+        def score(run=run):
+            with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
+                run(host.cuda(non_blocking=True)).float().cpu()
 
-    def run(self):
-        while self.on:
-            try:
-                self.samples.append(float(smi("utilization.gpu")))
-            except ValueError:
-                return
-            time.sleep(0.2)
+        def train(run=run, sgd=sgd):
+            sgd.zero_grad(set_to_none=True)
+            with torch.autocast("cuda", torch.bfloat16):
+                loss = torch.nn.functional.cross_entropy(run(host.cuda(non_blocking=True)).float(), labels)
+            loss.backward()
+            sgd.step()
+            loss.item()
 
-    def share(self):
-        self.on = False
-        self.join()
-        return f"{statistics.median(self.samples):.0f} %" if self.samples else "-"
-
-
-def cuda():
-    try:
-        import torch
-        return torch.cuda.is_available()
-    except ImportError:
-        return False
+        steps["score"].append(score)
+        steps["train"].append(train)
+    return steps
 
 
-def logits(bench, arch, images, out, gpu):
-    bench.ask(do="logits", arch=arch, precision="bf16" if gpu else "fp32", gpu=gpu, threads=1, images=images, out=out)
+def logits(ours, folder, images, out, **q):
+    ours.ask(do="logits", model=folder, images=images, out=out, **q)
+    values = array.array("f")
     with open(out, "rb") as f:
-        return array.array("f", f.read())
+        values.frombytes(f.read())
+    return values
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bench", required=True)
-    parser.add_argument("--out", required=True)
-    args = parser.parse_args()
-    os.makedirs(args.out, exist_ok=True)
-    out = os.path.abspath(args.out)
-    ours = Child([os.path.abspath(args.bench), "--serve"])
-    torch = Child([sys.executable, "torch_peer.py"]) if cuda() else None
-    if not torch:
-        print("there is no PyTorch that knows CUDA here: pip install torch, and run this again for the columns of PyTorch\n")
-    print(smi("name,driver_version") or "a device that nvidia-smi does not name", "\n")
-
-    print("| bfloat16, images a second | ours | PyTorch | x | device busy | target |")
-    print("|---|--:|--:|--:|--:|--:|")
-    for arch in NETWORKS:
-        folder = os.path.join(out, arch)
-        ours.ask(do="save", arch=arch, out=out)
-        for does, batch, target in (("train", 128, 0.7), ("forward", 256, 1.0)):
-            q = dict(do=does, arch=arch, precision="bf16", gpu=True, threads=2 if does == "forward" else os.cpu_count(), batch=batch, seconds=3, steps=10)
-            p = dict(q, model=folder, layout="nhwc", device="cuda", momentum=0)
-            theirs = {"eager": [], "compile": []} if torch else {}
-            rates, busy = [], []
-            for n in range(ROUNDS + 1):  # the first round warms all up
-                watch = Busy()
-                watch.start()
-                rates.append(ours.ask(**q)["rate"])
-                busy.append(watch.share())
-                for mode in theirs:
-                    theirs[mode].append(torch.ask(**p, mode=mode)["rate"])
-            rate = statistics.median(rates[1:])
-            best = max((statistics.median(r[1:]) for r in theirs.values()), default=None)
-            print(f"| {'training' if does == 'train' else 'scoring'} {arch}, batch {batch} | {rate:.0f} | {f'{best:.0f}' if best else '-'} | {f'{rate / best:.2f}' if best else '-'} | {busy[-1]} | {target} |", flush=True)
-
-    print("\n| logits of 8 images | largest difference to the processor's, of the largest | target |")
-    print("|---|--:|--:|")
-    import random
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--bench", required=True)
+    p.add_argument("--out", required=True)
+    p.add_argument("--batch", type=int, default=256)
+    p.add_argument("--seconds", type=float, default=5)
+    p.add_argument("--rounds", type=int, default=5)
+    o = p.parse_args()
+    ours = Ours(o.bench)
+    cuda = torch is not None and torch.cuda.is_available()
+    name = subprocess.run(["nvidia-smi", "-i", "0", "--query-gpu=name,driver_version", "--format=csv,noheader"], capture_output=True, text=True).stdout.strip()
+    lines = [f"{name}; batches of {o.batch}; PyTorch {torch.__version__ if cuda else 'is not there, or without CUDA'}", "",
+             "| network | | images/s | PyTorch | x | device busy | logits to the CPU's, bf16 | fp32 |", "|---|---|--:|--:|--:|--:|--:|--:|"]
+    images = f"{o.out}/images.f32"
     random.seed(1)
-    images = os.path.join(out, "images.f32")
     with open(images, "wb") as f:
-        array.array("f", (random.gauss(0, 1) for _ in range(8 * 224 * 224 * 3))).tofile(f)
-    worst = 0
+        array.array("f", (random.uniform(-2, 2) for _ in range(4 * SIDE * SIDE * 3))).tofile(f)
     for arch in NETWORKS:
-        a, b = (logits(ours, arch, images, os.path.join(out, "logits.f32"), gpu) for gpu in (False, True))
-        d = max(abs(x - y) for x, y in zip(a, b)) / max(abs(x) for x in a)
-        worst = max(worst, d)
-        print(f"| {arch} | {d:.1e} | 1e-2 |", flush=True)
-    for c in filter(None, (ours, torch)):
-        c.close()
-    if worst > 1e-2:
-        sys.exit("gpu.py: logits are further from the processor's than 1e-2")
+        ours.ask(do="save", arch=arch, out=o.out)
+        folder = f"{o.out}/{arch}"
+        want = logits(ours, folder, images, f"{o.out}/logits.f32", precision="fp32")
+        largest = max(abs(v) for v in want)
+        off = {}
+        for precision in ("bf16", "fp32"):
+            got = logits(ours, folder, images, f"{o.out}/logits.f32", precision=precision, gpu=True)
+            off[precision] = max(abs(a - b) for a, b in zip(got, want)) / largest
+        requests = {"score": dict(do="forward", arch=arch, precision="bf16", gpu=True, threads=4, batch=o.batch, seconds=o.seconds),
+                    "train": dict(do="train", arch=arch, precision="bf16", gpu=True, threads=4, batch=o.batch, steps=5, momentum=0.9, seconds=o.seconds)}
+        theirs = peers(network.spec(folder), o.batch) if cuda else {}
+        for what, q in requests.items():
+            rates, busy, best = [], [], [[] for _ in theirs.get(what, [])]
+            for _ in range(o.rounds):
+                with Busy() as b:
+                    rates.append(ours.ask(**q)["rate"])
+                busy.append(b.share)
+                for step, to in zip(theirs.get(what, []), best):
+                    to.append(timed(step, o.batch, o.seconds))
+            rate, peer = statistics.median(rates), max((statistics.median(r) for r in best), default=None)
+            lines.append(f"| {arch} | {what} | {rate:.0f} | {f'{peer:.0f}' if peer else ''} | {f'{rate / peer:.2f}' if peer else ''} | "
+                         f"{statistics.median(busy):.0f} % | {off['bf16']:.1e} | {off['fp32']:.1e} |")
+    text = "\n".join(lines) + "\n"
+    print(text)
+    with open(f"{o.out}/gpu.md", "w") as f:
+        f.write(text)
 
 
 main()
