@@ -27,9 +27,9 @@ var layers = [][]string{
 	{"transforms"},
 	{"model/train"},
 	{"model/infer"},
-	{"model/metrics", "model/builtin"},
+	{"model/metrics", "model/builtin", "model/onnx"},
 	{"model"},
-	{"model/kernel", "model/nearest", "transforms/jpeg", "transforms/svg"},
+	{"model/kernel", "model/nearest", "model/onnx/internal/onnxpb", "transforms/jpeg", "transforms/svg"},
 }
 
 // Who alone may import what is named by a prefix of its path.
