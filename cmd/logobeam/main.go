@@ -124,7 +124,7 @@ classifier, too.`,
 	})
 	cobra.AddTemplateFunc("flagUsages", flagUsages)
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "Flags:\n{{.LocalFlags.FlagUsages", "{{flagUsages .LocalFlags", 1))
-	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newExperiment(), newEvaluate(), newCalibrate(), newQuantize(), newVersion(), newWorker(), newRunners(), newReasons())
+	root.AddCommand(newScore(), newRetry(), newVerify(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newExperiment(), newEvaluate(), newCalibrate(), newQuantize(), newExport(), newImport(), newVersion(), newWorker(), newRunners(), newReasons())
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
 }
