@@ -208,7 +208,7 @@ func (g *graph) input(p *onnxpb.GraphProto, size int) error {
 	g.net.Input = model.Shape{H: side(height), W: side(width), C: 3}
 	switch {
 	case g.net.Input.H < 1 || g.net.Input.W < 1:
-		return fmt.Errorf("the input %q has no height or width of its own: say which", in.GetName())
+		return fmt.Errorf("the input %q has no height or width of its own: say which with --size", in.GetName())
 	case size > 0 && (g.net.Input.H != size || g.net.Input.W != size):
 		return fmt.Errorf("the input %q is %d x %d and takes no other size", in.GetName(), g.net.Input.W, g.net.Input.H)
 	case g.net.Input.H > maxValues/g.net.Input.W/3:

@@ -25,7 +25,7 @@ import photographs
 LIMIT = 1e-4
 NETWORKS = {
     **{f"torchvision {n}": lambda n=n: torchvision.models.get_model(n) for n in ["resnet18", "vgg11", "squeezenet1_1", "mobilenet_v2", "shufflenet_v2_x1_0"]},
-    **{f"timm {n}": lambda n=n: timm.create_model(n, pretrained=False) for n in ["efficientnet_lite0", "tf_efficientnet_lite0"]},
+    "timm efficientnet_lite0": lambda: timm.create_model("efficientnet_lite0", pretrained=False),
 }
 ARCHITECTURES = ["mlp", "article-cnn", "resnet18", "squeezenet", "efficientnet-lite0"]
 

@@ -1,5 +1,5 @@
 """Writes small graphs that hold what exporters make, an image, and what ONNX Runtime gives for it: NAME.onnx, image.f32 (10 x 8
-pixels, H, W, C) and NAME.f32. Needs onnx 1.23.2, onnxruntime 1.32.0 and numpy 2.4.6; random numbers come from a seed."""
+pixels, H, W, C) and NAME.f32; sizes/open.onnx takes images of any size. Needs onnx 1.23.2, onnxruntime 1.32.0 and numpy 2.4.6; random numbers come from a seed."""
 import os
 
 import numpy as np
@@ -58,6 +58,8 @@ class Graph:
             return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8, producer_name="make.py")
         onnx.checker.check_model(model(x))
         onnx.save(model(x), f"{HERE}/{self.name}.onnx")
+        if "height" in self.shape:
+            return
         image = np.fromfile(f"{HERE}/image.f32", np.float32).reshape(1, H, W, 3)
         if self.shape[1] == 3:
             image = np.ascontiguousarray(image.transpose(0, 3, 1, 2))
@@ -147,3 +149,8 @@ g = Graph("ceil")
 x = g.node("MaxPool", g.conv("x", 3, 6), kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)
 x = g.node("Squeeze", g.node("GlobalAveragePool", g.conv(x, 6, 5, k=1, pads=(0, 0, 0, 0))), g.ints(2, 3))
 g.save(x)
+
+g = Graph("sizes/open")
+g.shape = ["n", 3, "height", "width"]
+x = g.node("Relu", g.conv("x", 3, 6, strides=[2, 2]))
+g.save(g.head(x, 6))
