@@ -7,7 +7,7 @@ PYTHON  ?= python3
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build gpu gpu-check demo test race noasm arm64 lint fuzz hostile soak flink interop bench bench-peers testdata screenshot kernels ptx builtin-model man image release clean
+.PHONY: build gpu gpu-check demo test race noasm arm64 lint fuzz hostile soak flink interop bench bench-peers onnx-check testdata screenshot kernels ptx builtin-model man image release clean
 
 build: ## bin/logobeam, one static binary
 	$(GO) build -trimpath -ldflags "-s -w" -o $(BIN) ./cmd/logobeam
@@ -114,6 +114,11 @@ bench-peers: build $(if $(VENV),,$(PEERS)/venv/installed) ## our speed and memor
 	$(GO) build -trimpath -o bin/bench ./cmd/bench
 	PYTHONPYCACHEPREFIX=$(PEERS)/pycache $(or $(VENV),$(PEERS)/venv)/bin/python testdata/peers/compare.py \
 	  --bench bin/bench --logobeam $(BIN) --out $(PEERS) $(if $(QUICK),--quick) $(if $(PHOTOS),--photos $(PHOTOS)) $(PEERSFLAGS)
+
+onnx-check: build $(if $(VENV),,$(PEERS)/venv/installed) ## networks of PyTorch read from ONNX files, and ours written to them, beside ONNX Runtime
+	$(GO) build -trimpath -o bin/bench ./cmd/bench
+	PYTHONPYCACHEPREFIX=$(PEERS)/pycache $(or $(VENV),$(PEERS)/venv)/bin/python testdata/peers/onnx_check.py \
+	  --bench bin/bench --logobeam $(BIN) --out $(abspath $(OUT))/onnx $(if $(PHOTOS),--photos $(PHOTOS))
 
 $(PEERS)/venv/installed: testdata/peers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)/venv

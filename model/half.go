@@ -20,8 +20,8 @@ func toHalf(f float32) uint16 {
 	}
 }
 
-// fromHalf widens a binary16, exactly.
-func fromHalf(h uint16) float32 {
+// FromHalf widens an IEEE 754 binary16 (float16) to float32, exactly.
+func FromHalf(h uint16) float32 {
 	sign, exponent, mantissa := uint32(h&0x8000)<<16, uint32(h>>10&0x1f), uint32(h&0x3ff)
 	switch exponent {
 	case 0:

@@ -24,7 +24,7 @@ func half16(h uint16) float64 {
 func TestHalfExhaustive(t *testing.T) {
 	for i := range 1 << 16 {
 		h := uint16(i)
-		f := fromHalf(h)
+		f := FromHalf(h)
 		want := half16(h)
 		if math.IsNaN(want) {
 			if back := toHalf(f); !math.IsNaN(float64(f)) || !math.IsNaN(half16(back)) || back&0x8000 != h&0x8000 {

@@ -93,6 +93,12 @@ func readWeights(path string) (map[string]Tensor, error) {
 	return tensors, nil
 }
 
+// FromTensors is the way back from Tensors: the parameters of n, batch normalisations that its layers name folded in.
+func (n Network) FromTensors(tensors map[string]Tensor) (Params, error) {
+	p, _, err := n.assemble(tensors, -1)
+	return p, err
+}
+
 // assemble turns the tensors of a file into the parameters of n. The layer with index optional may be missing or have other
 // shapes, which is told and leaves it out; -1 makes none optional.
 func (n Network) assemble(tensors map[string]Tensor, optional int) (params Params, missing bool, err error) {
@@ -204,8 +210,8 @@ func layerParams(l Layer, w, b Param, tensors map[string]Tensor) (weight, bias [
 	return folded, bias, nil
 }
 
-// tensors gives params in the layout of files.
-func (n Network) tensors(params Params) (map[string]Tensor, error) {
+// Tensors gives params with PyTorch's layouts, which Import describes, as model.safetensors keeps them.
+func (n Network) Tensors(params Params) (map[string]Tensor, error) {
 	all, err := n.Parameters()
 	if err != nil {
 		return nil, err

@@ -105,7 +105,7 @@ func TestFolding(t *testing.T) {
 		if err != nil || fresh != nil {
 			t.Fatal(err, fresh)
 		}
-		layout, err := n.tensors(p)
+		layout, err := n.Tensors(p)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +161,7 @@ func TestImportArchitectures(t *testing.T) {
 		if err := n.Check(p); err != nil {
 			t.Fatal(err)
 		}
-		folded, err := n.tensors(p)
+		folded, err := n.Tensors(p)
 		if err != nil {
 			t.Fatal(err)
 		}

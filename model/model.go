@@ -211,7 +211,7 @@ func (m *Model) Save(dir string, half bool) error {
 		}
 		precision = "float16"
 	}
-	tensors, err := m.Network.tensors(params)
+	tensors, err := m.Network.Tensors(params)
 	if err != nil {
 		return err
 	}
@@ -292,7 +292,7 @@ func halve(values map[string][]float32) (map[string][]float32, error) {
 	for name, from := range values {
 		rounded := make([]float32, len(from))
 		for i, v := range from {
-			rounded[i] = fromHalf(toHalf(v))
+			rounded[i] = FromHalf(toHalf(v))
 			if math.IsInf(float64(rounded[i]), 0) {
 				return nil, fmt.Errorf("model: parameter %s holds %g, which is too large for float16; save it in float32", name, v)
 			}

@@ -109,7 +109,7 @@ func TestFileLayout(t *testing.T) {
 		}
 		p[q.Name] = v
 	}
-	got, err := n.tensors(p)
+	got, err := n.Tensors(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +249,7 @@ func TestLoadDamaged(t *testing.T) {
 	rewrite := func(change func(map[string]Tensor)) func(fstest.MapFS) { // with the card's sum made right again
 		return func(f fstest.MapFS) {
 			m := small(t)
-			tensors, err := m.Network.tensors(m.Params)
+			tensors, err := m.Network.Tensors(m.Params)
 			if err != nil {
 				t.Fatal(err)
 			}

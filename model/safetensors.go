@@ -70,7 +70,7 @@ func ReadSafetensors(r io.Reader, size int64) (map[string]Tensor, error) {
 		case "F16":
 			decode = func(dst []float32, src []byte) {
 				for i := range dst {
-					dst[i] = fromHalf(binary.LittleEndian.Uint16(src[2*i:]))
+					dst[i] = FromHalf(binary.LittleEndian.Uint16(src[2*i:]))
 				}
 			}
 		case "BF16":

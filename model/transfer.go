@@ -34,3 +34,21 @@ func Transfer(n Network, classes []string, from *Model, seed uint64) (p Params, 
 	}
 	return p, fresh, nil
 }
+
+// WithClasses is n with so many logits: its head has as many outputs. The parameters of the other layers fit as they are.
+func (n Network) WithClasses(classes int) (Network, error) {
+	head := n.Head()
+	if head < 0 || n.Layers[head].Op == Depthwise {
+		return n, fmt.Errorf("model: %s has no last layer that could be given %d classes", n.Arch, classes)
+	}
+	n.Layers = slices.Clone(n.Layers)
+	n.Layers[head].Out = classes
+	shapes, err := n.Shapes()
+	if err != nil {
+		return n, err
+	}
+	if got := shapes[len(shapes)-1].Size(); got != classes {
+		return n, fmt.Errorf("model: %s gives %d values where layer %s has %d outputs; want as many", n.Arch, got, n.Layers[head].Name, classes)
+	}
+	return n, nil
+}

@@ -29,9 +29,9 @@ var layers = [][]string{
 	{"model/device"},
 	{"model/train"},
 	{"model/infer"},
-	{"model/metrics", "model/builtin"},
+	{"model/metrics", "model/builtin", "model/onnx"},
 	{"model"},
-	{"model/device/ptx", "model/kernel", "model/nearest", "transforms/jpeg", "transforms/svg"},
+	{"model/device/ptx", "model/kernel", "model/nearest", "model/onnx/internal/onnxpb", "transforms/jpeg", "transforms/svg"},
 }
 
 // Who alone may import what is named by a prefix of its path.

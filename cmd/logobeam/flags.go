@@ -192,6 +192,11 @@ func augmentation(name string, size int, mean, std [3]float64) (transforms.List,
 	return readList(name)
 }
 
+// squash is the list for scoring that looks at all of a picture, in whatever shape.
+func squash(width, height int, mean, std [3]float64) transforms.List {
+	return transforms.List{transforms.Orient{}, transforms.Resize{Width: width, Height: height}, transforms.Normalise{Mean: mean, Std: std}}
+}
+
 // readList reads the list of transforms in a JSON file.
 func readList(path string) (transforms.List, error) {
 	text, err := os.ReadFile(path)

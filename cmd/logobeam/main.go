@@ -125,7 +125,7 @@ classifier, too.`,
 	quietFlag(root)
 	cobra.AddTemplateFunc("flagUsages", flagUsages)
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "Flags:\n{{.LocalFlags.FlagUsages", "{{flagUsages .LocalFlags", 1))
-	root.AddCommand(newScore(), newRetry(), newVerify(), newReport(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newExperiment(), newEvaluate(), newCalibrate(), newQuantize(), newVersion(), newWorker(), newRunners(), newMan())
+	root.AddCommand(newScore(), newRetry(), newVerify(), newReport(), newPlan(), newClassify(), newPrepare(), newShow(), newTrain(), newExperiment(), newEvaluate(), newCalibrate(), newQuantize(), newExport(), newImport(), newVersion(), newWorker(), newRunners(), newMan())
 	root.AddCommand(newGuides()...)
 	complete(root)
 	return root

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -43,6 +44,7 @@ type trainFlags struct {
 	devices          string
 	options          corpus.Options        // of the listings, once they are open
 	rounds           pipelines.TrainConfig // workers, and where they work; no workers for training without rounds
+	base             *model.Model          // of --init, whose network is trained: one that is no architecture of ours
 	arguments        []string              // of the command line, for the card
 }
 
@@ -125,8 +127,15 @@ where.`,
 			if err := cfg.Validate(); err != nil {
 				return usageError{err}
 			}
-			if _, err := model.New(o.arch, 2); err != nil {
-				return usageError{err}
+			if !cmd.Flags().Changed("arch") && o.initModel() {
+				if err := o.adopt(cmd.Context()); err != nil {
+					return err
+				}
+			}
+			if o.base == nil {
+				if _, err := model.New(o.arch, 2); err != nil {
+					return usageError{err}
+				}
 			}
 			if o.plot != "" {
 				if ext := filepath.Ext(o.plot); ext != ".svg" && ext != ".png" {
@@ -146,7 +155,7 @@ where.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.out, "out", "", "folder of the model, or gs://bucket/prefix, which gets it when training has ended")
-	f.StringVar(&o.arch, "arch", "efficientnet-lite0", "architecture: "+strings.Join(model.Architectures(), ", "))
+	f.StringVar(&o.arch, "arch", "efficientnet-lite0", "architecture: "+strings.Join(model.Architectures(), ", ")+"; where --init names a model, its own unless this is given")
 	f.StringVar(&o.init, "init", "", "weights to begin with: a safetensors file with PyTorch's names, the folder of a model (or gs://bucket/prefix), builtin, or none (default builtin for efficientnet-lite0, none for the others)")
 	f.StringVar(&o.augment, "augment", "light", "random transforms in training: none, light, strong, or a JSON file with a list (logobeam show --by-step draws them)")
 	f.StringVar(&o.scoring, "transforms", "crop", "transforms in scoring: crop (short side, then the centre), squash (all of the picture), or a JSON file with a list")
@@ -279,18 +288,66 @@ func (o *trainFlags) checkRounds(cmd *cobra.Command, dir string, cfg *train.Conf
 	return nil
 }
 
+// initModel says whether --init names a model, in a folder or a bucket.
+func (o *trainFlags) initModel() bool {
+	if o.init == "" || o.init == initBuiltin || o.init == initNone {
+		return false
+	}
+	info, err := os.Stat(o.init)
+	return store.IsRemote(o.init) || err == nil && info.IsDir()
+}
+
+// adopt takes the architecture of the model that --init names, or its network if that was imported.
+func (o *trainFlags) adopt(ctx context.Context) error {
+	m, err := classifier.Read(ctx, o.init)
+	if err != nil {
+		return err
+	}
+	if o.arch = m.Network.Arch; !slices.Contains(model.Architectures(), o.arch) {
+		o.base = m
+	}
+	return nil
+}
+
+// network is that which is trained, without weights.
+func (o *trainFlags) network(classes int) (net model.Network, err error) {
+	if o.base != nil {
+		net, err = o.base.Network.WithClasses(classes)
+	} else {
+		net, err = model.New(o.arch, classes)
+	}
+	if o.size > 0 {
+		net.Input.H, net.Input.W = o.size, o.size
+	}
+	return net, err
+}
+
+// normalisation is what the network wants its input divided by, which a list of transforms ends with.
+func (o *trainFlags) normalisation() (mean, std [3]float64, err error) {
+	if o.base == nil {
+		mean, std = model.Normalisation(o.arch)
+		return mean, std, nil
+	}
+	steps, err := transforms.Parse(o.base.Card.Transforms)
+	if err == nil {
+		err = steps.Validate()
+	}
+	if err != nil {
+		return mean, std, fmt.Errorf("the transforms of %s: %w", o.init, err)
+	}
+	last := steps[len(steps)-1].(transforms.Normalise)
+	return last.Mean, last.Std, nil
+}
+
 // prepare opens what a run is to learn from. The model has no weights yet.
 func (o *trainFlags) prepare(dir string, cfg train.Config) (m model.Model, data train.Data, err error) {
 	classes, err := corpus.Classes(filepath.Join(dir, "train.csv"))
 	if err != nil {
 		return m, data, err
 	}
-	net, err := model.New(o.arch, len(classes))
+	net, err := o.network(len(classes))
 	if err != nil {
 		return m, data, err
-	}
-	if o.size > 0 {
-		net.Input.H, net.Input.W = o.size, o.size
 	}
 	scoring, training, err := o.lists(net, cfg)
 	if err != nil {
@@ -474,13 +531,16 @@ func (o *trainFlags) checkOut(ctx context.Context, cfg train.Config) error {
 
 // lists are the transforms of scoring, which the model keeps, and those of training.
 func (o *trainFlags) lists(net model.Network, cfg train.Config) (scoring, training transforms.List, err error) {
-	mean, std := model.Normalisation(net.Arch)
+	mean, std, err := o.normalisation()
+	if err != nil {
+		return nil, nil, err
+	}
 	size := net.Input.H
 	switch o.scoring {
 	case "crop":
 		scoring = transforms.DefaultScoring(size, mean, std)
 	case "squash":
-		scoring = transforms.List{transforms.Orient{}, transforms.Resize{Width: size, Height: size}, transforms.Normalise{Mean: mean, Std: std}}
+		scoring = squash(size, size, mean, std)
 	default:
 		if scoring, err = readList(o.scoring); err != nil {
 			return nil, nil, err
@@ -530,7 +590,7 @@ func (o *trainFlags) weights(ctx context.Context, net model.Network, classes []s
 		params, err := model.Init(net, seed)
 		return params, "", err
 	}
-	if info, err := os.Stat(from); from == initBuiltin || store.IsRemote(from) || err == nil && info.IsDir() {
+	if from == initBuiltin || o.initModel() {
 		dir := from
 		if from == initBuiltin {
 			dir = ""
