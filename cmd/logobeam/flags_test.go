@@ -188,7 +188,7 @@ func TestHelp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	score.Flags().VisitAll(func(f *pflag.Flag) {
+	score.LocalFlags().VisitAll(func(f *pflag.Flag) {
 		if f.Annotations[headingKey] == nil && !f.Hidden && f.Name != "help" {
 			t.Errorf("score --%s is under no heading", f.Name)
 		}
