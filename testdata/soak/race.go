@@ -114,6 +114,9 @@ func startBucket() (place, func(), error) {
 			}
 			all := output{}
 			for _, attrs := range list.Objects {
+				if ofTimes(strings.TrimPrefix(attrs.Name, prefix)) {
+					continue
+				}
 				o, err := server.GetObject(bucket, attrs.Name)
 				if err != nil {
 					return nil, err

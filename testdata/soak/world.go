@@ -238,7 +238,7 @@ func readOutput(dir string) (output, error) {
 			return err
 		}
 		name, _ := filepath.Rel(dir, path)
-		if name == "report.html" || name == "runs.jsonl" { // which tell of times, and are no part of the output
+		if ofTimes(name) {
 			return nil
 		}
 		data, err := os.ReadFile(path)
@@ -247,6 +247,9 @@ func readOutput(dir string) (output, error) {
 	})
 	return all, err
 }
+
+// ofTimes says that a file of an output tells people of times, and is no part of what is compared.
+func ofTimes(name string) bool { return name == "report.html" || name == "runs.jsonl" }
 
 // differences says what of got is not as in want, in a few lines: of files, then of rejects.
 func (want output) differences(got output) []string {
