@@ -118,7 +118,9 @@ func startBucket() (place, func(), error) {
 				if err != nil {
 					return nil, err
 				}
-				all[strings.TrimPrefix(attrs.Name, prefix)] = string(o.Content)
+				if name := strings.TrimPrefix(attrs.Name, prefix); !forPeople(name) {
+					all[name] = string(o.Content)
+				}
 			}
 			return all, nil
 		}}, web.Close, nil

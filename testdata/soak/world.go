@@ -231,6 +231,9 @@ func (want expectation) check(text []byte, rows int) error {
 // output is the content of an output's files by their names in it.
 type output map[string]string
 
+// forPeople tells of a file in an output whether it is no part of it: those tell of times.
+func forPeople(name string) bool { return name == "report.html" || name == "runs.jsonl" }
+
 func readOutput(dir string) (output, error) {
 	all := output{}
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
@@ -238,7 +241,7 @@ func readOutput(dir string) (output, error) {
 			return err
 		}
 		name, _ := filepath.Rel(dir, path)
-		if name == "report.html" || name == "runs.jsonl" { // which tell of times, and are no part of the output
+		if forPeople(name) {
 			return nil
 		}
 		data, err := os.ReadFile(path)
