@@ -892,7 +892,7 @@ func mean(g *graph, n *node) ([]view, error) {
 		}
 	}
 	s := g.shape(v.layer)
-	if slices.Contains(axes, 0) || slices.Contains(axes, -rank) || size(reduced) != s.H*s.W ||
+	if len(axes) == 0 || slices.Contains(axes, 0) || slices.Contains(axes, -rank) || size(reduced) != s.H*s.W ||
 		slices.ContainsFunc(reduced, func(a atom) bool { return a.axis == channel }) {
 		return nil, fmt.Errorf("of the axes %v of %v: want those of rows and columns", axes, v.sizes())
 	}
@@ -1031,7 +1031,7 @@ func (g *graph) affine(v view, n *node, act model.Activation, by *norm) ([]view,
 		l = &g.net.Layers[v.layer]
 	}
 	if by != nil {
-		l.Norm, l.NormEps = l.Name+".norm", by.eps
+		l.Norm, l.NormEps = g.free(l.Name+".norm"), by.eps
 		for i, part := range []string{".weight", ".bias", ".running_mean", ".running_var"} {
 			g.tensors[l.Norm+part] = model.Tensor{Shape: []int{c}, Data: arranged(by.values[i], v.pick)}
 		}
@@ -1335,6 +1335,9 @@ func shaped(g *graph, n *node) ([]view, error) {
 		axes, err := n.axes(1, len(now))
 		if err != nil {
 			return nil, err
+		}
+		if len(axes) == 0 {
+			return nil, errors.New("without axes it is not supported: it would squeeze a batch of one")
 		}
 		now[0] = 2 // not of size 1, whatever the batch
 		if n.GetOpType() == "Squeeze" {
