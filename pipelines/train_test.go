@@ -399,12 +399,12 @@ func TestTrainBucket(t *testing.T) {
 	if _, err := Train(context.Background(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	objects, _, err := server.ListObjectsWithOptions("bucket", fakestorage.ListOptions{})
+	list, err := server.ListObjectsWithOptionsPaginated("bucket", fakestorage.ListOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]string{}
-	for _, o := range objects {
+	for _, o := range list.Objects {
 		object, err := server.GetObject("bucket", o.Name)
 		if err != nil {
 			t.Fatal(err)
