@@ -1,6 +1,7 @@
 package model
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -52,5 +53,33 @@ func TestTransfer(t *testing.T) {
 				t.Error("training would write into the model it began with")
 			}
 		})
+	}
+}
+
+func TestWithClasses(t *testing.T) {
+	for _, arch := range Architectures() {
+		n, err := New(arch, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := n.WithClasses(3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := New(arch, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) || n.Classes() != 7 {
+			t.Errorf("%s for 3 classes is %+v, and has %d where it was 7", arch, got, n.Classes())
+		}
+	}
+	pixels := Network{Arch: "x", Input: Shape{4, 4, 3}, Layers: []Layer{{Name: "a", Op: Conv, Out: 2, Kernel: 1}}} // 32 logits
+	if _, err := pixels.WithClasses(5); err == nil || !strings.Contains(err.Error(), "gives 80 values where layer a has 5 outputs") {
+		t.Error(err)
+	}
+	pools := Network{Arch: "x", Input: Shape{4, 4, 3}, Layers: []Layer{{Name: "a", Op: GlobalAvgPool}}}
+	if _, err := pools.WithClasses(5); err == nil || !strings.Contains(err.Error(), "no last layer") {
+		t.Error(err)
 	}
 }

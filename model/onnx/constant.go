@@ -292,6 +292,9 @@ func (g *graph) foldTranspose(n *node, c constant) (constant, error) {
 // foldList works on the lists of integers that shapes are.
 func foldList(op string, n *node, in []constant) (constant, error) {
 	for _, c := range in {
+		if c.floats != nil {
+			return constant{}, errors.New("arithmetic on constants other than integers is not supported: PyTorch's torch.onnx.export(..., dynamo=True) does it itself")
+		}
 		if len(c.ints) == 0 || len(c.ints) > maxRank*maxRank || len(c.shape) > 1 {
 			return constant{}, fmt.Errorf("of a constant of the shape %v: want a short list of integers", c.shape)
 		}
