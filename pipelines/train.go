@@ -22,8 +22,7 @@ import (
 // of train.Run.
 //
 // Hooks hear what train.Run's hear, but of steps the images alone, those of all workers, and of a runner elsewhere once a round;
-// OnEpoch and OnEnd have no parameters, and of an epoch that was finished just as a run was stopped they hear nothing: it is in
-// Result.History. When ctx ends, Train returns its error.
+// OnEpoch and OnEnd have no parameters. When ctx ends, Train returns its error.
 func Train(ctx context.Context, cfg TrainConfig, hooks ...train.Hook) (train.Result, error) {
 	if err := cfg.Validate(); err != nil {
 		return train.Result{Best: -1}, err
