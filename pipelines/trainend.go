@@ -124,7 +124,8 @@ func (f *follower) begin(ctx context.Context) error {
 
 // follow looks for records until the function is called that it gives, and then once more.
 func (f *follower) follow() (end func() error) {
-	ctx, cancel := context.WithCancel(f.run.ctx)
+	// Not the run's end: those who work finish what they are at, and it is to be heard of.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(f.run.ctx))
 	ended := make(chan error, 1)
 	go func() {
 		every := time.NewTicker(followEvery)
