@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"math"
@@ -227,7 +226,7 @@ func (cfg TrainConfig) open(ctx context.Context) (c *course, unlock func() error
 		"outer learning rate": fmt.Sprint(c.Outer.LearningRate), "outer momentum": fmt.Sprint(c.Outer.Momentum), "test": strconv.FormatBool(cfg.Test)})
 	var text []byte
 	if cfg.Resume {
-		if text, err = readAll(ctx, c.out, RoundsFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if text, err = store.ReadFile(ctx, c.out, RoundsFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, nil, err
 		}
 	}
@@ -273,7 +272,7 @@ func (c *course) begin(ctx context.Context) (text []byte, err error) {
 	if text, err = json.Marshal(c.training); err != nil {
 		return nil, err
 	}
-	return text, create(ctx, c.out, RoundsFile, text)
+	return text, store.CreateFile(ctx, c.out, RoundsFile, text)
 }
 
 // complete fills in what is not part of the description.
@@ -318,7 +317,7 @@ func (l Lesson) open(ctx context.Context) (*course, error) {
 	if c.out, err = store.At(ctx, l.Out); err != nil {
 		return nil, err
 	}
-	text, err := readAll(ctx, c.out, RoundsFile)
+	text, err := store.ReadFile(ctx, c.out, RoundsFile)
 	if err != nil {
 		return nil, err
 	}
@@ -367,7 +366,7 @@ func deviceOf(kind string, number int) (train.Opener, error) {
 // put keeps data of a round, and says by what name.
 func (c *course) put(ctx context.Context, round int, kind string, data []byte) (name string, err error) {
 	name = sum(data)
-	if err = create(ctx, c.out, contentFile(round, kind, name), data); errors.Is(err, fs.ErrExist) {
+	if err = store.CreateFile(ctx, c.out, contentFile(round, kind, name), data); errors.Is(err, fs.ErrExist) {
 		err = nil
 	}
 	return name, err
@@ -375,7 +374,7 @@ func (c *course) put(ctx context.Context, round int, kind string, data []byte) (
 
 // get is what was put, whole.
 func (c *course) get(ctx context.Context, round int, kind, name string) ([]byte, error) {
-	data, err := readAll(ctx, c.out, contentFile(round, kind, name))
+	data, err := store.ReadFile(ctx, c.out, contentFile(round, kind, name))
 	if err == nil && sum(data) != name {
 		err = fmt.Errorf("%s/%s is damaged: its bytes are not those that its name tells of", c.out, contentFile(round, kind, name))
 	}
@@ -387,41 +386,13 @@ func sum(data []byte) string {
 	return hex.EncodeToString(s[:])
 }
 
-// create writes a file that must not be there.
-func create(ctx context.Context, s store.Store, name string, data []byte) error {
-	w, err := s.Create(ctx, name)
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	if _, err := w.Write(data); err != nil {
-		return err
-	}
-	return w.Commit()
-}
-
-// readAll reads a file.
-func readAll(ctx context.Context, s store.Store, name string) ([]byte, error) {
-	f, err := s.Open(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	r, err := f.Range(ctx, 0, f.Info().Size)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return io.ReadAll(r)
-}
-
 // note writes a record, and gives what is there then: another attempt's, if that was first.
 func note[T any](ctx context.Context, s store.Store, name string, v T) (T, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
 		return v, err
 	}
-	if err = create(ctx, s, name, text); !errors.Is(err, fs.ErrExist) {
+	if err = store.CreateFile(ctx, s, name, text); !errors.Is(err, fs.ErrExist) {
 		return v, err
 	}
 	first, _, err := read[T](ctx, s, name)
@@ -430,7 +401,7 @@ func note[T any](ctx context.Context, s store.Store, name string, v T) (T, error
 
 // read reads a record, if it is there.
 func read[T any](ctx context.Context, s store.Store, name string) (v T, ok bool, err error) {
-	text, err := readAll(ctx, s, name)
+	text, err := store.ReadFile(ctx, s, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return v, false, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/logobeam/logobeam/model/train"
+	"github.com/logobeam/logobeam/pipelines/store"
 )
 
 // merged is the line of rounds.jsonl that says what a round has come to.
@@ -58,7 +59,7 @@ func (c *course) finish(ctx context.Context) (train.Result, error) {
 
 // finished is the result of a training that has ended but for the sweeping, which is done now.
 func (c *course) finished(ctx context.Context) (train.Result, bool, error) {
-	text, err := readAll(ctx, c.out, logFile)
+	text, err := store.ReadFile(ctx, c.out, logFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return train.Result{}, false, nil
 	}

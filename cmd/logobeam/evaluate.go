@@ -101,15 +101,10 @@ func (o *evaluateFlags) run(ctx context.Context, stdout, stderr io.Writer, listi
 	if err != nil {
 		return err
 	}
-	data, err := corpus.Open(listing, corpus.Options{Classes: c.Classes(), Limits: o.limits})
+	ev, data, err := evaluate(ctx, stderr, c, listing, o.limits)
 	if err != nil {
 		return err
 	}
-	ev, err := measure(ctx, stderr, c, data)
-	if err != nil {
-		return err
-	}
-	ev.estimate(c)
 	if o.how.BrandPrecision > 0 {
 		ev.AtPrecision = ev.at(c)
 	}
@@ -180,6 +175,20 @@ func (o *evaluateFlags) drawMistakes(stderr io.Writer, ev *evaluation, data *cor
 	}
 	fmt.Fprintf(stderr, "%s shows %d of %s\n", o.mistakes, len(cells), count(int64(len(wrong)), "mistake"))
 	return nil
+}
+
+// evaluate gives all figures of a model on a labelled listing, and the photographs that are in it.
+func evaluate(ctx context.Context, stderr io.Writer, c *classifier.Classifier, listing string, limits transforms.Limits) (*evaluation, *corpus.Dataset, error) {
+	data, err := corpus.Open(listing, corpus.Options{Classes: c.Classes(), Limits: limits})
+	if err != nil {
+		return nil, nil, err
+	}
+	ev, err := measure(ctx, stderr, c, data)
+	if err != nil {
+		return nil, nil, err
+	}
+	ev.estimate(c)
+	return ev, data, nil
 }
 
 // measure gives the figures of a model, without what is known of their uncertainty, which takes thousands of resamples.

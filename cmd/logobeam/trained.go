@@ -30,15 +30,10 @@ func (o *trainFlags) report(ctx context.Context, stderr io.Writer, dir string, h
 		if err != nil {
 			return err
 		}
-		data, err := corpus.Open(filepath.Join(dir, "val.csv"), corpus.Options{Classes: c.Classes(), Limits: o.limits})
+		ev, data, err := evaluate(ctx, stderr, c, filepath.Join(dir, "val.csv"), o.limits)
 		if err != nil {
 			return err
 		}
-		ev, err := measure(ctx, stderr, c, data)
-		if err != nil {
-			return err
-		}
-		ev.estimate(c)
 		page, err := trainedPage(c, ev, data, o.out, "validation", history)
 		if err != nil {
 			return err

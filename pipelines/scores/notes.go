@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+
+	"github.com/logobeam/logobeam/pipelines/store"
 )
 
 // What is kept beside an output for people. It tells of times and of the network, so it is not the same from run to run,
@@ -33,7 +35,7 @@ func Runs(ctx context.Context, location string) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	text, err := readAll(ctx, out, runsFile)
+	text, err := store.ReadFile(ctx, out, runsFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

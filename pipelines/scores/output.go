@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"slices"
@@ -129,7 +128,7 @@ func (o *Output) open(ctx context.Context, program string, run Run) error {
 		o.manifest = Manifest{Format: manifestFormat, Program: program, Run: run}
 		text, err := o.manifest.encode()
 		if err == nil {
-			err = create(ctx, o.store, manifestFile, text) // from now on the folder is known to be this run's
+			err = store.CreateFile(ctx, o.store, manifestFile, text) // from now on the folder is known to be this run's
 		}
 		if errors.Is(err, fs.ErrExist) {
 			return o.open(ctx, program, run)
@@ -385,7 +384,7 @@ func ReadManifest(ctx context.Context, location string) (Manifest, error) {
 	if err != nil {
 		return Manifest{}, err
 	}
-	text, err := readAll(ctx, out, manifestFile)
+	text, err := store.ReadFile(ctx, out, manifestFile)
 	if err != nil {
 		return Manifest{}, fmt.Errorf("%s holds no output of score: %w", location, err)
 	}
@@ -402,30 +401,6 @@ func ReadManifest(ctx context.Context, location string) (Manifest, error) {
 	}
 	m.Manifest.Chunks = m.Chunks
 	return m.Manifest, nil
-}
-
-// readAll reads a small file, anew if it is replaced meanwhile.
-func readAll(ctx context.Context, out store.Store, name string) (data []byte, err error) {
-	for range 5 {
-		if data, err = readOnce(ctx, out, name); !errors.Is(err, store.ErrChanged) {
-			break
-		}
-	}
-	return data, err
-}
-
-func readOnce(ctx context.Context, out store.Store, name string) ([]byte, error) {
-	f, err := out.Open(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	r, err := f.Range(ctx, 0, f.Info().Size)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return io.ReadAll(r)
 }
 
 // Finished reads the manifest of an output, and tells whether its run was finished.

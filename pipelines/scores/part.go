@@ -277,7 +277,7 @@ func (p *Part) commit(ctx context.Context, location string) (Done, error) {
 		return Done{}, err
 	}
 	d.Rejects, d.Hash = rejectsName(d.Chunk, rejects), p.hash.String()
-	if err := create(ctx, out, d.rejectsFile(), rejects); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := store.CreateFile(ctx, out, d.rejectsFile(), rejects); err != nil && !errors.Is(err, fs.ErrExist) {
 		return Done{}, err
 	}
 	text, err := json.Marshal(d)
@@ -289,7 +289,7 @@ func (p *Part) commit(ctx context.Context, location string) (Done, error) {
 	if err != nil {
 		return Done{}, err
 	}
-	if err := create(ctx, out, scoresFile(d.Chunk), found); !errors.Is(err, fs.ErrExist) {
+	if err := store.CreateFile(ctx, out, scoresFile(d.Chunk), found); !errors.Is(err, fs.ErrExist) {
 		return *d, err
 	}
 	there, ok, err := ReadPart(ctx, location, d.Chunk)
@@ -305,18 +305,6 @@ func (p *Part) commit(ctx context.Context, location string) (Done, error) {
 // rejectsName is the name of a file of rejects with these bytes.
 func rejectsName(chunk string, data []byte) string {
 	return fmt.Sprintf("part-%s-%016x.parquet", chunk, xxh3.Hash(data))
-}
-
-func create(ctx context.Context, out store.Store, name string, data []byte) error {
-	w, err := out.Create(ctx, name)
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	if _, err := w.Write(data); err != nil {
-		return err
-	}
-	return w.Commit()
 }
 
 // at is store.At, which tests put faults in front of.

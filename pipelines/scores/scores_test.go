@@ -106,7 +106,7 @@ func contents(t testing.TB, location string) map[string]string {
 	}
 	files := map[string]string{}
 	for _, f := range list {
-		data, err := readAll(background, s, f.Name)
+		data, err := store.ReadFile(background, s, f.Name)
 		if err != nil {
 			t.Fatal(err)
 		}

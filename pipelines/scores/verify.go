@@ -177,7 +177,7 @@ func verifyRejects(ctx context.Context, location string, d Done) error {
 	if err != nil {
 		return err
 	}
-	data, err := readAll(ctx, out, d.rejectsFile())
+	data, err := store.ReadFile(ctx, out, d.rejectsFile())
 	if err == nil && rejectsName(d.Chunk, data) != d.Rejects {
 		err = fmt.Errorf("%s holds other bytes than were written: something has changed it", store.Join(location, d.rejectsFile()))
 	}

@@ -159,6 +159,43 @@ func OpenFile(ctx context.Context, location string) (File, error) {
 	return s.Open(ctx, name)
 }
 
+// ReadFile reads a small file of a store, anew if it is replaced meanwhile.
+func ReadFile(ctx context.Context, s Store, name string) (data []byte, err error) {
+	for range 5 {
+		if data, err = readOnce(ctx, s, name); !errors.Is(err, ErrChanged) {
+			break
+		}
+	}
+	return data, err
+}
+
+func readOnce(ctx context.Context, s Store, name string) ([]byte, error) {
+	f, err := s.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r, err := f.Range(ctx, 0, f.Info().Size)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(r)
+}
+
+// CreateFile writes a file of a store that must not be there yet: fs.ErrExist if it is.
+func CreateFile(ctx context.Context, s Store, name string, data []byte) error {
+	w, err := s.Create(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	if _, err := w.Write(data); err != nil {
+		return err
+	}
+	return w.Commit()
+}
+
 // Split takes a file's location apart into that of the folder it is in and its name there.
 func Split(location string) (folder, name string) {
 	begin := 0
