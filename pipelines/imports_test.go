@@ -31,7 +31,7 @@ var layers = [][]string{
 	{"model/infer"},
 	{"model/metrics", "model/builtin", "model/onnx"},
 	{"model"},
-	{"model/device/ptx", "model/kernel", "model/nearest", "model/onnx/internal/onnxpb", "transforms/jpeg", "transforms/svg"},
+	{"pipelines/user", "model/device/ptx", "model/kernel", "model/nearest", "model/onnx/internal/onnxpb", "transforms/jpeg", "transforms/svg"},
 }
 
 // Who alone may import what is named by a prefix of its path.

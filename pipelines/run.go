@@ -28,6 +28,7 @@ import (
 	"github.com/logobeam/logobeam/pipelines/fetch"
 	"github.com/logobeam/logobeam/pipelines/monitor"
 	"github.com/logobeam/logobeam/pipelines/scores"
+	_ "github.com/logobeam/logobeam/pipelines/user" // or Beam does not start
 )
 
 // Runners are those that ScoreConfig.Runner and TrainConfig.Runner can name. Two work in this process: prism is Beam's own local runner, direct

@@ -10,16 +10,14 @@ import (
 	"github.com/logobeam/logobeam/pipelines"
 )
 
-// complete makes shells complete what can follow: values of flags, models and topics of help. Of a flag whose help begins with
-// `one|other`, these are its values.
+// complete makes shells complete what can follow: values of flags, models and topics of help. Of a flag whose help has
+// `one|other`, these are its values, and files where the last is FILE.
 func complete(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	values := map[string][]string{
-		"arch":    model.Architectures(),
-		"augment": {"none", "light", "strong"},
-		"init":    {"builtin", "none"},
-		"runner":  pipelines.Runners(),
+		"arch":   model.Architectures(),
+		"runner": pipelines.Runners(),
 	}
 	var topics []string
 	for _, cmd := range root.Commands() {
@@ -57,8 +55,8 @@ func complete(root *cobra.Command) {
 			switch {
 			case name == "folder" || name == "output":
 				_ = cmd.MarkFlagDirname(f.Name)
-			case f.Name == "init" || f.Name == "augment": // or a file
-				_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(choice, cobra.ShellCompDirectiveDefault))
+			case choice != nil && choice[len(choice)-1] == "FILE":
+				_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(choice[:len(choice)-1], cobra.ShellCompDirectiveDefault))
 			case choice != nil:
 				_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(choice, cobra.ShellCompDirectiveNoFileComp))
 			}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -69,7 +70,7 @@ func TestFlink(t *testing.T) {
 		run.parts(t, f.chunks/4+1)
 		f.do(t, "start-tm", "1")
 		run.succeeds(t)
-		if f.failures(t) == "" {
+		if f.failures(t, f.job(t).JID) == "" {
 			t.Error("Flink knows of no failure: the task manager was not needed")
 		}
 		f.managers(t, 2)
@@ -85,7 +86,7 @@ func TestFlink(t *testing.T) {
 		}
 		syscall.Kill(own[0], syscall.SIGKILL)
 		run.succeeds(t)
-		if f.failures(t) == "" {
+		if f.failures(t, f.job(t).JID) == "" {
 			t.Error("Flink knows of no failure: the worker was not needed")
 		}
 	})
@@ -99,7 +100,7 @@ func TestFlink(t *testing.T) {
 		}
 		t.Cleanup(func() { os.Rename(away, f.listing) }) // for the tests that follow, if this one fails
 		f.until(t, "the listing is missed", func() bool {
-			return strings.Contains(f.failures(t), f.listing+": no such file")
+			return strings.Contains(f.failures(t, f.job(t).JID), f.listing+": no such file")
 		})
 		if err := os.Rename(away, f.listing); err != nil {
 			t.Fatal(err)
@@ -181,7 +182,7 @@ func TestFlink(t *testing.T) {
 	})
 }
 
-// TestFlinkTraining trains in rounds, with two workers on the two task managers, and kills a worker's process, a task manager and
+// TestFlinkTraining trains in rounds, with two workers on the two task managers, and kills workers' processes, a task manager and
 // the driver on the way. The model is the one that prism makes.
 func TestFlinkTraining(t *testing.T) {
 	rest, endpoint := os.Getenv("FLINK_REST"), os.Getenv("BEAM_ENDPOINT")
@@ -234,7 +235,8 @@ func TestFlinkTraining(t *testing.T) {
 	began := time.Now()
 	run := begin(t)
 	same(t, run)
-	t.Logf("8 rounds in %v; by Flink's clock %v ms", time.Since(began), f.job(t).Duration)
+	took := time.Since(began)
+	t.Logf("8 rounds in %v; of the last two by Flink's clock %v ms", took, f.job(t).Duration)
 	hosts := map[string]int{}
 	for line := range strings.Lines(contents(t, run.out)["rounds.jsonl"]) {
 		var l struct{ Host string }
@@ -250,16 +252,27 @@ func TestFlinkTraining(t *testing.T) {
 	}
 	t.Log("rounds by process: ", hosts)
 
-	t.Run("a worker is killed", func(t *testing.T) {
-		others := f.workers(t)
-		run := begin(t)
-		round(t, run, 1)
-		if own := f.workers(t, others...); len(own) > 0 {
-			syscall.Kill(own[0], syscall.SIGKILL)
-		} else {
-			t.Error("there is no worker")
+	t.Run("workers are killed at random moments", func(t *testing.T) {
+		random := rand.New(rand.NewPCG(1, 0))
+		kills, runs := 0, 0
+		for ; kills < workerKills; runs++ {
+			if runs == 2*workerKills {
+				t.Fatalf("%d trainings, and only %d of their workers were needed when they were killed", runs, kills)
+			}
+			others := f.workers(t)
+			run := begin(t)
+			f.until(t, "it has a worker", func() bool { return len(f.workers(t, others...)) > 0 })
+			time.Sleep(time.Duration(random.Float64() * float64(took)))
+			job, own := f.job(t).JID, f.workers(t, others...)
+			if len(own) > 0 { // it may be between its two jobs, or over
+				syscall.Kill(own[random.IntN(len(own))], syscall.SIGKILL)
+			}
+			same(t, run)
+			if len(own) > 0 && f.failures(t, job) != "" {
+				kills++
+			}
 		}
-		same(t, run)
+		t.Logf("%d workers were killed in %d trainings", kills, runs)
 	})
 	t.Run("a task manager is killed", func(t *testing.T) {
 		run := begin(t)
@@ -291,6 +304,8 @@ func TestFlinkTraining(t *testing.T) {
 const (
 	copies    = 20 // of testdata/posts.csv
 	chunkRows = 50
+	// workerKills is how many workers of trainings are killed, each while its training needs it.
+	workerKills = 20
 )
 
 // flinkCluster is the cluster, and the run that it is to do.
@@ -468,15 +483,15 @@ func (f *flinkCluster) share(t *testing.T) map[string]int {
 	return share
 }
 
-// failures are what the newest job has come through, newest first.
-func (f *flinkCluster) failures(t *testing.T) string {
+// failures are what a job has come through, newest first.
+func (f *flinkCluster) failures(t *testing.T, job string) string {
 	t.Helper()
 	var e struct {
 		ExceptionHistory struct {
 			Entries []struct{ Stacktrace string }
 		}
 	}
-	f.get(t, "/jobs/"+f.job(t).JID+"/exceptions", &e)
+	f.get(t, "/jobs/"+job+"/exceptions", &e)
 	var b strings.Builder
 	for _, x := range e.ExceptionHistory.Entries {
 		b.WriteString(x.Stacktrace)

@@ -72,7 +72,7 @@ Supported operators:
 	f := cmd.Flags()
 	f.StringVar(&o.classes, "classes", "", "text `file` with the names of the network's outputs, one a line, in their order (default those that logobeam export wrote)")
 	f.StringVar(&o.out, "out", "", "folder to write the model to, or gs://bucket/prefix")
-	f.StringVar(&o.transforms, "transforms", "crop", "from photograph to input: crop (short side, then the centre), squash (all of the picture), or a JSON file with a list")
+	f.StringVar(&o.transforms, "transforms", "crop", "from photograph to input, `crop|squash|FILE`: the short side, then the centre; all of the picture; or a JSON file with a list")
 	f.Float64SliceVar(&o.mean, "mean", o.mean, "what is taken from red, green and blue, 0 to 255")
 	f.Float64SliceVar(&o.std, "std", o.std, "what they are divided by then")
 	f.IntVar(&o.size, "size", 0, "height and width of the network's input in `pixels`, if the file leaves them open")

@@ -80,7 +80,7 @@ in the first epoch from --epoch on in which it does.`,
 	f.StringVar(&o.image, "image-column", "image", "column that holds the image")
 	f.StringVar(&o.label, "label-column", "label", "column that is written under the image")
 	f.StringVar(&o.scored, "scores", "", "write the brands that score found under the images: the folder it wrote (post_id is taken from --label-column)")
-	f.StringVar(&o.steps, "transforms", "none", "what to show the photographs after: none, model (the model's own list), light or strong (as train --augment), or a JSON file")
+	f.StringVar(&o.steps, "transforms", "none", "what to show the photographs after, `none|model|light|strong|FILE`: the model's own list, as train --augment, or a JSON file")
 	f.BoolVar(&o.byStep, "by-step", false, "a row for each step of --transforms instead, and as many photographs as --columns")
 	f.Float64Var(&o.mixup, "mixup", 0, "mix the photographs shown in pairs, as train --mixup mixes a batch")
 	f.Float64Var(&o.cutmix, "cutmix", 0, "exchange rectangles of the photographs shown, as train --cutmix in a batch")
