@@ -43,7 +43,7 @@ type Prediction struct {
 // Predict looks at about sample rows, drawn by seed from the whole listing, as Score would, and says what all of them
 // will take with the same configuration on this machine. It writes nothing, but for a while to the temporary folder.
 // Images over the network are taken to come as fast as the sample's did; how many come at one time follows from the
-// limits of fetch.Config and the number of hosts in the sample.
+// limits of fetch.Config and the number of hosts in the sample. cfg.Started hears of the sample as of a run.
 func Predict(ctx context.Context, cfg ScoreConfig, sample int, seed uint64) (Prediction, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
@@ -67,7 +67,7 @@ func Predict(ctx context.Context, cfg ScoreConfig, sample int, seed uint64) (Pre
 		return Prediction{}, err
 	}
 	defer s.close()
-	return s.predict(ctx, chunks, sample, seed)
+	return s.predict(ctx, chunks, sample, seed, cfg.Started)
 }
 
 // A run of so many rows or more begins with a sample of so many, for at most so long, and says at its end how right it was.
@@ -85,7 +85,7 @@ func (s *scorer) predictQuickly(ctx context.Context, chunks []listing.Chunk) tim
 	}
 	ctx, stop := context.WithTimeout(ctx, quickTime)
 	defer stop()
-	p, err := s.predict(ctx, chunks, quickSample, 1)
+	p, err := s.predict(ctx, chunks, quickSample, 1, nil)
 	if err != nil { // the run itself will meet what is wrong, and say it better
 		return 0
 	}
@@ -127,7 +127,8 @@ func (s *scorer) sample(ctx context.Context, chunks []listing.Chunk, n int, seed
 	return "", rows, nil
 }
 
-func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int, seed uint64) (p Prediction, err error) {
+// predict scores a sample of the chunks' rows. started, if not nil, is told where that can be watched.
+func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int, seed uint64, started func(*monitor.Monitor)) (p Prediction, err error) {
 	root, rows, err := s.sample(ctx, chunks, sample+warmUp, seed)
 	if err != nil {
 		return p, err
@@ -150,6 +151,9 @@ func (s *scorer) predict(ctx context.Context, chunks []listing.Chunk, sample int
 		rows = rows[warmUp:]
 	}
 	s.monitor = monitor.New(int64(len(rows)), true, 1)
+	if started != nil {
+		started(s.monitor)
+	}
 	before, began := s.fetcher.Stats(), time.Now()
 	outcomes, err := s.score(ctx, root, listing.PostsOf(rows...))
 	if err != nil {

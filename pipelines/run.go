@@ -3,6 +3,7 @@ package pipelines
 import (
 	"cmp"
 	"context"
+	"fmt"
 	stdlog "log"
 	"log/slog"
 	"os"
@@ -86,7 +87,7 @@ func ownTemporaryFolder() (remove func(), err error) {
 	former, set := os.LookupEnv("TMPDIR")
 	dir, err := os.MkdirTemp("", "logobeam-*")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("making a temporary folder: %w: name one in TMPDIR that may be written to", err)
 	}
 	if err := os.Setenv("TMPDIR", dir); err != nil {
 		return nil, err

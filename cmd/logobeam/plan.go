@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,7 +39,11 @@ the sample, as many at a time as --connections and --host-connections allow.`,
 			if err := cfg.Validate(); err != nil {
 				return usageError{err}
 			}
+			var sampling atomic.Pointer[monitor.Monitor]
+			cfg.Started = sampling.Store
+			stop := watch(cmd.Context(), cmd.ErrOrStderr(), "sampling", func() tick { return tickOf(sampling.Load()) })
 			p, err := pipelines.Predict(cmd.Context(), cfg, sample, seed)
+			stop()
 			if err != nil {
 				return err
 			}
