@@ -89,7 +89,7 @@ func runModelFlags(cmd *cobra.Command, cfg *classifier.Config) {
 	viewsFlag(cmd, &cfg.Views)
 	cmd.Flags().IntVar(&cfg.Size, "size", 0, "height and width of the network's input in `pixels`, if the architecture allows another (default the model's own)")
 	cmd.Flags().StringVar(&cfg.Device, "device", classifier.CPU, "what runs the network: cpu, or in logobeam-gpu gpu, or gpu:1 for the second")
-	cmd.Flags().Var((*precisionValue)(cfg), "precision", "`fp32|int8|bf16`: the arithmetic (default what the model's card says is best, or bf16 on a gpu), or the share of each brand's answers that are to be right, as 0.95: what is not sure enough for that is no-logo; both as int8,0.95")
+	cmd.Flags().Var((*precisionValue)(cfg), "precision", "`fp32|int8|bf16`: the arithmetic, int8 on a cpu alone and bf16 on a gpu alone (default what the model's card says is best, or bf16 on a gpu), or the share of each brand's answers that are to be right, as 0.95: what is not sure enough for that is no-logo; both as int8,0.95")
 }
 
 // viewsFlag is the flag --views.

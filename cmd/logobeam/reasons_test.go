@@ -7,11 +7,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/logobeam/logobeam/pipelines/fetch"
+	"github.com/logobeam/logobeam/transforms"
 )
 
 // TestReasonsPage holds the table of reasons in docs/reasons.md to the program's. UPDATE_PAGE=1 writes it anew.
 func TestReasonsPage(t *testing.T) {
-	const page, begin = "docs/reasons.md", "| stage | reason | | flag |\n|---|---|---|---|\n"
+	const page, begin = "docs/reasons.md", "| stage | reason | | retry | flag |\n|---|---|---|---|---|\n"
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +47,11 @@ func TestReasonsPage(t *testing.T) {
 		if r.stage != stage {
 			stage, first = r.stage, r.stage
 		}
-		fmt.Fprintf(&want, "| %s | `%s` | %s | %s |\n", first, r.reason, r.text, r.flag)
+		again := ""
+		if fetch.Reason(r.reason).Temporary() || transforms.Reason(r.reason).Temporary() {
+			again = "yes"
+		}
+		fmt.Fprintf(&want, "| %s | `%s` | %s | %s | %s |\n", first, r.reason, r.text, again, r.flag)
 	}
 	if os.Getenv("UPDATE_PAGE") != "" {
 		if err := os.WriteFile(page, []byte(before+begin+want.String()+after), 0o644); err != nil {

@@ -55,7 +55,7 @@ var reasons = []struct {
 	{CutOff, true, "the connection ended before the image did"},
 	{BadAnswer, false, "the server does not speak HTTP properly"},
 	{TooManyRedirects, false, "it redirects again and again"},
-	{RateLimited, true, "the server asks for fewer requests, or for a longer wait than the time limit (429, Retry-After, Crawl-delay)"},
+	{RateLimited, true, "the server asks for fewer requests, or for a longer wait than there is patience for (429, Retry-After, Crawl-delay)"},
 	{HTTP4xx, false, "the server refuses the request (another 4xx)"},
 	{HTTP5xx, true, "the server fails (5xx)"},
 	{HTTPOther, false, "the server answers neither with an image nor with an error"},
