@@ -288,6 +288,22 @@ func TestTrainResumes(t *testing.T) {
 	}
 }
 
+// What opens devices is in no description, and a resumed training has it all the same.
+func TestTrainResumesDevices(t *testing.T) {
+	noLeaks(t)
+	cfg := lessons(t)
+	cfg.Workers, cfg.Train.Epochs, cfg.Train.Devices = 2, 2, []train.Opener{train.CPU, train.CPU}
+	_, want := trains(t, cfg)
+	cfg = elsewhereTo(t, cfg)
+	ctx, stop := context.WithCancel(context.Background())
+	if _, err := Train(ctx, cfg, train.Hook{OnStep: func(context.Context, train.StepInfo) error { stop(); return nil }}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	cfg.Resume = true
+	_, got := trains(t, cfg)
+	same(t, want, got)
+}
+
 // What was ended at its very end, or is of another run, or is damaged.
 func TestTrainRefuses(t *testing.T) {
 	noLeaks(t)

@@ -238,6 +238,7 @@ func (cfg TrainConfig) open(ctx context.Context) (c *course, unlock func() error
 		if d := train.Difference(before.Run, c.Run); d != "" {
 			return nil, nil, fmt.Errorf("train: %s is of another run, which differs in %s: train as that one was, or choose another output", cfg.Out, d)
 		}
+		before.Config, before.Options = cfg.Train, cfg.Options // the same, and what no text holds, or is of this machine
 		c.training = before
 	} else {
 		if err := ForgetRounds(ctx, cfg.Out); err != nil {
