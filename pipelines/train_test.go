@@ -170,7 +170,7 @@ func TestTrainWorkers(t *testing.T) {
 		cfg.Workers, cfg.Sync, cfg.Outer, cfg.Train.Cores = workers, 0.5, train.Outer{LearningRate: 0.7, Momentum: 0.9}, 1
 		most := 0
 		wantResult, want := trains(t, cfg, train.Hook{OnStep: func(context.Context, train.StepInfo) error {
-			states, _ := filepath.Glob(filepath.Join(cfg.Out, folder, "*-state-*"))
+			states, _ := filepath.Glob(filepath.Join(cfg.Out, folder, "*", "*-state-*"))
 			most = max(most, len(states))
 			return nil
 		}})
@@ -244,7 +244,7 @@ func TestTrainResumes(t *testing.T) {
 	cfg := elsewhereTo(t, base)
 	cfg.Resume = true
 	count := func() int {
-		records, _ := filepath.Glob(filepath.Join(cfg.Out, folder, "*.json"))
+		records, _ := filepath.Glob(filepath.Join(cfg.Out, folder, "*", "*.json"))
 		return len(records)
 	}
 	stops := 0
@@ -304,6 +304,41 @@ func TestTrainResumesDevices(t *testing.T) {
 	same(t, want, got)
 }
 
+// A worker of a training that was given up, as a cluster's that has lost its driver, does nothing to the one that follows.
+func TestTrainLateWorker(t *testing.T) {
+	noLeaks(t)
+	former := lessons(t)
+	former.Workers, former.Train.Epochs = 2, 2
+	cfg := former
+	cfg.Train.LearningRate = 0.02
+	_, want := trains(t, elsewhereTo(t, cfg))
+	ctx := context.Background()
+	c, unlock, err := former.open(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lesson := former.lesson("", c)
+	defer c.keep(lesson)()
+	unlock()
+	late := false
+	_, got := trains(t, cfg, train.Hook{OnStep: func(context.Context, train.StepInfo) error {
+		if late {
+			return nil
+		}
+		late = true
+		for worker := range 2 {
+			if _, err := (&TrainFn{ShardFn{Lesson: lesson}}).train(ctx, nil, Leg{Worker: worker}); err != nil {
+				return err
+			}
+		}
+		if err := c.save(ctx, train.Epoch{Epoch: 1}, verdict{}); err == nil || !strings.Contains(err.Error(), "is of another run by now") {
+			return fmt.Errorf("it saves its model: %v", err)
+		}
+		return nil
+	}})
+	same(t, want, got)
+}
+
 // What was ended at its very end, or is of another run, or is damaged.
 func TestTrainRefuses(t *testing.T) {
 	noLeaks(t)
@@ -336,7 +371,7 @@ func TestTrainRefuses(t *testing.T) {
 			t.Errorf("error %v; want %q", err, want)
 		}
 	}
-	states, err := filepath.Glob(filepath.Join(base.Out, folder, "*-state-*"))
+	states, err := filepath.Glob(filepath.Join(base.Out, folder, "*", "*-state-*"))
 	if err != nil || len(states) == 0 {
 		t.Fatal(states, err)
 	}

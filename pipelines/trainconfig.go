@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,7 +14,6 @@ import (
 	"maps"
 	"math"
 	"os"
-	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -88,6 +88,9 @@ func (cfg TrainConfig) platform() platform { return platform{"train", cfg.Runner
 
 // training is what describes one, in the output. It is the same in all processes, and for all that resume it.
 type training struct {
+	// ID is drawn when it is begun, so that workers of one that was given up, which may be at work for a while, touch no
+	// files of another, even if that is trained alike.
+	ID      string            `json:"id"`
 	Run     map[string]string `json:"run"` // its fingerprint
 	Card    model.Card        `json:"card"`
 	Network model.Network     `json:"network"`
@@ -107,12 +110,14 @@ type course struct {
 	training
 	key    string // SHA-256 of the description
 	out    store.Store
+	files  store.Store // in out: its records, states and answers
 	data   train.Data
 	params model.Params // the starting weights, which are not written to
 }
 
-// The files of a training, while it goes on. Those of states and answers have the SHA-256 of their bytes in their names, and all
-// but rounds.jsonl are created only if they are not there: whoever is late finds the name taken, and goes on from what is there.
+// The files of a training, while it goes on: all but run.json and rounds.jsonl are in rounds/ID. Those of states and answers have
+// the SHA-256 of their bytes in their names, and all but rounds.jsonl are created only if they are not there: whoever is late finds
+// the name taken, and goes on from what is there.
 const (
 	folder      = "rounds"
 	logFile     = "rounds.jsonl" // what remains of the others
@@ -122,15 +127,15 @@ const (
 )
 
 func workerFile(round, worker int) string {
-	return fmt.Sprintf("%s/%05d-worker-%05d.json", folder, round, worker)
+	return fmt.Sprintf("%05d-worker-%05d.json", round, worker)
 }
 func answeredFile(round, worker int) string {
-	return fmt.Sprintf("%s/%05d-answered-%05d.json", folder, round, worker)
+	return fmt.Sprintf("%05d-answered-%05d.json", round, worker)
 }
-func mergedFile(round int) string { return fmt.Sprintf("%s/%05d-merged.json", folder, round) }
-func epochFile(epoch int) string  { return fmt.Sprintf("%s/epoch-%05d.json", folder, epoch+1) }
+func mergedFile(round int) string { return fmt.Sprintf("%05d-merged.json", round) }
+func epochFile(epoch int) string  { return fmt.Sprintf("epoch-%05d.json", epoch+1) }
 func contentFile(round int, kind, sum string) string {
-	return fmt.Sprintf("%s/%05d-%s-%s", folder, round, kind, sum)
+	return fmt.Sprintf("%05d-%s-%s", round, kind, sum)
 }
 
 // RoundsFile lies in the output of a training in rounds that is not finished.
@@ -189,7 +194,14 @@ func clearRounds(ctx context.Context, s store.Store) error {
 		return err
 	}
 	if !store.IsRemote(s.String()) {
-		os.Remove(filepath.Join(s.String(), folder)) // which stays if somebody has put something there
+		top := filepath.Join(s.String(), folder)
+		own, _ := os.ReadDir(top)
+		for _, f := range own {
+			if f.IsDir() {
+				os.Remove(filepath.Join(top, f.Name())) // which stays, as does the next, if somebody has put something there
+			}
+		}
+		os.Remove(top)
 	}
 	return nil
 }
@@ -240,21 +252,33 @@ func (cfg TrainConfig) open(ctx context.Context) (c *course, unlock func() error
 		}
 		before.Config, before.Options = cfg.Train, cfg.Options // the same, and what no text holds, or is of this machine
 		c.training = before
+		err = c.find(ctx)
 	} else {
 		if err := ForgetRounds(ctx, cfg.Out); err != nil {
 			return nil, nil, err
 		}
-		if text, err = c.begin(ctx); err != nil {
-			return nil, nil, err
-		}
+		text, err = c.begin(ctx)
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	c.key = sum(text)
 	c.complete(cfg.Train.Cores)
 	return c, free, nil
 }
 
+// find finds the place of the training's own files.
+func (c *course) find(ctx context.Context) (err error) {
+	c.files, err = store.At(ctx, store.Join(store.Join(c.out.String(), folder), c.ID))
+	return err
+}
+
 // begin writes what the workers need to know.
 func (c *course) begin(ctx context.Context) (text []byte, err error) {
+	c.ID = rand.Text()
+	if err := c.find(ctx); err != nil {
+		return nil, err
+	}
 	list, err := c.Network.Parameters()
 	if err != nil {
 		return nil, err
@@ -318,15 +342,15 @@ func (l Lesson) open(ctx context.Context) (*course, error) {
 	if c.out, err = store.At(ctx, l.Out); err != nil {
 		return nil, err
 	}
-	text, err := store.ReadFile(ctx, c.out, RoundsFile)
+	text, err := c.description(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if sum(text) != l.Key {
-		return nil, fmt.Errorf("%s is of another run by now", l.Out)
-	}
 	if err := json.Unmarshal(text, &c.training); err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", l.Out, RoundsFile, err)
+	}
+	if err := c.find(ctx); err != nil {
+		return nil, err
 	}
 	if c.data, err = corpus.OpenSplits(l.Data, c.Options, c.Test); err != nil {
 		return nil, err
@@ -354,6 +378,15 @@ func (l Lesson) open(ctx context.Context) (*course, error) {
 	return c, nil
 }
 
+// description is what lies in the output, as long as that is of this training.
+func (c *course) description(ctx context.Context) ([]byte, error) {
+	text, err := store.ReadFile(ctx, c.out, RoundsFile)
+	if err == nil && sum(text) != c.key {
+		err = fmt.Errorf("%s is of another run by now", c.out)
+	}
+	return text, err
+}
+
 // deviceOf is a device of this worker's machine, whatever the numbers of those where the training was begun.
 func deviceOf(kind string, number int) (train.Opener, error) {
 	for _, d := range []train.Opener{train.CPU, device.Opener(number)} {
@@ -367,7 +400,7 @@ func deviceOf(kind string, number int) (train.Opener, error) {
 // put keeps data of a round, and says by what name.
 func (c *course) put(ctx context.Context, round int, kind string, data []byte) (name string, err error) {
 	name = sum(data)
-	if err = store.CreateFile(ctx, c.out, contentFile(round, kind, name), data); errors.Is(err, fs.ErrExist) {
+	if err = store.CreateFile(ctx, c.files, contentFile(round, kind, name), data); errors.Is(err, fs.ErrExist) {
 		err = nil
 	}
 	return name, err
@@ -375,9 +408,9 @@ func (c *course) put(ctx context.Context, round int, kind string, data []byte) (
 
 // get is what was put, whole.
 func (c *course) get(ctx context.Context, round int, kind, name string) ([]byte, error) {
-	data, err := store.ReadFile(ctx, c.out, contentFile(round, kind, name))
+	data, err := store.ReadFile(ctx, c.files, contentFile(round, kind, name))
 	if err == nil && sum(data) != name {
-		err = fmt.Errorf("%s/%s is damaged: its bytes are not those that its name tells of", c.out, contentFile(round, kind, name))
+		err = fmt.Errorf("%s/%s is damaged: its bytes are not those that its name tells of", c.files, contentFile(round, kind, name))
 	}
 	return data, err
 }
@@ -419,24 +452,24 @@ func read[T any](ctx context.Context, s store.Store, name string) (v T, ok bool,
 func (c *course) sweep(ctx context.Context, round int) error {
 	keep := contentFile(0, weightsKind, c.Weights)
 	if epoch := round / c.Rounds; epoch > 0 {
-		v, _, err := read[verdict](ctx, c.out, epochFile(epoch-1))
+		v, _, err := read[verdict](ctx, c.files, epochFile(epoch-1))
 		if err != nil {
 			return err
 		}
 		keep = contentFile(v.BestRound, stateKind, v.Best)
 	}
-	files, err := c.out.List(ctx, folder)
+	files, err := c.files.List(ctx, ".")
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
-		number, rest, _ := strings.Cut(path.Base(f.Name), "-")
+		number, rest, _ := strings.Cut(f.Name, "-")
 		of, err := strconv.Atoi(number)
 		if err != nil || of >= round-1 || f.Name == keep {
 			continue
 		}
 		if strings.HasPrefix(rest, stateKind) || strings.HasPrefix(rest, answersKind) {
-			if err := c.out.Remove(ctx, f.Name); err != nil {
+			if err := c.files.Remove(ctx, f.Name); err != nil {
 				return err
 			}
 		}

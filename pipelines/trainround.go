@@ -55,9 +55,9 @@ func (f *BeginFn) begin(ctx context.Context) ([]Leg, error) {
 		}
 		return legs, nil
 	}
-	legs, ok, err := read[[]Leg](ctx, c.out, mergedFile(f.Round-1))
+	legs, ok, err := read[[]Leg](ctx, c.files, mergedFile(f.Round-1))
 	if err == nil && !ok {
-		err = fmt.Errorf("%s: round %d has no record", c.out, f.Round-1)
+		err = fmt.Errorf("%s: round %d has no record", c.files, f.Round-1)
 	}
 	if f.Round%c.Rounds == 0 {
 		legs = anew(legs)
@@ -103,7 +103,7 @@ func (f *TrainFn) train(ctx context.Context, run *running, l Leg) (Leg, error) {
 		return l, err
 	}
 	record := workerFile(f.Round, l.Worker)
-	if done, ok, err := read[Leg](ctx, c.out, record); ok || err != nil {
+	if done, ok, err := read[Leg](ctx, c.files, record); ok || err != nil {
 		return done, err
 	}
 	began := time.Now()
@@ -126,7 +126,7 @@ func (f *TrainFn) train(ctx context.Context, run *running, l Leg) (Leg, error) {
 		return l, err
 	}
 	done.Seconds = time.Since(began).Seconds()
-	return note(ctx, c.out, record, done)
+	return note(ctx, c.files, record, done)
 }
 
 // hear tells those who watch the run what was learnt from.
@@ -160,7 +160,7 @@ func (f *AverageFn) average(ctx context.Context, legs []Leg) ([]Leg, error) {
 	if err != nil {
 		return nil, err
 	}
-	if merged, ok, err := read[[]Leg](ctx, c.out, mergedFile(f.Round)); ok || err != nil {
+	if merged, ok, err := read[[]Leg](ctx, c.files, mergedFile(f.Round)); ok || err != nil {
 		return merged, err
 	}
 	if legs, err = c.inOrder(legs); err != nil {
@@ -186,7 +186,7 @@ func (f *AverageFn) average(ctx context.Context, legs []Leg) ([]Leg, error) {
 	for k := range legs {
 		legs[k].State = name
 	}
-	if legs, err = note(ctx, c.out, mergedFile(f.Round), legs); err != nil {
+	if legs, err = note(ctx, c.files, mergedFile(f.Round), legs); err != nil {
 		return nil, err
 	}
 	return legs, c.sweep(ctx, f.Round)
@@ -207,7 +207,7 @@ func (f *EvaluateFn) evaluate(ctx context.Context, l Leg) (Leg, error) {
 		return l, err
 	}
 	record := answeredFile(f.Round, l.Worker)
-	if done, ok, err := read[Leg](ctx, c.out, record); ok || err != nil {
+	if done, ok, err := read[Leg](ctx, c.files, record); ok || err != nil {
 		return done, err
 	}
 	began := time.Now()
@@ -228,7 +228,7 @@ func (f *EvaluateFn) evaluate(ctx context.Context, l Leg) (Leg, error) {
 		return l, err
 	}
 	l.Seconds = time.Since(began).Seconds()
-	return note(ctx, c.out, record, l)
+	return note(ctx, c.files, record, l)
 }
 
 // verdict is what is known after an epoch.
@@ -266,7 +266,7 @@ func (f *JudgeFn) judge(ctx context.Context, legs []Leg) ([]Leg, error) {
 		return nil, err
 	}
 	epoch := f.Round / c.Rounds
-	if _, ok, err := read[verdict](ctx, c.out, epochFile(epoch)); err != nil {
+	if _, ok, err := read[verdict](ctx, c.files, epochFile(epoch)); err != nil {
 		return nil, err
 	} else if !ok {
 		if err := c.judge(ctx, epoch, legs); err != nil {
@@ -282,7 +282,7 @@ func (c *course) judge(ctx context.Context, epoch int, legs []Leg) error {
 	var before verdict
 	if epoch > 0 {
 		var err error
-		if before, _, err = read[verdict](ctx, c.out, epochFile(epoch-1)); err != nil {
+		if before, _, err = read[verdict](ctx, c.files, epochFile(epoch-1)); err != nil {
 			return err
 		}
 	}
@@ -313,7 +313,7 @@ func (c *course) judge(ctx context.Context, epoch int, legs []Leg) error {
 	e.Calibration = nil
 	e.Seconds = training + slices.MaxFunc(legs, func(a, b Leg) int { return cmp.Compare(a.Seconds, b.Seconds) }).Seconds + time.Since(began).Seconds()
 	v.History = append(before.History, e)
-	_, err = note(ctx, c.out, epochFile(epoch), v)
+	_, err = note(ctx, c.files, epochFile(epoch), v)
 	return err
 }
 
@@ -341,7 +341,7 @@ func (c *course) answers(ctx context.Context, round int, legs []Leg) (a train.An
 // seconds is how long the rounds of an epoch took: in each, as long as its slowest worker.
 func (c *course) seconds(ctx context.Context, epoch int) (sum float64, err error) {
 	for round := epoch * c.Rounds; round < (epoch+1)*c.Rounds; round++ {
-		legs, _, err := read[[]Leg](ctx, c.out, mergedFile(round))
+		legs, _, err := read[[]Leg](ctx, c.files, mergedFile(round))
 		if err != nil {
 			return 0, err
 		}
@@ -354,8 +354,11 @@ func (c *course) seconds(ctx context.Context, epoch int) (sum float64, err error
 	return sum, nil
 }
 
-// save saves the model of the best epoch.
+// save saves the model of the best epoch, unless another run has come into the output.
 func (c *course) save(ctx context.Context, e train.Epoch, v verdict) error {
+	if _, err := c.description(ctx); err != nil {
+		return err
+	}
 	params, err := c.answering(ctx, v.BestRound, v.Best)
 	if err != nil {
 		return err
@@ -386,9 +389,9 @@ func (c *course) before(ctx context.Context, round int) ([]byte, error) {
 	if round == 0 {
 		return nil, nil
 	}
-	legs, ok, err := read[[]Leg](ctx, c.out, mergedFile(round-1))
+	legs, ok, err := read[[]Leg](ctx, c.files, mergedFile(round-1))
 	if err != nil || !ok {
-		return nil, cmp.Or(err, fmt.Errorf("%s: round %d has no record", c.out, round-1))
+		return nil, cmp.Or(err, fmt.Errorf("%s: round %d has no record", c.files, round-1))
 	}
 	return c.state(ctx, round-1, legs[0].State)
 }
