@@ -473,15 +473,17 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 // train trains, with workers in rounds or without. A run that --overwrite gives up goes now, when nothing is wrong with this
 // one.
 func (o *trainFlags) train(ctx context.Context, m model.Model, data train.Data, cfg train.Config, hooks []train.Hook) (train.Result, error) {
+	if !cfg.Resume { // the state of a run without workers
+		if err := os.Remove(filepath.Join(o.folder, stateFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return train.Result{}, err
+		}
+	}
 	if o.rounds.Workers > 0 {
 		c := o.rounds
 		c.Options, c.Test, c.Model, c.Half, c.Train, c.Resume = o.options, data.Test != nil, m, o.half, cfg, cfg.Resume
-		return pipelines.Train(ctx, c, hooks...)
+		return pipelines.Train(ctx, c, hooks...) // which gives up rounds
 	}
 	if !cfg.Resume {
-		if err := os.Remove(cfg.State); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return train.Result{}, err
-		}
 		if err := pipelines.ForgetRounds(ctx, o.out); err != nil {
 			return train.Result{}, err
 		}
