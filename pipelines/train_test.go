@@ -9,12 +9,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
 	"github.com/fsouza/fake-gcs-server/fakestorage"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -337,6 +339,42 @@ func TestTrainLateWorker(t *testing.T) {
 		return nil
 	}})
 	same(t, want, got)
+}
+
+// What a worker elsewhere knows beside the description is what the command says now.
+func TestLesson(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	t.Cleanup(keepSettings())
+	defer func(was int) { *jobopts.Parallelism = was }(*jobopts.Parallelism)
+	cfg := lessons(t)
+	cfg.Workers = 4
+	for _, c := range []struct {
+		reason, runner, environment string
+		parallelism, cores, want    int
+	}{
+		{"all in this process", "prism", "", -1, 0, 2},
+		{"all in this process, which is a cluster's only", "universal", "LOOPBACK", 4, 0, 2},
+		{"as many processes as workers", "flink", "PROCESS", 4, 0, 8},
+		{"fewer", "flink", "PROCESS", 3, 0, 4},
+		{"more", "flink", "EXTERNAL", 9, 0, 8},
+		{"who knows how many", "flink", "", -1, 0, 2},
+		{"as it is told", "flink", "", 4, 3, 3},
+	} {
+		cfg.Runner, cfg.Train.Cores, *jobopts.EnvironmentType, *jobopts.Parallelism = c.runner, c.cores, c.environment, c.parallelism
+		here, unlock, err := cfg.open(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, err := cfg.lesson("", here).open(context.Background())
+		unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := there.Config.Cores; got != c.want {
+			t.Errorf("%s: %d cores; want %d", c.reason, got, c.want)
+		}
+		cfg.Resume = true
+	}
 }
 
 // What was ended at its very end, or is of another run, or is damaged.

@@ -21,6 +21,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
+
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/device"
 	"github.com/logobeam/logobeam/model/train"
@@ -37,7 +39,7 @@ type TrainConfig struct {
 	Model model.Model
 	Half  bool         // keep the model's weights in float16
 	Out   string       // folder or gs:// prefix for the model and, while the training goes on, the states of rounds
-	Train train.Config // Cores are a worker's, 0 for its share of the process's; State is not used
+	Train train.Config // Cores are a worker's, 0 for its share of its machine's; State is not used
 
 	Workers int // at least 1
 	// Sync is the part of an epoch between two averagings: 1, 1/2, 1/3 and so on.
@@ -263,7 +265,7 @@ func (cfg TrainConfig) open(ctx context.Context) (c *course, unlock func() error
 		return nil, nil, err
 	}
 	c.key = sum(text)
-	c.complete(cfg.Train.Cores)
+	c.complete(cfg.Train.Cores, cfg.together())
 	return c, free, nil
 }
 
@@ -301,14 +303,24 @@ func (c *course) begin(ctx context.Context) (text []byte, err error) {
 }
 
 // complete fills in what is not part of the description.
-func (c *course) complete(cores int) {
-	c.Config.Cores = cmp.Or(cores, max(runtime.GOMAXPROCS(0)/c.Workers, 1))
+func (c *course) complete(cores, together int) {
+	c.Config.Cores = cmp.Or(cores, max(runtime.GOMAXPROCS(0)/together, 1))
 	c.Config.EvaluateTest, c.Config.Resume, c.Config.State = c.Test, false, ""
+}
+
+// together is how many workers share a process: all in this one, and on a cluster, where there is a process on each machine and
+// Parallelism is the number of these, those that one gets.
+func (cfg TrainConfig) together() int {
+	machines := *jobopts.Parallelism
+	if machines < 1 || cfg.platform().local() || jobopts.IsLoopback() {
+		return cfg.Workers
+	}
+	return (cfg.Workers + machines - 1) / machines
 }
 
 // lesson is what DoFns have to know.
 func (cfg TrainConfig) lesson(run string, c *course) Lesson {
-	l := Lesson{Run: run, Out: cfg.Out, Data: cfg.Data, Cores: cfg.Train.Cores, Key: c.key}
+	l := Lesson{Run: run, Out: cfg.Out, Data: cfg.Data, Cores: cfg.Train.Cores, Together: cfg.together(), Key: c.key}
 	if !cfg.platform().local() {
 		absolute(&l.Out, &l.Data) // an error is that of the folder that this process runs in
 	}
@@ -374,7 +386,7 @@ func (l Lesson) open(ctx context.Context) (*course, error) {
 			return nil, err
 		}
 	}
-	c.complete(l.Cores)
+	c.complete(l.Cores, l.Together)
 	return c, nil
 }
 

@@ -19,11 +19,12 @@ import (
 // Lesson is what the DoFns of a training have to know: where its description lies, and what is not the same in another
 // process.
 type Lesson struct {
-	Run   string // finds the run in the process that began it
-	Out   string
-	Data  string // folder of the listings
-	Cores int    // for a worker; 0 for its share of the process's
-	Key   string // SHA-256 of the description
+	Run      string // finds the run in the process that began it
+	Out      string
+	Data     string // folder of the listings
+	Cores    int    // for a worker; 0 for its share of its machine's
+	Together int    // workers that share these
+	Key      string // SHA-256 of the description
 }
 
 // BeginFn sends the workers off to a round, from where the one before has left them.

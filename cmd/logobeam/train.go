@@ -78,7 +78,8 @@ does not change the weights either.
 With --workers it trains in rounds, here or on a cluster: each worker takes
 steps with its share of an epoch, what they have come to is averaged, and so on.
 One worker comes to the same weights as none. MODEL/rounds.jsonl tells who was
-where.`,
+where. On a cluster --parallelism is the number of machines, which share the
+workers evenly.`,
 		Example: `  logobeam train data --out my-model
   logobeam train data --out my-model --freeze            # only the head: minutes
   logobeam train data --out cnn --arch article-cnn       # from nothing, as the article
@@ -175,7 +176,7 @@ where.`,
 	f.IntVar(&cfg.Epochs, "epochs", cfg.Epochs, "how often to go through the training photographs")
 	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "photographs a step")
 	f.IntVar(&cfg.Slices, "slices", cfg.Slices, "parts that a batch is cut into, as many as cores can work on")
-	f.IntVar(&cfg.Cores, "cores", 0, "cores to use (default all)")
+	f.IntVar(&cfg.Cores, "cores", 0, "cores to use, of --workers each (default all, which the workers on a machine share)")
 	f.StringVar(&o.devices, "devices", train.CPU.Kind, "devices that share each batch, such as cpu,cpu; this build has "+strings.Join(kinds(), ", "))
 	f.StringVar(&cfg.Precision, "precision", cfg.Precision, "`fp32|bf16`: bf16 multiplies in bfloat16 and sums in float32, faster where the processor has AVX512_BF16 and far slower elsewhere")
 	f.Uint64Var(&cfg.Seed, "seed", 1, "seed of everything that is random")
