@@ -361,6 +361,7 @@ func TestLesson(t *testing.T) {
 		{"as it is told", "flink", "", 4, 3, 3},
 	} {
 		cfg.Runner, cfg.Train.Cores, *jobopts.EnvironmentType, *jobopts.Parallelism = c.runner, c.cores, c.environment, c.parallelism
+		cfg.Train.BadBatch = filepath.Join(cfg.Out, "bad")
 		here, unlock, err := cfg.open(context.Background())
 		if err != nil {
 			t.Fatal(err)
@@ -373,7 +374,34 @@ func TestLesson(t *testing.T) {
 		if got := there.Config.Cores; got != c.want {
 			t.Errorf("%s: %d cores; want %d", c.reason, got, c.want)
 		}
+		if got := there.Config.BadBatch; got != cfg.Train.BadBatch {
+			t.Errorf("%s: batches go to %q; want %s", c.reason, got, cfg.Train.BadBatch)
+		}
 		cfg.Resume = true
+	}
+}
+
+// A batch that cannot be learnt from is kept, by each worker in a folder of its own.
+func TestTrainBadBatch(t *testing.T) {
+	noLeaks(t)
+	for _, workers := range []int{1, 2} {
+		cfg := lessons(t)
+		cfg.Workers, cfg.Train.Solver, cfg.Train.LearningRate, cfg.Train.BadBatch = workers, train.SGD, 1e30, filepath.Join(t.TempDir(), "bad")
+		_, err := Train(context.Background(), cfg)
+		var bad *train.NotFiniteError
+		if !errors.As(err, &bad) {
+			t.Fatal(err)
+		}
+		want := cfg.Train.BadBatch
+		if workers > 1 {
+			want = filepath.Join(want, "worker-[01]")
+		}
+		if ok, _ := filepath.Match(want, bad.Batch); !ok {
+			t.Errorf("%d workers: the batch is in %q; want %s", workers, bad.Batch, want)
+		}
+		if _, err := os.Stat(filepath.Join(bad.Batch, "batch.csv")); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

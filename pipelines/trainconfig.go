@@ -320,9 +320,9 @@ func (cfg TrainConfig) together() int {
 
 // lesson is what DoFns have to know.
 func (cfg TrainConfig) lesson(run string, c *course) Lesson {
-	l := Lesson{Run: run, Out: cfg.Out, Data: cfg.Data, Cores: cfg.Train.Cores, Together: cfg.together(), Key: c.key}
+	l := Lesson{Run: run, Out: cfg.Out, Data: cfg.Data, Cores: cfg.Train.Cores, Together: cfg.together(), BadBatch: cfg.Train.BadBatch, Key: c.key}
 	if !cfg.platform().local() {
-		absolute(&l.Out, &l.Data) // an error is that of the folder that this process runs in
+		absolute(&l.Out, &l.Data, &l.BadBatch) // an error is that of the folder that this process runs in
 	}
 	return l
 }
@@ -386,6 +386,7 @@ func (l Lesson) open(ctx context.Context) (*course, error) {
 			return nil, err
 		}
 	}
+	c.Config.BadBatch = l.BadBatch
 	c.complete(l.Cores, l.Together)
 	return c, nil
 }

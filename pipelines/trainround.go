@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ type Lesson struct {
 	Data     string // folder of the listings
 	Cores    int    // for a worker; 0 for its share of its machine's
 	Together int    // workers that share these
+	BadBatch string // folder, as train.Config has it
 	Key      string // SHA-256 of the description
 }
 
@@ -113,8 +115,12 @@ func (f *TrainFn) train(ctx context.Context, run *running, l Leg) (Leg, error) {
 		return l, err
 	}
 	span := c.span(f.Round, l.Worker)
+	cfg := c.Config
+	if cfg.BadBatch != "" && c.Workers > 1 { // several may come upon one at the same time
+		cfg.BadBatch = filepath.Join(cfg.BadBatch, fmt.Sprint("worker-", l.Worker))
+	}
 	seen := l.Progress.Images
-	state, progress, err := train.Round(ctx, c.Network, c.params, c.data, c.Config, from, span, l.Progress, train.Hook{OnStep: func(_ context.Context, s train.StepInfo) error {
+	state, progress, err := train.Round(ctx, c.Network, c.params, c.data, cfg, from, span, l.Progress, train.Hook{OnStep: func(_ context.Context, s train.StepInfo) error {
 		err := run.hear(s.Epoch, s.Images-seen)
 		seen = s.Images
 		return err
