@@ -362,6 +362,7 @@ func TestLesson(t *testing.T) {
 	} {
 		cfg.Runner, cfg.Train.Cores, *jobopts.EnvironmentType, *jobopts.Parallelism = c.runner, c.cores, c.environment, c.parallelism
 		cfg.Train.BadBatch = filepath.Join(cfg.Out, "bad")
+		cfg.Options.Limits.Time += time.Minute // another each time
 		here, unlock, err := cfg.open(context.Background())
 		if err != nil {
 			t.Fatal(err)
@@ -376,6 +377,11 @@ func TestLesson(t *testing.T) {
 		}
 		if got := there.Config.BadBatch; got != cfg.Train.BadBatch {
 			t.Errorf("%s: batches go to %q; want %s", c.reason, got, cfg.Train.BadBatch)
+		}
+		for _, o := range []corpus.Options{here.Options, there.Options} {
+			if o.Limits.Time != cfg.Options.Limits.Time {
+				t.Errorf("%s: %v for a photograph; want %v", c.reason, o.Limits.Time, cfg.Options.Limits.Time)
+			}
 		}
 		cfg.Resume = true
 	}

@@ -320,7 +320,7 @@ func (cfg TrainConfig) together() int {
 
 // lesson is what DoFns have to know.
 func (cfg TrainConfig) lesson(run string, c *course) Lesson {
-	l := Lesson{Run: run, Out: cfg.Out, Data: cfg.Data, Cores: cfg.Train.Cores, Together: cfg.together(), BadBatch: cfg.Train.BadBatch, Key: c.key}
+	l := Lesson{Run: run, Out: cfg.Out, Data: cfg.Data, Cores: cfg.Train.Cores, Together: cfg.together(), BadBatch: cfg.Train.BadBatch, Decoding: cfg.Options.Limits.Time, Key: c.key}
 	if !cfg.platform().local() {
 		absolute(&l.Out, &l.Data, &l.BadBatch) // an error is that of the folder that this process runs in
 	}
@@ -361,6 +361,7 @@ func (l Lesson) open(ctx context.Context) (*course, error) {
 	if err := json.Unmarshal(text, &c.training); err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", l.Out, RoundsFile, err)
 	}
+	c.Options.Limits.Time, c.Config.BadBatch = l.Decoding, l.BadBatch // which a resumed run may have anew
 	if err := c.find(ctx); err != nil {
 		return nil, err
 	}
@@ -386,7 +387,6 @@ func (l Lesson) open(ctx context.Context) (*course, error) {
 			return nil, err
 		}
 	}
-	c.Config.BadBatch = l.BadBatch
 	c.complete(l.Cores, l.Together)
 	return c, nil
 }

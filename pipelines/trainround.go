@@ -22,11 +22,12 @@ import (
 type Lesson struct {
 	Run      string // finds the run in the process that began it
 	Out      string
-	Data     string // folder of the listings
-	Cores    int    // for a worker; 0 for its share of its machine's
-	Together int    // workers that share these
-	BadBatch string // folder, as train.Config has it
-	Key      string // SHA-256 of the description
+	Data     string        // folder of the listings
+	Cores    int           // for a worker; 0 for its share of its machine's
+	Together int           // workers that share these
+	BadBatch string        // folder, as train.Config has it
+	Decoding time.Duration // most for a photograph
+	Key      string        // SHA-256 of the description
 }
 
 // BeginFn sends the workers off to a round, from where the one before has left them.
