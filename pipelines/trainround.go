@@ -178,10 +178,7 @@ func (f *AverageFn) average(ctx context.Context, legs []Leg) ([]Leg, error) {
 	for k, l := range legs {
 		images[k] = l.Images
 	}
-	from, err := c.before(ctx, f.Round)
-	if err != nil {
-		return nil, err
-	}
+	from := func() ([]byte, error) { return c.before(ctx, f.Round) }
 	states := func(k int) ([]byte, error) { return c.state(ctx, f.Round, legs[k].State) }
 	state, err := train.Merge(c.params, c.Config, c.span(f.Round, 0), from, images, states, c.Outer)
 	if err != nil {
