@@ -24,6 +24,7 @@ import (
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/train"
 	"github.com/logobeam/logobeam/pipelines/corpus"
+	"github.com/logobeam/logobeam/pipelines/store"
 	"github.com/logobeam/logobeam/pipelines/store/storetest"
 	"github.com/logobeam/logobeam/transforms"
 )
@@ -408,6 +409,21 @@ func TestTrainBadBatch(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(bad.Batch, "batch.csv")); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A record that was there, and is gone when it is read, is not taken for one of nothing.
+func TestNoteGone(t *testing.T) {
+	dir := t.TempDir()
+	s, err := store.At(context.Background(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", filepath.Join(dir, "record")); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := note(context.Background(), s, "record", Leg{Worker: 1}); err == nil || !strings.Contains(err.Error(), "record is gone") {
+		t.Errorf("%+v, error %v", l, err)
 	}
 }
 

@@ -442,7 +442,10 @@ func note[T any](ctx context.Context, s store.Store, name string, v T) (T, error
 	if err = store.CreateFile(ctx, s, name, text); !errors.Is(err, fs.ErrExist) {
 		return v, err
 	}
-	first, _, err := read[T](ctx, s, name)
+	first, ok, err := read[T](ctx, s, name)
+	if err == nil && !ok {
+		err = fmt.Errorf("%s/%s is gone: has somebody removed it?", s, name)
+	}
 	return first, err
 }
 
