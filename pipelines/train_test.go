@@ -427,6 +427,23 @@ func TestNoteGone(t *testing.T) {
 	}
 }
 
+// Who fails in the last hook hears of the end again.
+func TestTrainEndsAgain(t *testing.T) {
+	noLeaks(t)
+	cfg := lessons(t)
+	cfg.Train.Epochs, cfg.Train.HeadEpochs, cfg.Resume = 1, 0, true
+	full := errors.New("the disk is full")
+	if _, err := Train(context.Background(), cfg, train.Hook{OnEnd: func(context.Context, train.Result) error { return full }}); !errors.Is(err, full) {
+		t.Fatal(err)
+	}
+	ended := false
+	trains(t, cfg, train.Hook{OnEnd: func(_ context.Context, r train.Result) error { ended = len(r.History) == 1; return nil },
+		OnStep: func(context.Context, train.StepInfo) error { return errors.New("it is trained again") }})
+	if !ended {
+		t.Error("no hook has heard of the end")
+	}
+}
+
 // What was ended at its very end, or is of another run, or is damaged.
 func TestTrainRefuses(t *testing.T) {
 	noLeaks(t)

@@ -172,11 +172,15 @@ func ForgetRounds(ctx context.Context, out string) error {
 	if err := s.Remove(ctx, RoundsFile); err != nil { // by which the others are known
 		return err
 	}
-	return clearRounds(ctx, s)
+	return ClearRounds(ctx, out)
 }
 
-// clearRounds removes the files of rounds, last the one by which the others are known.
-func clearRounds(ctx context.Context, s store.Store) error {
+// ClearRounds removes from out what a training in rounds has there while it goes on, last the file by which the others are known.
+func ClearRounds(ctx context.Context, out string) error {
+	s, err := store.At(ctx, out)
+	if err != nil {
+		return err
+	}
 	if err := s.Sweep(ctx); err != nil {
 		return err
 	}
