@@ -142,6 +142,9 @@ workers evenly.`,
 				if ext := filepath.Ext(o.plot); ext != ".svg" && ext != ".png" {
 					return usagef("--plot %s: want a name that ends in .svg or .png", o.plot)
 				}
+				if store.IsRemote(o.plot) {
+					return usagef("--plot %s: name a file on this machine", o.plot)
+				}
 				if folder := filepath.Dir(o.plot); folder != filepath.Clean(o.out) { // which may not be there yet
 					if err := checkFolder("--plot", folder); err != nil {
 						return err
