@@ -271,7 +271,7 @@ const (
 // checkRounds completes what is said of workers, and looks at what can be wrong.
 func (o *trainFlags) checkRounds(cmd *cobra.Command, dir string, cfg *train.Config) error {
 	if o.rounds.Workers == 0 {
-		for _, name := range []string{"sync", "outer-lr", "outer-momentum", "runner", "endpoint"} {
+		for _, name := range append([]string{"sync", "outer-lr", "outer-momentum", "runner"}, clusterFlags...) {
 			if cmd.Flags().Changed(name) {
 				return usagef("--%s is about workers that train in rounds: say how many with --workers", name)
 			}
