@@ -1,7 +1,6 @@
 package pipelines
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,7 +21,7 @@ import (
 // of train.Run.
 //
 // Hooks hear what train.Run's hear, but of steps the images alone, those of all workers, and of a runner elsewhere once a round;
-// OnEpoch and OnEnd have no parameters. When ctx ends, Train returns its error.
+// OnEpoch and OnEnd have no parameters. OnEnd is called again by the next call with cfg.Resume if it fails. When ctx ends, Train returns its error.
 func Train(ctx context.Context, cfg TrainConfig, hooks ...train.Hook) (train.Result, error) {
 	if err := cfg.Validate(); err != nil {
 		return train.Result{Best: -1}, err
@@ -35,8 +34,10 @@ func Train(ctx context.Context, cfg TrainConfig, hooks ...train.Hook) (train.Res
 	r := newRun(ctx, nil)
 	defer r.end()
 	f := newFollower(r, c, hooks)
-	if done, ok, err := c.finished(ctx); ok || err != nil { // and was only not swept
-		return done, cmp.Or(err, f.end(ctx, done))
+	if done, ok, err := c.finished(ctx); err != nil {
+		return train.Result{Best: -1}, err
+	} else if ok {
+		return done, f.end(ctx, done)
 	}
 	if err := f.begin(r.ctx); err != nil {
 		return train.Result{Best: -1}, err

@@ -9,12 +9,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
 	"github.com/fsouza/fake-gcs-server/fakestorage"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -22,6 +24,7 @@ import (
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/train"
 	"github.com/logobeam/logobeam/pipelines/corpus"
+	"github.com/logobeam/logobeam/pipelines/store"
 	"github.com/logobeam/logobeam/pipelines/store/storetest"
 	"github.com/logobeam/logobeam/transforms"
 )
@@ -170,7 +173,7 @@ func TestTrainWorkers(t *testing.T) {
 		cfg.Workers, cfg.Sync, cfg.Outer, cfg.Train.Cores = workers, 0.5, train.Outer{LearningRate: 0.7, Momentum: 0.9}, 1
 		most := 0
 		wantResult, want := trains(t, cfg, train.Hook{OnStep: func(context.Context, train.StepInfo) error {
-			states, _ := filepath.Glob(filepath.Join(cfg.Out, folder, "*-state-*"))
+			states, _ := filepath.Glob(filepath.Join(cfg.Out, folder, "*", "*-state-*"))
 			most = max(most, len(states))
 			return nil
 		}})
@@ -244,7 +247,7 @@ func TestTrainResumes(t *testing.T) {
 	cfg := elsewhereTo(t, base)
 	cfg.Resume = true
 	count := func() int {
-		records, _ := filepath.Glob(filepath.Join(cfg.Out, folder, "*.json"))
+		records, _ := filepath.Glob(filepath.Join(cfg.Out, folder, "*", "*.json"))
 		return len(records)
 	}
 	stops := 0
@@ -288,6 +291,159 @@ func TestTrainResumes(t *testing.T) {
 	}
 }
 
+// What opens devices is in no description, and a resumed training has it all the same.
+func TestTrainResumesDevices(t *testing.T) {
+	noLeaks(t)
+	cfg := lessons(t)
+	cfg.Workers, cfg.Train.Epochs, cfg.Train.Devices = 2, 2, []train.Opener{train.CPU, train.CPU}
+	_, want := trains(t, cfg)
+	cfg = elsewhereTo(t, cfg)
+	ctx, stop := context.WithCancel(context.Background())
+	if _, err := Train(ctx, cfg, train.Hook{OnStep: func(context.Context, train.StepInfo) error { stop(); return nil }}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	cfg.Resume = true
+	_, got := trains(t, cfg)
+	same(t, want, got)
+}
+
+// A worker of a training that was given up, as a cluster's that has lost its driver, does nothing to the one that follows.
+func TestTrainLateWorker(t *testing.T) {
+	noLeaks(t)
+	former := lessons(t)
+	former.Workers, former.Train.Epochs = 2, 2
+	cfg := former
+	cfg.Train.LearningRate = 0.02
+	_, want := trains(t, elsewhereTo(t, cfg))
+	ctx := context.Background()
+	c, unlock, err := former.open(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lesson := former.lesson("", c)
+	defer c.keep(lesson)()
+	unlock()
+	late := false
+	_, got := trains(t, cfg, train.Hook{OnStep: func(context.Context, train.StepInfo) error {
+		if late {
+			return nil
+		}
+		late = true
+		for worker := range 2 {
+			if _, err := (&TrainFn{ShardFn{Lesson: lesson}}).train(ctx, nil, Leg{Worker: worker}); err != nil {
+				return err
+			}
+		}
+		if err := c.save(ctx, train.Epoch{Epoch: 1}, verdict{}); err == nil || !strings.Contains(err.Error(), "is of another run by now") {
+			return fmt.Errorf("it saves its model: %v", err)
+		}
+		return nil
+	}})
+	same(t, want, got)
+}
+
+// What a worker elsewhere knows beside the description is what the command says now.
+func TestLesson(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(8))
+	t.Cleanup(keepSettings())
+	defer func(was int) { *jobopts.Parallelism = was }(*jobopts.Parallelism)
+	cfg := lessons(t)
+	cfg.Workers = 4
+	for _, c := range []struct {
+		reason, runner, environment string
+		parallelism, cores, want    int
+	}{
+		{"all in this process", "prism", "", -1, 0, 2},
+		{"all in this process, which is a cluster's only", "universal", "LOOPBACK", 4, 0, 2},
+		{"as many processes as workers", "flink", "PROCESS", 4, 0, 8},
+		{"fewer", "flink", "PROCESS", 3, 0, 4},
+		{"more", "flink", "EXTERNAL", 9, 0, 8},
+		{"who knows how many", "flink", "", -1, 0, 2},
+		{"as it is told", "flink", "", 4, 3, 3},
+	} {
+		cfg.Runner, cfg.Train.Cores, *jobopts.EnvironmentType, *jobopts.Parallelism = c.runner, c.cores, c.environment, c.parallelism
+		cfg.Train.BadBatch = filepath.Join(cfg.Out, "bad")
+		cfg.Options.Limits.Time += time.Minute // another each time
+		here, unlock, err := cfg.open(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, err := cfg.lesson("", here).open(context.Background())
+		unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := there.Config.Cores; got != c.want {
+			t.Errorf("%s: %d cores; want %d", c.reason, got, c.want)
+		}
+		if got := there.Config.BadBatch; got != cfg.Train.BadBatch {
+			t.Errorf("%s: batches go to %q; want %s", c.reason, got, cfg.Train.BadBatch)
+		}
+		for _, o := range []corpus.Options{here.Options, there.Options} {
+			if o.Limits.Time != cfg.Options.Limits.Time {
+				t.Errorf("%s: %v for a photograph; want %v", c.reason, o.Limits.Time, cfg.Options.Limits.Time)
+			}
+		}
+		cfg.Resume = true
+	}
+}
+
+// A batch that cannot be learnt from is kept, by each worker in a folder of its own.
+func TestTrainBadBatch(t *testing.T) {
+	noLeaks(t)
+	for _, workers := range []int{1, 2} {
+		cfg := lessons(t)
+		cfg.Workers, cfg.Train.Solver, cfg.Train.LearningRate, cfg.Train.BadBatch = workers, train.SGD, 1e30, filepath.Join(t.TempDir(), "bad")
+		_, err := Train(context.Background(), cfg)
+		var bad *train.NotFiniteError
+		if !errors.As(err, &bad) {
+			t.Fatal(err)
+		}
+		want := cfg.Train.BadBatch
+		if workers > 1 {
+			want = filepath.Join(want, "worker-[01]")
+		}
+		if ok, _ := filepath.Match(want, bad.Batch); !ok {
+			t.Errorf("%d workers: the batch is in %q; want %s", workers, bad.Batch, want)
+		}
+		if _, err := os.Stat(filepath.Join(bad.Batch, "batch.csv")); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A record that was there, and is gone when it is read, is not taken for one of nothing.
+func TestNoteGone(t *testing.T) {
+	dir := t.TempDir()
+	s, err := store.At(context.Background(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", filepath.Join(dir, "record")); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := note(context.Background(), s, "record", Leg{Worker: 1}); err == nil || !strings.Contains(err.Error(), "record is gone") {
+		t.Errorf("%+v, error %v", l, err)
+	}
+}
+
+// Who fails in the last hook hears of the end again.
+func TestTrainEndsAgain(t *testing.T) {
+	noLeaks(t)
+	cfg := lessons(t)
+	cfg.Train.Epochs, cfg.Train.HeadEpochs, cfg.Resume = 1, 0, true
+	full := errors.New("the disk is full")
+	if _, err := Train(context.Background(), cfg, train.Hook{OnEnd: func(context.Context, train.Result) error { return full }}); !errors.Is(err, full) {
+		t.Fatal(err)
+	}
+	ended := false
+	trains(t, cfg, train.Hook{OnEnd: func(_ context.Context, r train.Result) error { ended = len(r.History) == 1; return nil },
+		OnStep: func(context.Context, train.StepInfo) error { return errors.New("it is trained again") }})
+	if !ended {
+		t.Error("no hook has heard of the end")
+	}
+}
+
 // What was ended at its very end, or is of another run, or is damaged.
 func TestTrainRefuses(t *testing.T) {
 	noLeaks(t)
@@ -320,7 +476,7 @@ func TestTrainRefuses(t *testing.T) {
 			t.Errorf("error %v; want %q", err, want)
 		}
 	}
-	states, err := filepath.Glob(filepath.Join(base.Out, folder, "*-state-*"))
+	states, err := filepath.Glob(filepath.Join(base.Out, folder, "*", "*-state-*"))
 	if err != nil || len(states) == 0 {
 		t.Fatal(states, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -13,13 +14,14 @@ import (
 	"maps"
 	"math"
 	"os"
-	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/options/jobopts"
 
 	"github.com/logobeam/logobeam/model"
 	"github.com/logobeam/logobeam/model/device"
@@ -37,7 +39,7 @@ type TrainConfig struct {
 	Model model.Model
 	Half  bool         // keep the model's weights in float16
 	Out   string       // folder or gs:// prefix for the model and, while the training goes on, the states of rounds
-	Train train.Config // Cores are a worker's, 0 for its share of the process's; State is not used
+	Train train.Config // Cores are a worker's, 0 for its share of its machine's; State is not used
 
 	Workers int // at least 1
 	// Sync is the part of an epoch between two averagings: 1, 1/2, 1/3 and so on.
@@ -88,6 +90,9 @@ func (cfg TrainConfig) platform() platform { return platform{"train", cfg.Runner
 
 // training is what describes one, in the output. It is the same in all processes, and for all that resume it.
 type training struct {
+	// ID is drawn when it is begun, so that workers of one that was given up, which may be at work for a while, touch no
+	// files of another, even if that is trained alike.
+	ID      string            `json:"id"`
 	Run     map[string]string `json:"run"` // its fingerprint
 	Card    model.Card        `json:"card"`
 	Network model.Network     `json:"network"`
@@ -107,12 +112,14 @@ type course struct {
 	training
 	key    string // SHA-256 of the description
 	out    store.Store
+	files  store.Store // in out: its records, states and answers
 	data   train.Data
 	params model.Params // the starting weights, which are not written to
 }
 
-// The files of a training, while it goes on. Those of states and answers have the SHA-256 of their bytes in their names, and all
-// but rounds.jsonl are created only if they are not there: whoever is late finds the name taken, and goes on from what is there.
+// The files of a training, while it goes on: all but run.json and rounds.jsonl are in rounds/ID. Those of states and answers have
+// the SHA-256 of their bytes in their names, and all but rounds.jsonl are created only if they are not there: whoever is late finds
+// the name taken, and goes on from what is there.
 const (
 	folder      = "rounds"
 	logFile     = "rounds.jsonl" // what remains of the others
@@ -122,15 +129,15 @@ const (
 )
 
 func workerFile(round, worker int) string {
-	return fmt.Sprintf("%s/%05d-worker-%05d.json", folder, round, worker)
+	return fmt.Sprintf("%05d-worker-%05d.json", round, worker)
 }
 func answeredFile(round, worker int) string {
-	return fmt.Sprintf("%s/%05d-answered-%05d.json", folder, round, worker)
+	return fmt.Sprintf("%05d-answered-%05d.json", round, worker)
 }
-func mergedFile(round int) string { return fmt.Sprintf("%s/%05d-merged.json", folder, round) }
-func epochFile(epoch int) string  { return fmt.Sprintf("%s/epoch-%05d.json", folder, epoch+1) }
+func mergedFile(round int) string { return fmt.Sprintf("%05d-merged.json", round) }
+func epochFile(epoch int) string  { return fmt.Sprintf("epoch-%05d.json", epoch+1) }
 func contentFile(round int, kind, sum string) string {
-	return fmt.Sprintf("%s/%05d-%s-%s", folder, round, kind, sum)
+	return fmt.Sprintf("%05d-%s-%s", round, kind, sum)
 }
 
 // RoundsFile lies in the output of a training in rounds that is not finished.
@@ -165,11 +172,15 @@ func ForgetRounds(ctx context.Context, out string) error {
 	if err := s.Remove(ctx, RoundsFile); err != nil { // by which the others are known
 		return err
 	}
-	return clearRounds(ctx, s)
+	return ClearRounds(ctx, out)
 }
 
-// clearRounds removes the files of rounds, last the one by which the others are known.
-func clearRounds(ctx context.Context, s store.Store) error {
+// ClearRounds removes from out what a training in rounds has there while it goes on, last the file by which the others are known.
+func ClearRounds(ctx context.Context, out string) error {
+	s, err := store.At(ctx, out)
+	if err != nil {
+		return err
+	}
 	if err := s.Sweep(ctx); err != nil {
 		return err
 	}
@@ -189,7 +200,14 @@ func clearRounds(ctx context.Context, s store.Store) error {
 		return err
 	}
 	if !store.IsRemote(s.String()) {
-		os.Remove(filepath.Join(s.String(), folder)) // which stays if somebody has put something there
+		top := filepath.Join(s.String(), folder)
+		own, _ := os.ReadDir(top)
+		for _, f := range own {
+			if f.IsDir() {
+				os.Remove(filepath.Join(top, f.Name())) // which stays, as does the next, if somebody has put something there
+			}
+		}
+		os.Remove(top)
 	}
 	return nil
 }
@@ -238,22 +256,35 @@ func (cfg TrainConfig) open(ctx context.Context) (c *course, unlock func() error
 		if d := train.Difference(before.Run, c.Run); d != "" {
 			return nil, nil, fmt.Errorf("train: %s is of another run, which differs in %s: train as that one was, or choose another output", cfg.Out, d)
 		}
+		before.Config, before.Options = cfg.Train, cfg.Options // the same, and what no text holds, or is of this machine
 		c.training = before
+		err = c.find(ctx)
 	} else {
 		if err := ForgetRounds(ctx, cfg.Out); err != nil {
 			return nil, nil, err
 		}
-		if text, err = c.begin(ctx); err != nil {
-			return nil, nil, err
-		}
+		text, err = c.begin(ctx)
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	c.key = sum(text)
-	c.complete(cfg.Train.Cores)
+	c.complete(cfg.Train.Cores, cfg.together())
 	return c, free, nil
+}
+
+// find finds the place of the training's own files.
+func (c *course) find(ctx context.Context) (err error) {
+	c.files, err = store.At(ctx, store.Join(store.Join(c.out.String(), folder), c.ID))
+	return err
 }
 
 // begin writes what the workers need to know.
 func (c *course) begin(ctx context.Context) (text []byte, err error) {
+	c.ID = rand.Text()
+	if err := c.find(ctx); err != nil {
+		return nil, err
+	}
 	list, err := c.Network.Parameters()
 	if err != nil {
 		return nil, err
@@ -276,16 +307,26 @@ func (c *course) begin(ctx context.Context) (text []byte, err error) {
 }
 
 // complete fills in what is not part of the description.
-func (c *course) complete(cores int) {
-	c.Config.Cores = cmp.Or(cores, max(runtime.GOMAXPROCS(0)/c.Workers, 1))
+func (c *course) complete(cores, together int) {
+	c.Config.Cores = cmp.Or(cores, max(runtime.GOMAXPROCS(0)/together, 1))
 	c.Config.EvaluateTest, c.Config.Resume, c.Config.State = c.Test, false, ""
+}
+
+// together is how many workers share a process: all in this one, and on a cluster, where there is a process on each machine and
+// Parallelism is the number of these, those that one gets.
+func (cfg TrainConfig) together() int {
+	machines := *jobopts.Parallelism
+	if machines < 1 || cfg.platform().local() || jobopts.IsLoopback() {
+		return cfg.Workers
+	}
+	return (cfg.Workers + machines - 1) / machines
 }
 
 // lesson is what DoFns have to know.
 func (cfg TrainConfig) lesson(run string, c *course) Lesson {
-	l := Lesson{Run: run, Out: cfg.Out, Data: cfg.Data, Cores: cfg.Train.Cores, Key: c.key}
+	l := Lesson{Run: run, Out: cfg.Out, Data: cfg.Data, Cores: cfg.Train.Cores, Together: cfg.together(), BadBatch: cfg.Train.BadBatch, Decoding: cfg.Options.Limits.Time, Key: c.key}
 	if !cfg.platform().local() {
-		absolute(&l.Out, &l.Data) // an error is that of the folder that this process runs in
+		absolute(&l.Out, &l.Data, &l.BadBatch) // an error is that of the folder that this process runs in
 	}
 	return l
 }
@@ -317,15 +358,16 @@ func (l Lesson) open(ctx context.Context) (*course, error) {
 	if c.out, err = store.At(ctx, l.Out); err != nil {
 		return nil, err
 	}
-	text, err := store.ReadFile(ctx, c.out, RoundsFile)
+	text, err := c.description(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if sum(text) != l.Key {
-		return nil, fmt.Errorf("%s is of another run by now", l.Out)
-	}
 	if err := json.Unmarshal(text, &c.training); err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", l.Out, RoundsFile, err)
+	}
+	c.Options.Limits.Time, c.Config.BadBatch = l.Decoding, l.BadBatch // which a resumed run may have anew
+	if err := c.find(ctx); err != nil {
+		return nil, err
 	}
 	if c.data, err = corpus.OpenSplits(l.Data, c.Options, c.Test); err != nil {
 		return nil, err
@@ -349,8 +391,17 @@ func (l Lesson) open(ctx context.Context) (*course, error) {
 			return nil, err
 		}
 	}
-	c.complete(l.Cores)
+	c.complete(l.Cores, l.Together)
 	return c, nil
+}
+
+// description is what lies in the output, as long as that is of this training.
+func (c *course) description(ctx context.Context) ([]byte, error) {
+	text, err := store.ReadFile(ctx, c.out, RoundsFile)
+	if err == nil && sum(text) != c.key {
+		err = fmt.Errorf("%s is of another run by now", c.out)
+	}
+	return text, err
 }
 
 // deviceOf is a device of this worker's machine, whatever the numbers of those where the training was begun.
@@ -366,7 +417,7 @@ func deviceOf(kind string, number int) (train.Opener, error) {
 // put keeps data of a round, and says by what name.
 func (c *course) put(ctx context.Context, round int, kind string, data []byte) (name string, err error) {
 	name = sum(data)
-	if err = store.CreateFile(ctx, c.out, contentFile(round, kind, name), data); errors.Is(err, fs.ErrExist) {
+	if err = store.CreateFile(ctx, c.files, contentFile(round, kind, name), data); errors.Is(err, fs.ErrExist) {
 		err = nil
 	}
 	return name, err
@@ -374,9 +425,9 @@ func (c *course) put(ctx context.Context, round int, kind string, data []byte) (
 
 // get is what was put, whole.
 func (c *course) get(ctx context.Context, round int, kind, name string) ([]byte, error) {
-	data, err := store.ReadFile(ctx, c.out, contentFile(round, kind, name))
+	data, err := store.ReadFile(ctx, c.files, contentFile(round, kind, name))
 	if err == nil && sum(data) != name {
-		err = fmt.Errorf("%s/%s is damaged: its bytes are not those that its name tells of", c.out, contentFile(round, kind, name))
+		err = fmt.Errorf("%s/%s is damaged: its bytes are not those that its name tells of", c.files, contentFile(round, kind, name))
 	}
 	return data, err
 }
@@ -395,7 +446,10 @@ func note[T any](ctx context.Context, s store.Store, name string, v T) (T, error
 	if err = store.CreateFile(ctx, s, name, text); !errors.Is(err, fs.ErrExist) {
 		return v, err
 	}
-	first, _, err := read[T](ctx, s, name)
+	first, ok, err := read[T](ctx, s, name)
+	if err == nil && !ok {
+		err = fmt.Errorf("%s/%s is gone: has somebody removed it?", s, name)
+	}
 	return first, err
 }
 
@@ -418,24 +472,24 @@ func read[T any](ctx context.Context, s store.Store, name string) (v T, ok bool,
 func (c *course) sweep(ctx context.Context, round int) error {
 	keep := contentFile(0, weightsKind, c.Weights)
 	if epoch := round / c.Rounds; epoch > 0 {
-		v, _, err := read[verdict](ctx, c.out, epochFile(epoch-1))
+		v, _, err := read[verdict](ctx, c.files, epochFile(epoch-1))
 		if err != nil {
 			return err
 		}
 		keep = contentFile(v.BestRound, stateKind, v.Best)
 	}
-	files, err := c.out.List(ctx, folder)
+	files, err := c.files.List(ctx, ".")
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
-		number, rest, _ := strings.Cut(path.Base(f.Name), "-")
+		number, rest, _ := strings.Cut(f.Name, "-")
 		of, err := strconv.Atoi(number)
 		if err != nil || of >= round-1 || f.Name == keep {
 			continue
 		}
 		if strings.HasPrefix(rest, stateKind) || strings.HasPrefix(rest, answersKind) {
-			if err := c.out.Remove(ctx, f.Name); err != nil {
+			if err := c.files.Remove(ctx, f.Name); err != nil {
 				return err
 			}
 		}

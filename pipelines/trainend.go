@@ -22,9 +22,9 @@ type merged struct {
 }
 
 // finish ends a training that is through: it sees to it that the model is the best epoch's, whichever attempt wrote last,
-// writes down where the parameters were, and removes the states.
+// and writes down where the parameters were.
 func (c *course) finish(ctx context.Context) (train.Result, error) {
-	v, ok, err := read[verdict](ctx, c.out, epochFile(c.Config.Epochs-1))
+	v, ok, err := read[verdict](ctx, c.files, epochFile(c.Config.Epochs-1))
 	if err == nil && !ok {
 		err = fmt.Errorf("epoch %d has no record", c.Config.Epochs)
 	}
@@ -38,13 +38,13 @@ func (c *course) finish(ctx context.Context) (train.Result, error) {
 	lines := json.NewEncoder(&b) // to a buffer, which takes everything
 	for round := range c.Config.Epochs * c.Rounds {
 		for k := range c.Workers {
-			l, ok, err := read[Leg](ctx, c.out, workerFile(round, k))
+			l, ok, err := read[Leg](ctx, c.files, workerFile(round, k))
 			if err != nil || !ok {
 				return train.Result{}, fmt.Errorf("round %d, worker %d: no record: %w", round, k, err)
 			}
 			lines.Encode(l)
 		}
-		legs, _, err := read[[]Leg](ctx, c.out, mergedFile(round))
+		legs, _, err := read[[]Leg](ctx, c.files, mergedFile(round))
 		if err != nil {
 			return train.Result{}, err
 		}
@@ -54,10 +54,10 @@ func (c *course) finish(ctx context.Context) (train.Result, error) {
 	if err := c.out.Put(ctx, logFile, b.Bytes()); err != nil {
 		return train.Result{}, err
 	}
-	return v.result(), clearRounds(ctx, c.out)
+	return v.result(), nil
 }
 
-// finished is the result of a training that has ended but for the sweeping, which is done now.
+// finished is the result of a training that has ended but for what hooks do then and the sweeping.
 func (c *course) finished(ctx context.Context) (train.Result, bool, error) {
 	text, err := store.ReadFile(ctx, c.out, logFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -71,7 +71,7 @@ func (c *course) finished(ctx context.Context) (train.Result, bool, error) {
 	if err := json.Unmarshal(last[bytes.LastIndexByte(last, '\n')+1:], &v); err != nil {
 		return train.Result{}, false, fmt.Errorf("%s/%s: %w", c.out, logFile, err)
 	}
-	return v.result(), true, clearRounds(ctx, c.out)
+	return v.result(), true, nil
 }
 
 func (v verdict) result() train.Result {
@@ -106,7 +106,7 @@ func (f *follower) begin(ctx context.Context) error {
 	}
 	f.hooks = hooks
 	for k := range f.course.Workers { // of the round that was under way
-		l, ok, err := read[Leg](ctx, f.course.out, workerFile(f.round, k))
+		l, ok, err := read[Leg](ctx, f.course.files, workerFile(f.round, k))
 		if err != nil {
 			return err
 		}
@@ -156,7 +156,7 @@ func (f *follower) look(ctx context.Context) error {
 		if err := f.epoch(ctx); err != nil {
 			return err
 		}
-		legs, ok, err := read[[]Leg](ctx, c.out, mergedFile(f.round))
+		legs, ok, err := read[[]Leg](ctx, c.files, mergedFile(f.round))
 		if err != nil || !ok {
 			return err
 		}
@@ -180,7 +180,7 @@ func (f *follower) epoch(ctx context.Context) error {
 	if n == f.course.Config.Epochs || f.round < (n+1)*f.course.Rounds {
 		return nil
 	}
-	v, ok, err := read[verdict](ctx, f.course.out, epochFile(n))
+	v, ok, err := read[verdict](ctx, f.course.files, epochFile(n))
 	if err != nil || !ok {
 		return err
 	}
@@ -214,7 +214,7 @@ func (f *follower) result() train.Result {
 	return f.v.result()
 }
 
-// end tells the hooks of the end.
+// end tells the hooks of the end, and then removes the files of rounds: until a hook has done its part, the training can be resumed.
 func (f *follower) end(ctx context.Context, r train.Result) error {
 	for _, h := range f.hooks {
 		if h.OnEnd != nil {
@@ -223,5 +223,5 @@ func (f *follower) end(ctx context.Context, r train.Result) error {
 			}
 		}
 	}
-	return nil
+	return ClearRounds(ctx, f.course.out.String())
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -19,11 +20,14 @@ import (
 // Lesson is what the DoFns of a training have to know: where its description lies, and what is not the same in another
 // process.
 type Lesson struct {
-	Run   string // finds the run in the process that began it
-	Out   string
-	Data  string // folder of the listings
-	Cores int    // for a worker; 0 for its share of the process's
-	Key   string // SHA-256 of the description
+	Run      string // finds the run in the process that began it
+	Out      string
+	Data     string        // folder of the listings
+	Cores    int           // for a worker; 0 for its share of its machine's
+	Together int           // workers that share these
+	BadBatch string        // folder, as train.Config has it
+	Decoding time.Duration // most for a photograph
+	Key      string        // SHA-256 of the description
 }
 
 // BeginFn sends the workers off to a round, from where the one before has left them.
@@ -55,9 +59,9 @@ func (f *BeginFn) begin(ctx context.Context) ([]Leg, error) {
 		}
 		return legs, nil
 	}
-	legs, ok, err := read[[]Leg](ctx, c.out, mergedFile(f.Round-1))
+	legs, ok, err := read[[]Leg](ctx, c.files, mergedFile(f.Round-1))
 	if err == nil && !ok {
-		err = fmt.Errorf("%s: round %d has no record", c.out, f.Round-1)
+		err = fmt.Errorf("%s: round %d has no record", c.files, f.Round-1)
 	}
 	if f.Round%c.Rounds == 0 {
 		legs = anew(legs)
@@ -103,7 +107,7 @@ func (f *TrainFn) train(ctx context.Context, run *running, l Leg) (Leg, error) {
 		return l, err
 	}
 	record := workerFile(f.Round, l.Worker)
-	if done, ok, err := read[Leg](ctx, c.out, record); ok || err != nil {
+	if done, ok, err := read[Leg](ctx, c.files, record); ok || err != nil {
 		return done, err
 	}
 	began := time.Now()
@@ -112,8 +116,12 @@ func (f *TrainFn) train(ctx context.Context, run *running, l Leg) (Leg, error) {
 		return l, err
 	}
 	span := c.span(f.Round, l.Worker)
+	cfg := c.Config
+	if cfg.BadBatch != "" && c.Workers > 1 { // several may come upon one at the same time
+		cfg.BadBatch = filepath.Join(cfg.BadBatch, fmt.Sprint("worker-", l.Worker))
+	}
 	seen := l.Progress.Images
-	state, progress, err := train.Round(ctx, c.Network, c.params, c.data, c.Config, from, span, l.Progress, train.Hook{OnStep: func(_ context.Context, s train.StepInfo) error {
+	state, progress, err := train.Round(ctx, c.Network, c.params, c.data, cfg, from, span, l.Progress, train.Hook{OnStep: func(_ context.Context, s train.StepInfo) error {
 		err := run.hear(s.Epoch, s.Images-seen)
 		seen = s.Images
 		return err
@@ -126,7 +134,7 @@ func (f *TrainFn) train(ctx context.Context, run *running, l Leg) (Leg, error) {
 		return l, err
 	}
 	done.Seconds = time.Since(began).Seconds()
-	return note(ctx, c.out, record, done)
+	return note(ctx, c.files, record, done)
 }
 
 // hear tells those who watch the run what was learnt from.
@@ -160,7 +168,7 @@ func (f *AverageFn) average(ctx context.Context, legs []Leg) ([]Leg, error) {
 	if err != nil {
 		return nil, err
 	}
-	if merged, ok, err := read[[]Leg](ctx, c.out, mergedFile(f.Round)); ok || err != nil {
+	if merged, ok, err := read[[]Leg](ctx, c.files, mergedFile(f.Round)); ok || err != nil {
 		return merged, err
 	}
 	if legs, err = c.inOrder(legs); err != nil {
@@ -170,10 +178,7 @@ func (f *AverageFn) average(ctx context.Context, legs []Leg) ([]Leg, error) {
 	for k, l := range legs {
 		images[k] = l.Images
 	}
-	from, err := c.before(ctx, f.Round)
-	if err != nil {
-		return nil, err
-	}
+	from := func() ([]byte, error) { return c.before(ctx, f.Round) }
 	states := func(k int) ([]byte, error) { return c.state(ctx, f.Round, legs[k].State) }
 	state, err := train.Merge(c.params, c.Config, c.span(f.Round, 0), from, images, states, c.Outer)
 	if err != nil {
@@ -186,7 +191,7 @@ func (f *AverageFn) average(ctx context.Context, legs []Leg) ([]Leg, error) {
 	for k := range legs {
 		legs[k].State = name
 	}
-	if legs, err = note(ctx, c.out, mergedFile(f.Round), legs); err != nil {
+	if legs, err = note(ctx, c.files, mergedFile(f.Round), legs); err != nil {
 		return nil, err
 	}
 	return legs, c.sweep(ctx, f.Round)
@@ -207,7 +212,7 @@ func (f *EvaluateFn) evaluate(ctx context.Context, l Leg) (Leg, error) {
 		return l, err
 	}
 	record := answeredFile(f.Round, l.Worker)
-	if done, ok, err := read[Leg](ctx, c.out, record); ok || err != nil {
+	if done, ok, err := read[Leg](ctx, c.files, record); ok || err != nil {
 		return done, err
 	}
 	began := time.Now()
@@ -228,7 +233,7 @@ func (f *EvaluateFn) evaluate(ctx context.Context, l Leg) (Leg, error) {
 		return l, err
 	}
 	l.Seconds = time.Since(began).Seconds()
-	return note(ctx, c.out, record, l)
+	return note(ctx, c.files, record, l)
 }
 
 // verdict is what is known after an epoch.
@@ -266,7 +271,7 @@ func (f *JudgeFn) judge(ctx context.Context, legs []Leg) ([]Leg, error) {
 		return nil, err
 	}
 	epoch := f.Round / c.Rounds
-	if _, ok, err := read[verdict](ctx, c.out, epochFile(epoch)); err != nil {
+	if _, ok, err := read[verdict](ctx, c.files, epochFile(epoch)); err != nil {
 		return nil, err
 	} else if !ok {
 		if err := c.judge(ctx, epoch, legs); err != nil {
@@ -282,7 +287,7 @@ func (c *course) judge(ctx context.Context, epoch int, legs []Leg) error {
 	var before verdict
 	if epoch > 0 {
 		var err error
-		if before, _, err = read[verdict](ctx, c.out, epochFile(epoch-1)); err != nil {
+		if before, _, err = read[verdict](ctx, c.files, epochFile(epoch-1)); err != nil {
 			return err
 		}
 	}
@@ -313,7 +318,7 @@ func (c *course) judge(ctx context.Context, epoch int, legs []Leg) error {
 	e.Calibration = nil
 	e.Seconds = training + slices.MaxFunc(legs, func(a, b Leg) int { return cmp.Compare(a.Seconds, b.Seconds) }).Seconds + time.Since(began).Seconds()
 	v.History = append(before.History, e)
-	_, err = note(ctx, c.out, epochFile(epoch), v)
+	_, err = note(ctx, c.files, epochFile(epoch), v)
 	return err
 }
 
@@ -341,7 +346,7 @@ func (c *course) answers(ctx context.Context, round int, legs []Leg) (a train.An
 // seconds is how long the rounds of an epoch took: in each, as long as its slowest worker.
 func (c *course) seconds(ctx context.Context, epoch int) (sum float64, err error) {
 	for round := epoch * c.Rounds; round < (epoch+1)*c.Rounds; round++ {
-		legs, _, err := read[[]Leg](ctx, c.out, mergedFile(round))
+		legs, _, err := read[[]Leg](ctx, c.files, mergedFile(round))
 		if err != nil {
 			return 0, err
 		}
@@ -354,8 +359,11 @@ func (c *course) seconds(ctx context.Context, epoch int) (sum float64, err error
 	return sum, nil
 }
 
-// save saves the model of the best epoch.
+// save saves the model of the best epoch, unless another run has come into the output.
 func (c *course) save(ctx context.Context, e train.Epoch, v verdict) error {
+	if _, err := c.description(ctx); err != nil {
+		return err
+	}
 	params, err := c.answering(ctx, v.BestRound, v.Best)
 	if err != nil {
 		return err
@@ -386,9 +394,9 @@ func (c *course) before(ctx context.Context, round int) ([]byte, error) {
 	if round == 0 {
 		return nil, nil
 	}
-	legs, ok, err := read[[]Leg](ctx, c.out, mergedFile(round-1))
+	legs, ok, err := read[[]Leg](ctx, c.files, mergedFile(round-1))
 	if err != nil || !ok {
-		return nil, cmp.Or(err, fmt.Errorf("%s: round %d has no record", c.out, round-1))
+		return nil, cmp.Or(err, fmt.Errorf("%s: round %d has no record", c.files, round-1))
 	}
 	return c.state(ctx, round-1, legs[0].State)
 }

@@ -40,6 +40,9 @@ func (f beamFlag) String() string     { return f.Value.String() }
 func (f beamFlag) Set(s string) error { return flag.Set(f.Name, s) }
 func (f beamFlag) Type() string       { return "value" }
 
+// clusterFlags are the flags that say where a cluster is, and how it is to work.
+var clusterFlags = []string{"endpoint", "parallelism", "environment_type", "environment_config", "project", "flink-rest", "flink-option"}
+
 // checkRunner refuses settings of a cluster for a runner that has none, as the work would be done here after all, and a
 // runner of a cluster without its address.
 func checkRunner(cmd *cobra.Command, runner string) error {
@@ -49,7 +52,7 @@ func checkRunner(cmd *cobra.Command, runner string) error {
 		}
 		return nil
 	}
-	for _, name := range []string{"endpoint", "parallelism", "environment_type", "environment_config", "project", "flink-rest", "flink-option"} {
+	for _, name := range clusterFlags {
 		if cmd.Flags().Changed(name) {
 			return usagef("--%s is about a cluster, and the runner %s works in this process: choose another with --runner (logobeam help runners)", name, runner)
 		}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/logobeam/logobeam/model/kernel"
 	"github.com/logobeam/logobeam/model/train"
+	"github.com/logobeam/logobeam/pipelines"
 	"github.com/logobeam/logobeam/pipelines/classifier"
 	"github.com/logobeam/logobeam/pipelines/corpus"
 	"github.com/logobeam/logobeam/pipelines/report"
@@ -141,8 +142,7 @@ func pathFrom(folder, path string) string {
 	return filepath.Join(folder, path)
 }
 
-// settable are the flags of train that a run may set: not those that an experiment sets itself, nor those of workers in
-// rounds, whose trainings keep their states elsewhere.
+// settable are the flags of train that a run may set: all, those of workers too, but those that an experiment sets itself.
 func settable() []string {
 	own := []string{"out", "seed", "resume", "overwrite", "json", "no-test", "plot", "no-report"}
 	var list []string
@@ -330,7 +330,10 @@ func (e *experiment) run(ctx context.Context, stderr io.Writer, i int) error {
 			return err
 		}
 	}
-	os.Remove(t.cfg.State) // may be there still if the program was killed just then
+	if err := pipelines.ClearRounds(ctx, t.folder); err != nil { // may be there still if the program was killed just then
+		return err
+	}
+	os.Remove(t.cfg.State)
 	c, err := classifier.Load(ctx, t.folder, classifier.Config{})
 	if err != nil {
 		return err

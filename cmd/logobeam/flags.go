@@ -92,9 +92,12 @@ func runModelFlags(cmd *cobra.Command, cfg *classifier.Config) {
 	cmd.Flags().Var((*precisionValue)(cfg), "precision", "`fp32|int8|bf16`: the arithmetic, int8 on a cpu alone and bf16 on a gpu alone (default what the model's card says is best, or bf16 on a gpu), or the share of each brand's answers that are to be right, as 0.95: what is not sure enough for that is no-logo; both as int8,0.95")
 }
 
-// viewsFlag is the flag --views.
+// viewsUsage says what views are.
+var viewsUsage = fmt.Sprintf("`parts` of a photograph to look at, 1 to %d, whose probabilities are averaged: 1 the model's own, 2 all of it and the centre enlarged, 3 all three; each costs as much as the first", transforms.MaxViews)
+
+// viewsFlag is the flag --views of commands that have a model.
 func viewsFlag(cmd *cobra.Command, views *int) {
-	cmd.Flags().IntVar(views, "views", 0, fmt.Sprintf("`parts` of a photograph to look at, 1 to %d, whose probabilities are averaged: 1 the model's own, 2 all of it and the centre enlarged, 3 all three; each costs as much as the first (default what the model's card says, or 1)", transforms.MaxViews))
+	cmd.Flags().IntVar(views, "views", 0, viewsUsage+" (default what the model's card says, or 1)")
 }
 
 // precisionValue is the flag --precision, whose values are of two kinds.

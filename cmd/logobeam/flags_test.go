@@ -231,3 +231,13 @@ func TestPrecisionValue(t *testing.T) {
 		}
 	}
 }
+
+// A flag of train whose default depends on --init says so, and names no other default.
+func TestTrainDefaults(t *testing.T) {
+	flags := newTrain().Flags()
+	for name := range fineTuning() {
+		if f := flags.Lookup(name); strings.Contains(f.Usage, "(default ") || !strings.HasSuffix(f.DefValue, " with --init none") {
+			t.Errorf("--%s: %s (default %s)", name, f.Usage, f.DefValue)
+		}
+	}
+}

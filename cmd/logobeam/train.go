@@ -78,7 +78,8 @@ does not change the weights either.
 With --workers it trains in rounds, here or on a cluster: each worker takes
 steps with its share of an epoch, what they have come to is averaged, and so on.
 One worker comes to the same weights as none. MODEL/rounds.jsonl tells who was
-where.`,
+where. On a cluster --parallelism is the number of machines, which share the
+workers evenly.`,
 		Example: `  logobeam train data --out my-model
   logobeam train data --out my-model --freeze            # only the head: minutes
   logobeam train data --out cnn --arch article-cnn       # from nothing, as the article
@@ -141,6 +142,9 @@ where.`,
 				if ext := filepath.Ext(o.plot); ext != ".svg" && ext != ".png" {
 					return usagef("--plot %s: want a name that ends in .svg or .png", o.plot)
 				}
+				if store.IsRemote(o.plot) {
+					return usagef("--plot %s: name a file on this machine", o.plot)
+				}
 				if folder := filepath.Dir(o.plot); folder != filepath.Clean(o.out) { // which may not be there yet
 					if err := checkFolder("--plot", folder); err != nil {
 						return err
@@ -161,7 +165,7 @@ where.`,
 	f.StringVar(&o.scoring, "transforms", "crop", "transforms in scoring, `crop|squash|FILE`: the short side, then the centre; all of the picture; or a JSON file with a list")
 	f.IntVar(&o.size, "size", 0, "height and width of the network's input (default the architecture's)")
 	f.Float64Var(&o.share, "share", 1, "share of the training photographs to learn from, of each class at least one; --seed draws them")
-	viewsFlag(cmd, &o.views)
+	f.IntVar(&o.views, "views", 0, viewsUsage)
 	f.Lookup("views").DefValue = "1"
 	f.BoolVar(&o.half, "half", false, "keep the weights in float16")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace a model or an unfinished run in --out")
@@ -175,13 +179,13 @@ where.`,
 	f.IntVar(&cfg.Epochs, "epochs", cfg.Epochs, "how often to go through the training photographs")
 	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "photographs a step")
 	f.IntVar(&cfg.Slices, "slices", cfg.Slices, "parts that a batch is cut into, as many as cores can work on")
-	f.IntVar(&cfg.Cores, "cores", 0, "cores to use (default all)")
+	f.IntVar(&cfg.Cores, "cores", 0, "cores to use, of --workers each (default all, which the workers on a machine share)")
 	f.StringVar(&o.devices, "devices", train.CPU.Kind, "devices that share each batch, such as cpu,cpu; this build has "+strings.Join(kinds(), ", "))
 	f.StringVar(&cfg.Precision, "precision", cfg.Precision, "`fp32|bf16`: bf16 multiplies in bfloat16 and sums in float32, faster where the processor has AVX512_BF16 and far slower elsewhere")
 	f.Uint64Var(&cfg.Seed, "seed", 1, "seed of everything that is random")
 	f.StringVar(&cfg.Solver, "solver", cfg.Solver, "`sgd|adamw`: the method of descent")
 	f.Float64Var(&cfg.LearningRate, "lr", cfg.LearningRate, "learning rate at its highest")
-	f.StringVar(&cfg.Scaling, "lr-scaling", cfg.Scaling, "`none|linear|sqrt`: how --lr grows with --batch beyond --base-batch, linear for sgd, with --warmup, sqrt for adamw")
+	f.StringVar(&cfg.Scaling, "lr-scaling", cfg.Scaling, "`none|linear|sqrt`: how --lr grows with --batch, times --workers, beyond --base-batch: linear for sgd, with --warmup, sqrt for adamw")
 	f.IntVar(&cfg.BaseBatch, "base-batch", cfg.BaseBatch, "photographs a step that --lr is right for")
 	f.Float64Var(&cfg.ClipNorm, "clip-norm", cfg.ClipNorm, "the most that the norm of a step's gradient may be: a longer one is scaled down (0: whatever it is)")
 	f.Float64Var(&cfg.HeadRate, "head-lr", cfg.HeadRate, "factor on the learning rate of the last layer")
@@ -197,8 +201,8 @@ where.`,
 	f.IntVar(&cfg.StepEpochs, "step-epochs", cfg.StepEpochs, "epochs between two falls of the step schedule")
 	f.Float64Var(&cfg.StepFactor, "step-factor", cfg.StepFactor, "what the step schedule multiplies by")
 	f.Float64Var(&cfg.LabelSmoothing, "label-smoothing", cfg.LabelSmoothing, "share of a label spread over all classes")
-	f.Float64Var(&cfg.Mixup, "mixup", cfg.Mixup, "mix pairs of photographs: alpha of mixup, as 0.2 (default none)")
-	f.Float64Var(&cfg.Cutmix, "cutmix", cfg.Cutmix, "exchange rectangles of pairs of photographs: alpha of CutMix, as 1 (default none)")
+	f.Float64Var(&cfg.Mixup, "mixup", cfg.Mixup, "mix pairs of photographs: alpha of mixup, 0 for none")
+	f.Float64Var(&cfg.Cutmix, "cutmix", cfg.Cutmix, "exchange rectangles of pairs of photographs: alpha of CutMix, as 1; 0 for none")
 	f.StringVar(&cfg.Balance, "balance", cfg.Balance, "how often a class is drawn: none (as it occurs), sqrt, full (all alike)")
 	f.BoolVar(&cfg.Freeze, "freeze", cfg.Freeze, "train the last layer alone")
 	f.Float64Var(&cfg.FreezeShare, "freeze-share", cfg.FreezeShare, "leave this share of the layers as they are, from the first: they cost the most to teach")
@@ -267,7 +271,7 @@ const (
 // checkRounds completes what is said of workers, and looks at what can be wrong.
 func (o *trainFlags) checkRounds(cmd *cobra.Command, dir string, cfg *train.Config) error {
 	if o.rounds.Workers == 0 {
-		for _, name := range []string{"sync", "outer-lr", "outer-momentum", "runner", "endpoint"} {
+		for _, name := range append([]string{"sync", "outer-lr", "outer-momentum", "runner"}, clusterFlags...) {
 			if cmd.Flags().Changed(name) {
 				return usagef("--%s is about workers that train in rounds: say how many with --workers", name)
 			}
@@ -473,15 +477,17 @@ func (o *trainFlags) run(ctx context.Context, stdout, stderr io.Writer, dir stri
 // train trains, with workers in rounds or without. A run that --overwrite gives up goes now, when nothing is wrong with this
 // one.
 func (o *trainFlags) train(ctx context.Context, m model.Model, data train.Data, cfg train.Config, hooks []train.Hook) (train.Result, error) {
+	if !cfg.Resume { // the state of a run without workers
+		if err := os.Remove(filepath.Join(o.folder, stateFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return train.Result{}, err
+		}
+	}
 	if o.rounds.Workers > 0 {
 		c := o.rounds
 		c.Options, c.Test, c.Model, c.Half, c.Train, c.Resume = o.options, data.Test != nil, m, o.half, cfg, cfg.Resume
-		return pipelines.Train(ctx, c, hooks...)
+		return pipelines.Train(ctx, c, hooks...) // which gives up rounds
 	}
 	if !cfg.Resume {
-		if err := os.Remove(cfg.State); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return train.Result{}, err
-		}
 		if err := pipelines.ForgetRounds(ctx, o.out); err != nil {
 			return train.Result{}, err
 		}

@@ -103,7 +103,7 @@ type Config struct {
 	Best string `json:"best"`
 	// EvaluateTest measures the test images too, after each epoch. They never decide anything.
 	EvaluateTest bool `json:"-"`
-	// State is the file that holds all that Resume needs, replaced after each epoch; empty for none.
+	// State is the file that holds all that Resume needs, there from the beginning and replaced after each epoch; empty for none.
 	State string `json:"-"`
 	// BadBatch is the folder that gets the batch of a step whose loss or gradient is not finite; empty for none.
 	BadBatch string `json:"-"`

@@ -18,11 +18,12 @@ import (
 //	for worker := range workers {
 //		states[worker], progress[worker], err = train.Round(ctx, net, params, data, cfg, from, span, progress[worker])
 //	}
-//	from, err = train.Merge(params, cfg, span, from, images, states, train.Outer{LearningRate: 1})
+//	from, err = train.Merge(params, cfg, span, before, images, states, train.Outer{LearningRate: 1})
 //
 // Here a state is a state file's bytes: what is trained at that point, what the solver keeps, the moving averages, and what
 // the outer step keeps. Nil is the starting weights. The same arguments give the same bytes, whatever the number of cores.
-// With one worker and no outer step, rounds take the steps that Run takes, to the same bits.
+// Merge takes functions that give states, before that which the round began with. With one worker and no outer step, rounds take
+// the steps that Run takes, to the same bits.
 
 // Span is what a worker does in a round: its steps of an epoch from one averaging to the next. All but the last of each
 // pair count from 0.
@@ -151,15 +152,16 @@ func (o Outer) Validate() error {
 	return nil
 }
 
-// Merge makes one state of those that the workers of a round have come to from the state from; images are the numbers of
-// those that they have learnt from in the round. states is asked for one state after another of those who have. Parameters, what the solver keeps and moving averages are means weighted by the images, summed
-// in float64 in the order of the workers. Then the parameters take the outer step:
+// Merge makes one state of those that the workers of a round have come to; images are the numbers of those that they have learnt
+// from in the round. states is asked for one state after another of those who have, and from, where it is needed, for the state
+// that they began with. Parameters, what the solver keeps and moving averages are means weighted by the images, summed in float64 in
+// the order of the workers. Then the parameters take the outer step:
 //
 //	delta = from - mean; velocity = momentum velocity + delta; w = from - rate (delta + momentum velocity)
 //
 // which is Nesterov's as DiLoCo has it. Moving averages and what the solver keeps do not take it. The state of a single
 // worker is passed on as it is, bit for bit, if there is no outer step. velocity begins anew with a phase of the training.
-func Merge(params model.Params, cfg Config, span Span, from []byte, images []int, states func(worker int) ([]byte, error), o Outer) ([]byte, error) {
+func Merge(params model.Params, cfg Config, span Span, from func() ([]byte, error), images []int, states func(worker int) ([]byte, error), o Outer) ([]byte, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
@@ -172,8 +174,8 @@ func Merge(params model.Params, cfg Config, span Span, from []byte, images []int
 	}
 	plain := o == Outer{LearningRate: 1}
 	switch {
-	case total == 0 && from != nil && !span.begins(cfg): // and states lack its velocity
-		return from, nil
+	case total == 0 && !span.begins(cfg): // states lack its velocity
+		return from()
 	case total == 0:
 		return states(0)
 	case plain && len(share) == 1:
@@ -212,7 +214,11 @@ func Merge(params model.Params, cfg Config, span Span, from []byte, images []int
 		tensors[name] = model.Tensor{Shape: shapes[name].Shape, Data: single(sum)}
 	}
 	if !plain {
-		before, err := stateOf(from)
+		data, err := from()
+		if err != nil {
+			return nil, err
+		}
+		before, err := stateOf(data)
 		if err != nil {
 			return nil, err
 		}

@@ -23,7 +23,7 @@ import (
 	"github.com/zeebo/xxh3"
 )
 
-// A state file holds all that is needed to go on after a finished epoch: a line of JSON, the parameters and the solver's
+// A state file holds all that is needed to go on after a finished epoch, or to begin: a line of JSON, the parameters and the solver's
 // moments as safetensors, and the SHA-256 of what comes before it.
 
 // state is the line of JSON.
@@ -127,6 +127,9 @@ func (t *trainer) save(path string, s state) (err error) {
 			err = fmt.Errorf("train: saving the state: %w", err)
 		}
 	}()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".state-*.tmp")
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"time"
 
@@ -149,8 +150,8 @@ func figures(s metrics.Summary) map[string]float64 {
 // Run trains the network. params holds its starting weights and is trained in place: the slices in it are written to.
 //
 // Whenever ctx ends, Run returns ctx's error within a step; the state of the last finished epoch is on disk by then if
-// Config.State asks for one. An epoch's hooks run before its state is saved, so what they did is done again at worst,
-// with the same result.
+// Config.State asks for one, and none if there is no such epoch. An epoch's hooks run before its state is saved, in place of
+// the one before or that of the starting weights, so what they did is done again at worst, with the same result.
 func Run(ctx context.Context, net model.Network, params model.Params, data Data, cfg Config, hooks ...Hook) (Result, error) {
 	labels, err := check(net, data, cfg)
 	if err != nil {
@@ -187,6 +188,15 @@ func Run(ctx context.Context, net model.Network, params model.Params, data Data,
 			return Result{}, fmt.Errorf("train: state %s: %w, or remove it to start anew", cfg.State, err)
 		}
 		result.Params = t.answering()
+	} else if cfg.State != "" { // so that what hooks leave of the first epoch is seen to be of an unfinished run
+		if err := t.save(cfg.State, state{Format: stateFormat, Run: run}); err != nil {
+			return result, err
+		}
+		defer func() {
+			if len(result.History) == 0 {
+				os.Remove(cfg.State)
+			}
+		}()
 	}
 	free := t.buffers()
 	for len(result.History) < cfg.Epochs {

@@ -394,6 +394,46 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// A run that is killed while hooks do what they do of its first epoch has a state to go on from: the starting weights'. One that ends
+// before that, by itself, leaves none.
+func TestResumeFirstEpoch(t *testing.T) {
+	cfg := toyConfig()
+	cfg.HeadEpochs, cfg.Average, cfg.Epochs = 1, 0.7, 2
+	want := mustRun(t, toyCNN(), toyData(), cfg)
+	cfg.State, cfg.Resume = filepath.Join(t.TempDir(), "folder", "state"), true
+	var then []byte
+	_, err := Run(context.Background(), toyCNN(), start(t, toyCNN()), toyData(), cfg, Hook{OnEpoch: func(context.Context, Epoch, model.Params) (err error) {
+		if then == nil {
+			then, err = os.ReadFile(cfg.State)
+		}
+		return err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(cfg.State, then, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := stopAt(1, 2)
+	if _, err := Run(ctx, toyCNN(), start(t, toyCNN()), toyData(), cfg, stop); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	got, err := Run(context.Background(), toyCNN(), start(t, toyCNN()), toyData(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameParams(t, "resumed", want.Params, got.Params)
+	if d := cmp.Diff(want.History, got.History, times); d != "" {
+		t.Errorf("history (-want +got)\n%s", d)
+	}
+	cfg.State = filepath.Join(t.TempDir(), "state")
+	ctx, stop = stopAt(1, 2)
+	Run(ctx, toyCNN(), start(t, toyCNN()), toyData(), cfg, stop)
+	if _, err := os.Stat(cfg.State); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a run that has come to nothing leaves a state: %v", err)
+	}
+}
+
 func TestResumeRefuses(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	cfg := toyConfig()
@@ -577,7 +617,7 @@ func TestRunRefuses(t *testing.T) {
 		{"no validation images", func(d *Data, _ *Config) { d.Validation = nil }, "no validation images"},
 		{"an empty test set", func(d *Data, _ *Config) { d.Test = newToy(0, 1) }, "no test images"},
 		{"a label out of range", func(d *Data, _ *Config) { d.Validation.(*toy).labels[4] = 3 }, "validation image 4 has label 3 of 3 classes"},
-		{"a state that cannot be written", func(_ *Data, c *Config) { c.State, c.Epochs = filepath.Join(t.TempDir(), "no", "such"), 1 }, "saving the state"},
+		{"a state that cannot be written", func(_ *Data, c *Config) { c.State, c.Epochs = filepath.Join(os.DevNull, "state"), 1 }, "saving the state"},
 	} {
 		data, cfg := toyData(), toyConfig()
 		c.break_(&data, &cfg)

@@ -81,7 +81,7 @@ func runTrainKill(ctx context.Context, cfg config, p *program, r *report) error 
 			}
 			k.Kills++
 			here++
-			if states, _ := filepath.Glob(filepath.Join(out, "rounds", "*-state-*")); len(states) > 0 {
+			if states, _ := filepath.Glob(filepath.Join(out, "rounds", "*", "*-state-*")); len(states) > 0 {
 				k.States++
 			} else if _, err := os.Stat(filepath.Join(out, "rounds", "run.json")); err != nil {
 				k.Early++
