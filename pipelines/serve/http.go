@@ -11,7 +11,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -172,7 +171,7 @@ func (s *Server) unread(err error) *Fault {
 
 // fetch gets a photograph by its URL. Files and buckets, which this process may read and who asks perhaps not, are none.
 func (s *Server) fetch(ctx context.Context, image string) ([]byte, *Fault) {
-	if u, err := url.Parse(image); err != nil || u.Scheme != "http" && u.Scheme != "https" {
+	if !fetch.OnWeb(image) { // as the fetcher has it, which takes for a path what a parser of URLs does not
 		return nil, fault(http.StatusBadRequest, monitor.Fetch, string(fetch.UnsupportedScheme), "want an http or https URL")
 	}
 	data, err := s.fetcher.Fetch(ctx, image)

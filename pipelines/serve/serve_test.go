@@ -265,6 +265,8 @@ func TestRefused(t *testing.T) {
 		{"a path for a URL", request("GET", "/?url="+url.QueryEscape("/etc/passwd"), nil), 400, "fetch", "unsupported-scheme"},
 		{"a file for a URL", request("GET", "/?url="+url.QueryEscape("file:///etc/passwd"), nil), 400, "fetch", "unsupported-scheme"},
 		{"a bucket for a URL", request("GET", "/?url="+url.QueryEscape("gs://bucket/a.jpg"), nil), 400, "fetch", "unsupported-scheme"},
+		{"a path that a parser takes for a URL", request("GET", "/?url=http:/../../../testdata/oddities/plain.jpg", nil), 400, "fetch", "unsupported-scheme"},
+		{"another without a slash", request("GET", "/?url=http:..%2F..%2F..%2F..%2Ftestdata%2Foddities%2Fplain.jpg", nil), 400, "fetch", "unsupported-scheme"},
 		{"this server's own address", request("GET", "/?url="+url.QueryEscape(address+"/?token=hush"), nil), 403, "fetch", "blocked-address"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
