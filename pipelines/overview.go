@@ -242,7 +242,7 @@ func (o *overview) readRejects(ctx context.Context) error {
 		read += len(rows)
 		for _, row := range rows {
 			if r := byReason[row.Stage+": "+row.Reason]; r != nil && len(r.Examples) < mostExamples {
-				r.Examples = append(r.Examples, report.Example{Post: row.PostID, Image: fetch.Redact(row.Image), Detail: row.Detail})
+				r.Examples = append(r.Examples, report.Example{Post: fetch.Redact(row.PostID), Image: fetch.Redact(row.Image), Detail: row.Detail})
 				wanted--
 			}
 		}
@@ -284,7 +284,7 @@ func (o *overview) readPhotographs(ctx context.Context) error {
 		show := func(list []seen) (shown []report.Photograph) {
 			for _, s := range list {
 				if picture := o.picture(ctx, fetcher, images[spot{s.part.Index, s.PostID}], s.part.File); picture != nil {
-					shown = append(shown, report.Photograph{Picture: picture, Lines: []string{fmt.Sprintf("%.2f", s.Probability), s.PostID}})
+					shown = append(shown, report.Photograph{Picture: picture, Lines: []string{fmt.Sprintf("%.2f", s.Probability), fetch.Redact(s.PostID)}})
 				}
 			}
 			return shown

@@ -119,16 +119,21 @@ func ofHost(r Reason, format string, args ...any) *Error {
 	return e
 }
 
-// Redact is an image's name as it may stand in logs: of a URL, without password, query and fragment.
+// Redact is an image's name as it may stand in logs, and a post's, which it is in a listing of images alone: of a URL, and
+// of a path that looks like one, without password, query and fragment.
 func Redact(image string) string {
-	switch schemeOf(image) {
-	case "":
-		return image
-	case "data":
+	scheme := schemeOf(image)
+	switch {
+	case scheme == "data":
 		return "data:..."
+	case scheme == "" && !strings.Contains(image, ":/"):
+		return image
 	}
 	u, err := url.Parse(image)
-	if err != nil {
+	if scheme == "" || err != nil {
+		if i := strings.IndexAny(image, "?#"); i >= 0 { // a sentence would go on behind a space
+			image = image[:i+1] + "..."
+		}
 		return scrub(image)
 	}
 	u.User, u.Fragment, u.RawFragment = nil, "", ""
@@ -140,7 +145,7 @@ func Redact(image string) string {
 
 var (
 	queries   = regexp.MustCompile(`([?#])[^\s"'<>]+`)
-	passwords = regexp.MustCompile(`//[^\s/"'<>@]*@`)
+	passwords = regexp.MustCompile(`(:/|//)[^\s/"'<>@]*@`)
 )
 
 const maxDetail = 300 // bytes; servers have a say in them
@@ -148,7 +153,7 @@ const maxDetail = 300 // bytes; servers have a say in them
 // scrub redacts URLs inside a sentence, and keeps it short and UTF-8.
 func scrub(s string) string {
 	if strings.ContainsAny(s, "?#@") {
-		s = passwords.ReplaceAllString(queries.ReplaceAllString(s, "$1..."), "//")
+		s = passwords.ReplaceAllString(queries.ReplaceAllString(s, "$1..."), "$1")
 	}
 	return strings.ToValidUTF8(s[:min(len(s), maxDetail)], "")
 }

@@ -323,7 +323,11 @@ func TestRedact(t *testing.T) {
 		"http://example.org/a.jpg":                          "http://example.org/a.jpg",
 		"http://me:pw@exa mple/a?b=c":                       "http://exa mple/a?...",
 		"data:image/png;base64,AAAA":                        "data:...",
-		"s3://key@bucket/a":                                 "s3://bucket/a",
+		" https://me:pw@example.org/a.jpg?sig=abc":          " https://example.org/a.jpg?...", // a path, but nearly a URL
+		"https:/me:pw@example.org/a.jpg?sig=abc d#e":        "https:/example.org/a.jpg?...",
+		"C:/a b/c.jpg":                      "C:/a b/c.jpg",
+		"https://example.org/%zz?sig=abc d": "https://example.org/%zz?...",
+		"s3://key@bucket/a":                 "s3://bucket/a",
 	} {
 		if got := Redact(in); got != want {
 			t.Errorf("Redact(%q) = %q; want %q", in, got, want)

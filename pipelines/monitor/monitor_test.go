@@ -135,6 +135,11 @@ func TestRedact(t *testing.T) {
 		{"HTTP://example.org/?", "http://example.org/", "example.org"},
 		{"https://example.org/?...", "https://example.org/?...", "example.org"}, // redacted already
 		{"http://me:secret%zz@example.org/a.jpg", "http://...", ""},             // no URL, and a password in it
+		{"https:/me:secret@example.org/a.jpg", "https:...", ""},                 // nearly a URL
+		{"https:/example.org/a.jpg?token=secret", "https:...", ""},
+		{" https:/example.org/a.jpg?token=secret", " https:...", ""},
+		{"example.org/a.jpg?token=secret&next=https:/example.org", "example.org/a.jpg?...", ""},
+		{"C:/shoes/a.jpg", "C:/shoes/a.jpg", ""},
 		{"data:image/png;base64,secret", "data:...", ""},
 		{"gs://bucket/a.jpg", "gs://bucket/a.jpg", "bucket"},
 		{"", "", ""},

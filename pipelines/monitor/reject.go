@@ -53,8 +53,8 @@ type Reason struct {
 	Example Example `json:"example"` // the first
 }
 
-// Reject notes why a row is rejected; Count counts it. reason is of a closed set. image is as in the listing: it is shown
-// without password and query. detail is shown as it is, so URLs in it must be redacted already, as those of fetch's errors are.
+// Reject notes why a row is rejected; Count counts it. reason is of a closed set. post and image are as in the listing: they
+// are shown without password and query. detail is shown as it is, so URLs in it must be redacted already, as those of fetch's errors are.
 func (m *Monitor) Reject(stage Stage, reason, post, image, detail string) {
 	if m == nil {
 		return
@@ -63,7 +63,8 @@ func (m *Monitor) Reject(stage Stage, reason, post, image, detail string) {
 	t := m.rejects.find(c)
 	if t == nil {
 		shown, _ := redact(image)
-		t = m.rejects.add(c, Example{strings.Clone(clip(post)), strings.Clone(shown), clip(detail)}) // they may be parts of a long text
+		post, _ = redact(post)
+		t = m.rejects.add(c, Example{strings.Clone(post), strings.Clone(shown), clip(detail)}) // they may be parts of a long text
 	}
 	t.n.Add(1)
 }

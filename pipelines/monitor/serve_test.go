@@ -253,8 +253,9 @@ func TestPaths(t *testing.T) {
 func busyNow() *Monitor {
 	m := New(10, true, 1)
 	m.Count(2, 0, 0, 0)
-	m.Begin(Fetch, "1", "https://me:secret@example.org/1.jpg?token=secret")
-	m.Reject(Fetch, "timeout", "2", "https://example.org/2.jpg?token=secret", "late")
+	const first, second = "https://me:secret@example.org/1.jpg?token=secret", "https://example.org/2.jpg?token=secret"
+	m.Begin(Fetch, first, first) // as in a listing of URLs alone
+	m.Reject(Fetch, "timeout", second, second, "late")
 	return m
 }
 

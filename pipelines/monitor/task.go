@@ -124,7 +124,7 @@ func (m *Monitor) oldest(now time.Duration, f *Fetching) (*UnderWay, int) {
 	if n == 0 {
 		return nil, 0
 	}
-	o.Post = clip(o.Post)
+	o.Post, _ = redact(o.Post) // in a listing of images alone it is the image
 	o.Image, o.Host = redact(o.Image)
 	o.Since, o.Age, o.Stays = m.began.Add(began), seconds(max(now-began, 0)), seconds(max(now-entered, 0))
 	if f != nil && f.OldestHost != "" && f.OldestImage == o.Image {
@@ -133,13 +133,16 @@ func (m *Monitor) oldest(now time.Duration, f *Fetching) (*UnderWay, int) {
 	return &o, n
 }
 
-// redact is an image's name as it may be shown: of a URL, without password, query and fragment; and a URL's host.
+// redact is an image's name as it may be shown, and a post's: of a URL, without password, query and fragment; and a URL's host.
 func redact(image string) (shown, host string) {
 	scheme, rest, ok := strings.Cut(image, ":")
 	switch {
 	case ok && strings.EqualFold(scheme, "data"):
 		return "data:...", ""
 	case !ok || !strings.HasPrefix(rest, "//"):
+		if strings.Contains(image, ":/") && strings.ContainsAny(image, "?#@") { // nearly a URL, and perhaps with a password
+			image = image[:strings.IndexAny(image, ":?#")+1] + "..."
+		}
 		return clip(image), ""
 	}
 	u, err := url.Parse(image)
