@@ -347,7 +347,9 @@ func (g *graph) known(op string, n *node) (constant, error) {
 		for _, a := range n.Attribute {
 			switch a.GetName() {
 			case "value":
-				return decode(a.GetT())
+				if a.T != nil {
+					return decode(a.T)
+				}
 			case "value_int":
 				return constant{ints: []int64{a.GetI()}}, nil
 			case "value_ints":

@@ -259,6 +259,11 @@ func TestRefused(t *testing.T) {
 			"no image: want [n][channel][row][column]"},
 		{"part of the rows", insert("Relu", &onnxpb.NodeProto{OpType: proto.String("Split"), Attribute: []*onnxpb.AttributeProto{integer("axis", 2), integers("split", 2)}}), "it cuts axis 2 of [6 5 4]: want that of the channels"},
 		{"no output", func(m *onnxpb.ModelProto) { find(m, "Relu").Output = nil }, "which no node before it gives"},
+		{"a constant that is named and not there", func(m *onnxpb.ModelProto) {
+			m.Graph.Initializer = m.Graph.Initializer[1:]
+			m.Graph.Node = slices.Insert(m.Graph.Node, 0, &onnxpb.NodeProto{OpType: proto.String("Constant"), Output: []string{"conv1.weight"},
+				Attribute: []*onnxpb.AttributeProto{{Name: proto.String("value")}}})
+		}, "it has no value"},
 	} {
 		t.Run(tt.why, func(t *testing.T) {
 			im, err := Import(plain(t, tt.change), 0)
