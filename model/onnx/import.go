@@ -495,6 +495,12 @@ func (g *graph) permuted(v view) bool {
 	return v.pick == nil || inOrder(sorted, g.shape(v.layer).C)
 }
 
+// holdsAll reports whether a dimension along the channels holds all that the view has.
+func (g *graph) holdsAll(v view, dim int) bool {
+	s := g.shape(v.layer)
+	return size(v.dims[dim])*s.H*s.W == size(slices.Concat(v.dims...))
+}
+
 // repick has the pick of a view say the order of the channels in one of its dimensions, which holds them all.
 func (g *graph) repick(v view, dim int) view {
 	if c := g.shape(v.layer).C; v.pick == nil && slices.Equal(v.dims[dim], whole(channel, c)) {
@@ -1050,8 +1056,8 @@ func batchNorm(g *graph, n *node) ([]view, error) {
 	if n.integer("training_mode", 0) != 0 {
 		return nil, errors.New("it is in training mode: export the network as it is evaluated, in PyTorch after eval()")
 	}
-	if len(v.dims) == 0 || !along(v.dims[0], channel) {
-		return nil, fmt.Errorf("of values of the shape %v: want channels after the batch", v.sizes())
+	if len(v.dims) == 0 || !along(v.dims[0], channel) || !g.holdsAll(v, 0) {
+		return nil, fmt.Errorf("of values of the shape %v: want all channels after the batch", v.sizes())
 	}
 	by := &norm{eps: float64(n.number("epsilon", 1e-5))}
 	for i := range by.values {
@@ -1107,7 +1113,7 @@ func arithmetic(g *graph, n *node) ([]view, error) {
 		return nil, fmt.Errorf("a constant of the shape %v for values of %v is not supported: want one number for each channel", c.shape, v.sizes())
 	}
 	channels := size(v.dims[dim])
-	if len(c.floats) != 1 && len(c.floats) != channels || channels*g.shape(v.layer).H*g.shape(v.layer).W != size(slices.Concat(v.dims...)) {
+	if len(c.floats) != 1 && len(c.floats) != channels || !g.holdsAll(v, dim) {
 		return nil, fmt.Errorf("a constant of the shape %v for values of %v is not supported: want one number for each channel", c.shape, v.sizes())
 	}
 	by := &norm{}
@@ -1292,8 +1298,7 @@ func (g *graph) cut(v view, axis, from, to int) (view, error) {
 	if from == 0 && to == size(d) {
 		return v, nil
 	}
-	s := g.shape(v.layer)
-	if !along(d, channel) || size(d)*s.H*s.W != size(slices.Concat(v.dims...)) {
+	if !along(d, channel) || !g.holdsAll(v, axis-1) {
 		return v, fmt.Errorf("it cuts axis %d of %v: want that of the channels", axis, v.sizes())
 	}
 	v.pick = v.channels(d)[from:to]

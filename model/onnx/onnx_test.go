@@ -259,6 +259,26 @@ func TestRefused(t *testing.T) {
 			"no image: want [n][channel][row][column]"},
 		{"part of the rows", insert("Relu", &onnxpb.NodeProto{OpType: proto.String("Split"), Attribute: []*onnxpb.AttributeProto{integer("axis", 2), integers("split", 2)}}), "it cuts axis 2 of [6 5 4]: want that of the channels"},
 		{"no output", func(m *onnxpb.ModelProto) { find(m, "Relu").Output = nil }, "which no node before it gives"},
+		{"a normalisation of part of the channels", func(m *onnxpb.ModelProto) { // of one of six, in front of which is a dimension of 1
+			m.Graph.Initializer = append(m.Graph.Initializer, &onnxpb.TensorProto{Name: proto.String("one"), Dims: []int64{1},
+				DataType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)), FloatData: []float32{1}})
+			for _, n := range []*onnxpb.NodeProto{
+				{OpType: proto.String("Squeeze"), Attribute: []*onnxpb.AttributeProto{integers("axes", 1)}},
+				node("BatchNormalization", "one", "one", "one", "one"),
+				{OpType: proto.String("Unsqueeze"), Attribute: []*onnxpb.AttributeProto{integers("axes", 1)}},
+			} {
+				insert("Conv", n)(m)
+			}
+		}, "of values of the shape [1 6 5 4]: want all channels after the batch"},
+		{"and of half of them", func(m *onnxpb.ModelProto) {
+			m.Graph.Initializer = append(m.Graph.Initializer,
+				&onnxpb.TensorProto{Name: proto.String("two"), Dims: []int64{2}, DataType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)), FloatData: []float32{1, 1}},
+				&onnxpb.TensorProto{Name: proto.String("halves"), Dims: []int64{5}, DataType: proto.Int32(int32(onnxpb.TensorProto_INT64)), Int64Data: []int64{0, 2, 3, 5, 4}},
+				&onnxpb.TensorProto{Name: proto.String("whole"), Dims: []int64{4}, DataType: proto.Int32(int32(onnxpb.TensorProto_INT64)), Int64Data: []int64{0, 6, 5, 4}})
+			for _, n := range []*onnxpb.NodeProto{node("Reshape", "whole"), node("BatchNormalization", "two", "two", "two", "two"), node("Reshape", "halves")} {
+				insert("Conv", n)(m)
+			}
+		}, "of values of the shape [2 3 5 4]: want all channels after the batch"},
 		{"a constant that is named and not there", func(m *onnxpb.ModelProto) {
 			m.Graph.Initializer = m.Graph.Initializer[1:]
 			m.Graph.Node = slices.Insert(m.Graph.Node, 0, &onnxpb.NodeProto{OpType: proto.String("Constant"), Output: []string{"conv1.weight"},
