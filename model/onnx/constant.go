@@ -65,7 +65,16 @@ func decode(t *onnxpb.TensorProto) (constant, error) {
 	raw := t.RawData
 	there := len(raw)
 	if raw == nil {
-		there = width * max(len(t.FloatData), len(t.DoubleData), len(t.Int32Data), len(t.Int64Data))
+		switch kind {
+		case onnxpb.TensorProto_FLOAT:
+			there = width * len(t.FloatData)
+		case onnxpb.TensorProto_DOUBLE:
+			there = width * len(t.DoubleData)
+		case onnxpb.TensorProto_INT64:
+			there = width * len(t.Int64Data)
+		default:
+			there = width * len(t.Int32Data)
+		}
 	}
 	if there != n*width {
 		return constant{}, fmt.Errorf("a tensor of the shape %v with %d bytes of %v: want %d", c.shape, there, kind, n*width)
@@ -80,14 +89,14 @@ func decode(t *onnxpb.TensorProto) (constant, error) {
 		case onnxpb.TensorProto_FLOAT:
 			if raw != nil {
 				c.floats[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
-			} else if i < len(t.FloatData) {
+			} else {
 				c.floats[i] = t.FloatData[i]
 			}
 		case onnxpb.TensorProto_FLOAT16, onnxpb.TensorProto_BFLOAT16:
 			var bits uint16
 			if raw != nil {
 				bits = binary.LittleEndian.Uint16(raw[2*i:])
-			} else if i < len(t.Int32Data) {
+			} else {
 				bits = uint16(t.Int32Data[i])
 			}
 			if kind == onnxpb.TensorProto_FLOAT16 {
@@ -98,25 +107,25 @@ func decode(t *onnxpb.TensorProto) (constant, error) {
 		case onnxpb.TensorProto_DOUBLE:
 			if raw != nil {
 				c.floats[i] = float32(math.Float64frombits(binary.LittleEndian.Uint64(raw[8*i:])))
-			} else if i < len(t.DoubleData) {
+			} else {
 				c.floats[i] = float32(t.DoubleData[i])
 			}
 		case onnxpb.TensorProto_BOOL:
 			if raw != nil {
 				c.ints[i] = int64(raw[i])
-			} else if i < len(t.Int32Data) {
+			} else {
 				c.ints[i] = int64(t.Int32Data[i])
 			}
 		case onnxpb.TensorProto_INT32:
 			if raw != nil {
 				c.ints[i] = int64(int32(binary.LittleEndian.Uint32(raw[4*i:])))
-			} else if i < len(t.Int32Data) {
+			} else {
 				c.ints[i] = int64(t.Int32Data[i])
 			}
 		case onnxpb.TensorProto_INT64:
 			if raw != nil {
 				c.ints[i] = int64(binary.LittleEndian.Uint64(raw[8*i:]))
-			} else if i < len(t.Int64Data) {
+			} else {
 				c.ints[i] = t.Int64Data[i]
 			}
 		}

@@ -1262,6 +1262,9 @@ func split(g *graph, n *node) ([]view, error) {
 		}
 		outs, from = append(outs, part), from+int(s)
 	}
+	if from != total {
+		return nil, fmt.Errorf("%d into parts of %v", total, sizes)
+	}
 	return outs, nil
 }
 

@@ -216,6 +216,9 @@ func TestRefused(t *testing.T) {
 		{"fewer weights than the shape says", func(m *onnxpb.ModelProto) { m.Graph.Initializer[0].RawData = []byte{1, 2, 3, 4} }, "with 4 bytes of FLOAT: want 648"},
 		{"a shape beyond all memory", func(m *onnxpb.ModelProto) { m.Graph.Initializer[0].Dims = []int64{math.MaxInt64, math.MaxInt64, 3, 3} }, "at most 1073741824 values can be held"},
 		{"a negative shape", func(m *onnxpb.ModelProto) { m.Graph.Initializer[0].Dims = []int64{-6, -3, 3, 3} }, "a tensor of the shape [-6 -3 3 3]"},
+		{"weights in the field of another type", func(m *onnxpb.ModelProto) {
+			m.Graph.Initializer[0].RawData, m.Graph.Initializer[0].DoubleData = nil, make([]float64, 6*3*3*3)
+		}, "with 0 bytes of FLOAT: want 648"},
 		{"weights that are no numbers", func(m *onnxpb.ModelProto) {
 			m.Graph.Initializer[0].DataType = proto.Int32(int32(onnxpb.TensorProto_STRING))
 		}, "a tensor of STRING: want float"},
@@ -258,6 +261,7 @@ func TestRefused(t *testing.T) {
 		{"rows for columns", insert("Relu", &onnxpb.NodeProto{OpType: proto.String("Transpose"), Attribute: []*onnxpb.AttributeProto{integers("perm", 0, 1, 3, 2)}}),
 			"no image: want [n][channel][row][column]"},
 		{"part of the rows", insert("Relu", &onnxpb.NodeProto{OpType: proto.String("Split"), Attribute: []*onnxpb.AttributeProto{integer("axis", 2), integers("split", 2)}}), "it cuts axis 2 of [6 5 4]: want that of the channels"},
+		{"parts that are not all", insert("Relu", &onnxpb.NodeProto{OpType: proto.String("Split"), Attribute: []*onnxpb.AttributeProto{integer("axis", 1), integers("split", 2)}}), "6 into parts of [2]"},
 		{"no output", func(m *onnxpb.ModelProto) { find(m, "Relu").Output = nil }, "which no node before it gives"},
 		{"a normalisation of part of the channels", func(m *onnxpb.ModelProto) { // of one of six, in front of which is a dimension of 1
 			m.Graph.Initializer = append(m.Graph.Initializer, &onnxpb.TensorProto{Name: proto.String("one"), Dims: []int64{1},
