@@ -316,7 +316,9 @@ func foldList(op string, n *node, in []constant) (constant, error) {
 	case op == "Concat":
 		var all []int64
 		for _, c := range in {
-			all = append(all, c.ints...)
+			if all = append(all, c.ints...); len(all) > maxRank*maxRank {
+				return constant{}, fmt.Errorf("of %d integers and more: want a short list", len(all))
+			}
 		}
 		return list(all)
 	case op == "Slice":

@@ -32,7 +32,8 @@ const (
 	maxNodes    = 1 << 14
 	maxRank     = 8
 	maxChannels = 1 << 17
-	maxMade     = 1 << 26 // values of weights that are not in the file, as those that pick channels
+	maxName     = 200     // bytes of a layer's
+	maxMade     = 1 << 26 // values of weights that are not in the file, as those that pick channels, above as many as it could hold
 	minOpset    = 7       // of the default operators; before, shapes were matched by other rules
 )
 
@@ -59,10 +60,7 @@ func Import(data []byte, size int) (*Imported, error) {
 	if n := len(file.Graph.Node); n > maxNodes {
 		return nil, fmt.Errorf("onnx: the graph has %d nodes; at most %d are read", n, maxNodes)
 	}
-	g := &graph{
-		uses: map[string]int{}, initializers: map[string]*onnxpb.TensorProto{}, constants: map[string]*constant{}, views: map[string]view{},
-		names: map[string]int{model.Input: 1}, tensors: map[string]model.Tensor{},
-	}
+	g := newGraph(maxMade + len(data)/2) // weights in a file have two bytes at least
 	if err := g.read(file.Graph, size); err != nil {
 		return nil, fmt.Errorf("onnx: %w", err)
 	}
@@ -100,13 +98,22 @@ type graph struct {
 	shapes  []model.Shape           // of the layers
 	tensors map[string]model.Tensor // by the names of parameters, in PyTorch's layouts
 	names   map[string]int          // that are taken, with the last number behind each
-	made    int                     // values of weights that are not in the file
+	made    int                     // values of weights that are not in the file, and channels that are picked
+	params  int                     // values of the layers' parameters: several layers may have the same in the file
+	most    int                     // of made, and of params
 
 	uses         map[string]int // how many nodes read a value
 	initializers map[string]*onnxpb.TensorProto
 	constants    map[string]*constant
 	views        map[string]view
 	batch        int // the batch as shapes of the graph give it
+}
+
+func newGraph(most int) *graph {
+	return &graph{
+		most: most, uses: map[string]int{}, initializers: map[string]*onnxpb.TensorProto{}, constants: map[string]*constant{}, views: map[string]view{},
+		names: map[string]int{model.Input: 1}, tensors: map[string]model.Tensor{},
+	}
 }
 
 // openBatch stands for the size of a batch where the file leaves it open: a prime that no other size can be taken for.
@@ -321,6 +328,9 @@ func (g *graph) node(n *node) error {
 		if err != nil {
 			return err
 		}
+		if len(c.shape) > maxRank {
+			return fmt.Errorf("its output has %d dimensions", len(c.shape))
+		}
 		g.constants[n.Output[0]] = &c
 		return nil
 	}
@@ -334,6 +344,9 @@ func (g *graph) node(n *node) error {
 	for i, v := range outs {
 		if len(v.dims) > maxRank {
 			return fmt.Errorf("its output has %d dimensions", 1+len(v.dims))
+		}
+		if err := g.hold(2 * len(v.pick)); err != nil { // of eight bytes
+			return err
 		}
 		g.views[n.Output[i]] = v
 	}
@@ -402,10 +415,12 @@ func (g *graph) layerName(n *node, weights string) string {
 	if !ok || name == "" {
 		name = strings.ReplaceAll(strings.Trim(n.name(), "/"), "/", ".")
 	}
-	return g.free(strings.ToValidUTF8(name, "?"))
+	return g.free(name)
 }
 
+// free makes a name that is not taken, and not long: one name may stand for many layers.
 func (g *graph) free(name string) string {
+	name = strings.ToValidUTF8(name[:min(len(name), maxName)], "?")
 	free := name
 	for g.names[free] > 0 || free == "" {
 		g.names[name]++
@@ -433,6 +448,15 @@ func (g *graph) add(l model.Layer, from ...int) (layer int, err error) {
 			return 0, err
 		}
 		out = shapes[0]
+		parameters, err := alone.Parameters()
+		if err != nil {
+			return 0, err
+		}
+		for _, p := range parameters {
+			if g.params += p.Len(); g.params > g.most {
+				return 0, errors.New("its weights and those of the nodes before are too many")
+			}
+		}
 	}
 	if out.C > maxChannels || out.H > maxValues/out.W/out.C {
 		return 0, fmt.Errorf("an output of %v: that is too large", out)
@@ -454,14 +478,22 @@ func (g *graph) add(l model.Layer, from ...int) (layer int, err error) {
 func (g *graph) make(sizes ...int) ([]float32, error) {
 	n := 1
 	for _, s := range sizes {
-		if n *= s; n > maxMade {
+		if n *= s; n > g.most {
 			return nil, fmt.Errorf("weights of %v would have to be made for it: that is too many", sizes)
 		}
 	}
-	if g.made += n; g.made > maxMade {
-		return nil, fmt.Errorf("weights of %v would have to be made for it, and many for nodes before: that is too many", sizes)
+	if err := g.hold(n); err != nil {
+		return nil, err
 	}
 	return make([]float32, n), nil
+}
+
+// hold counts values of four bytes that are not in the file.
+func (g *graph) hold(n int) error {
+	if g.made += n; g.made > g.most {
+		return fmt.Errorf("%d values would have to be made for it, and many for nodes before: that is too many", n)
+	}
+	return nil
 }
 
 // bias sets a layer's bias, to zeros if values are left out.
@@ -759,12 +791,9 @@ func dense(g *graph, n *node) ([]view, error) {
 	}
 	values := weight.floats
 	if alpha := n.number("alpha", 1); alpha != 1 || !transposed || !inOrder(where, inputs) {
-		if extra := out * inputs; extra > len(weight.floats) {
-			if _, err := g.make(extra - len(weight.floats)); err != nil {
-				return nil, err
-			}
+		if values, err = g.make(out, inputs); err != nil {
+			return nil, err
 		}
-		values = make([]float32, out*inputs)
 		for o := range out {
 			for i, to := range where {
 				w := weight.floats
@@ -1205,7 +1234,9 @@ func concat(g *graph, n *node) ([]view, error) {
 			}
 			pick = append(pick, before+c)
 		}
-		from, before = append(from, v.layer), before+s.C
+		if from, before = append(from, v.layer), before+s.C; before > maxChannels {
+			return nil, fmt.Errorf("of %d channels and more: that is too large", before)
+		}
 	}
 	rank := len(n.views[0].dims)
 	if len(from) == 1 {
@@ -1250,22 +1281,17 @@ func split(g *graph, n *node) ([]view, error) {
 	if len(sizes) != len(n.Output) {
 		return nil, fmt.Errorf("%d into %d parts", total, len(n.Output))
 	}
-	var outs []view
-	from := 0
-	for _, s := range sizes {
-		if s < 1 || s > int64(total-from) {
+	bounds := []int{0}
+	for i, s := range sizes {
+		if s < 1 || s > int64(total-bounds[i]) {
 			return nil, fmt.Errorf("%d into parts of %v", total, sizes)
 		}
-		part, err := g.cut(v, axis, from, from+int(s))
-		if err != nil {
-			return nil, err
-		}
-		outs, from = append(outs, part), from+int(s)
+		bounds = append(bounds, bounds[i]+int(s))
 	}
-	if from != total {
+	if bounds[len(sizes)] != total {
 		return nil, fmt.Errorf("%d into parts of %v", total, sizes)
 	}
-	return outs, nil
+	return g.cut(v, axis, bounds...)
 }
 
 // slice reads a part of an image's channels.
@@ -1291,24 +1317,29 @@ func slice(g *graph, n *node) ([]view, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err = g.cut(v, axis, from, to)
-	return []view{v}, err
+	return g.cut(v, axis, from, to)
 }
 
-// cut takes channels from..to-1 of the axis, which has to have them all.
-func (g *graph) cut(v view, axis, from, to int) (view, error) {
+// cut takes the channels from each bound to the next one along the axis, which has to have them all.
+func (g *graph) cut(v view, axis int, bounds ...int) ([]view, error) {
 	d := v.dims[axis-1]
-	if from == 0 && to == size(d) {
-		return v, nil
+	if len(bounds) == 2 && bounds[0] == 0 && bounds[1] == size(d) {
+		return []view{v}, nil
 	}
 	if !along(d, channel) || !g.holdsAll(v, axis-1) {
-		return v, fmt.Errorf("it cuts axis %d of %v: want that of the channels", axis, v.sizes())
+		return nil, fmt.Errorf("it cuts axis %d of %v: want that of the channels", axis, v.sizes())
 	}
-	v.pick = v.channels(d)[from:to]
-	v.dims = slices.Clone(v.dims)
-	v.dims[axis-1] = whole(channel, to-from)
-	v.shared = true // the layer has the other channels as well
-	return v, nil
+	all := v.channels(d)
+	parts := make([]view, len(bounds)-1)
+	for i := range parts {
+		part := v
+		part.pick = slices.Clone(all[bounds[i]:bounds[i+1]])
+		part.dims = slices.Clone(v.dims)
+		part.dims[axis-1] = whole(channel, len(part.pick))
+		part.shared = true // the layer has the other channels as well
+		parts[i] = part
+	}
+	return parts, nil
 }
 
 // shaped reads what gives the same values another shape.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -260,7 +261,11 @@ func TestRefused(t *testing.T) {
 		{"one that is none", insert("Relu", &onnxpb.NodeProto{OpType: proto.String("Transpose"), Attribute: []*onnxpb.AttributeProto{integers("perm", 0, 2, 2, 9)}}), "perm [0 2 2 9]"},
 		{"rows for columns", insert("Relu", &onnxpb.NodeProto{OpType: proto.String("Transpose"), Attribute: []*onnxpb.AttributeProto{integers("perm", 0, 1, 3, 2)}}),
 			"no image: want [n][channel][row][column]"},
-		{"part of the rows", insert("Relu", &onnxpb.NodeProto{OpType: proto.String("Split"), Attribute: []*onnxpb.AttributeProto{integer("axis", 2), integers("split", 2)}}), "it cuts axis 2 of [6 5 4]: want that of the channels"},
+		{"part of the rows", func(m *onnxpb.ModelProto) {
+			n := &onnxpb.NodeProto{OpType: proto.String("Split"), Attribute: []*onnxpb.AttributeProto{integer("axis", 2), integers("split", 2, 3)}}
+			insert("Relu", n)(m)
+			n.Output = append(n.Output, "rest")
+		}, "it cuts axis 2 of [6 5 4]: want that of the channels"},
 		{"parts that are not all", insert("Relu", &onnxpb.NodeProto{OpType: proto.String("Split"), Attribute: []*onnxpb.AttributeProto{integer("axis", 1), integers("split", 2)}}), "6 into parts of [2]"},
 		{"no output", func(m *onnxpb.ModelProto) { find(m, "Relu").Output = nil }, "which no node before it gives"},
 		{"a normalisation of part of the channels", func(m *onnxpb.ModelProto) { // of one of six, in front of which is a dimension of 1
@@ -318,6 +323,98 @@ func TestRefusedGrowth(t *testing.T) {
 	})
 	if _, err := Import(data, 0); err == nil || !strings.Contains(err.Error(), "too large") {
 		t.Error(err)
+	}
+}
+
+// chain is a graph of a few bytes: a convolution of 1 x 1 from 3 to so many channels, "wide", their means, "pooled", the nodes
+// behind it, and 5 logits of "last", which has one channel. The weights called many are for as many channels from as many.
+func chain(channels int64, nodes ...*onnxpb.NodeProto) *onnxpb.GraphProto {
+	zeros := func(name string, dims ...int64) *onnxpb.TensorProto {
+		n := int64(4)
+		for _, d := range dims {
+			n *= d
+		}
+		return &onnxpb.TensorProto{Name: proto.String(name), Dims: dims, DataType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)), RawData: make([]byte, n)}
+	}
+	var sides []*onnxpb.TensorShapeProto_Dimension
+	for _, v := range []int64{1, 3, 1, 1} {
+		sides = append(sides, &onnxpb.TensorShapeProto_Dimension{Value: &onnxpb.TensorShapeProto_Dimension_DimValue{DimValue: v}})
+	}
+	image := &onnxpb.TypeProto_Tensor{ElemType: proto.Int32(int32(onnxpb.TensorProto_FLOAT)), Shape: &onnxpb.TensorShapeProto{Dim: sides}}
+	g := &onnxpb.GraphProto{
+		Input:       []*onnxpb.ValueInfoProto{{Name: proto.String("x"), Type: &onnxpb.TypeProto{Value: &onnxpb.TypeProto_TensorType{TensorType: image}}}},
+		Initializer: []*onnxpb.TensorProto{zeros("wide.weight", channels, 3, 1, 1), zeros(many, channels, channels), zeros("last.weight", 5, 1)},
+		Output:      []*onnxpb.ValueInfoProto{{Name: proto.String("logits")}},
+	}
+	g.Node = append(g.Node, op("Conv", "wide", "x", "wide.weight"), op("Flatten", "pooled", "wide"))
+	g.Node = append(append(g.Node, nodes...), op("Gemm", "logits", "last", "last.weight"))
+	g.Node[len(g.Node)-1].Attribute = []*onnxpb.AttributeProto{integer("transB", 1)}
+	return g
+}
+
+var many = strings.Repeat("many", 8000) + ".weight" // a long name
+
+func op(kind, output string, inputs ...string) *onnxpb.NodeProto {
+	return &onnxpb.NodeProto{OpType: proto.String(kind), Name: proto.String(output), Input: inputs, Output: []string{output}}
+}
+
+// What a graph makes of few bytes is counted before there is no memory left.
+func TestMemory(t *testing.T) {
+	along := func(n *onnxpb.NodeProto, axis int) *onnxpb.NodeProto {
+		n.Attribute = append(n.Attribute, integer("axis", axis))
+		return n
+	}
+	each := along(op("Split", "last", "pooled"), 1) // into a part for each channel
+	for i := range 2047 {
+		each.Output = append(each.Output, fmt.Sprint("part", i))
+	}
+	join := along(op("Concat", "last", slices.Repeat([]string{"pooled"}, 2048)...), 1)
+	repeated := func(n int, node func(out, in string) *onnxpb.NodeProto) (nodes []*onnxpb.NodeProto) {
+		in := "pooled"
+		for i := range n {
+			out := fmt.Sprint("value", i)
+			nodes, in = append(nodes, node(out, in)), out
+		}
+		return append(nodes, op("Identity", "last", in))
+	}
+	for _, tt := range []struct {
+		why      string
+		channels int64
+		nodes    []*onnxpb.NodeProto
+		want     string // in the error; none if empty
+	}{
+		{"many parts of many channels", 2048, []*onnxpb.NodeProto{each}, ""},
+		{"many times many channels", 2048, []*onnxpb.NodeProto{join}, "too large"},
+		{"the same weights in many layers", 64, repeated(300, func(out, in string) *onnxpb.NodeProto { return op("MatMul", out, in, many) }), "its weights and those of the nodes before are too many"},
+		{"channels picked again and again", 2048, repeated(300, func(out, in string) *onnxpb.NodeProto {
+			n := op("Slice", out, in)
+			n.Attribute = []*onnxpb.AttributeProto{integers("starts", 0), integers("ends", -1), integers("axes", 1)}
+			return n
+		}), "and many for nodes before: that is too many"},
+		{"a constant of ever more dimensions", 1, repeated(300, func(out, in string) *onnxpb.NodeProto {
+			n := op("Unsqueeze", out, strings.Replace(in, "pooled", many, 1))
+			n.Attribute = []*onnxpb.AttributeProto{integers("axes", 0, 1, 2, 3)}
+			return n
+		}), "its output has 10 dimensions"},
+		{"integers without end", 1, []*onnxpb.NodeProto{
+			{OpType: proto.String("Constant"), Output: []string{"list"}, Attribute: []*onnxpb.AttributeProto{integers("value_ints", make([]int, 64)...)}},
+			along(op("Concat", "last", slices.Repeat([]string{"list"}, 20_000)...), 0),
+		}, "want a short list"},
+		{"a long name for many layers", 1, repeated(600, func(out, in string) *onnxpb.NodeProto { return op("MatMul", out, in, many) }), ""},
+	} {
+		t.Run(tt.why, func(t *testing.T) {
+			p := chain(tt.channels, tt.nodes...)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			err := newGraph(1<<18).read(p, 0)
+			runtime.ReadMemStats(&after)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%v; want %q", err, tt.want)
+			}
+			if took := after.TotalAlloc - before.TotalAlloc; took > 32<<20 {
+				t.Errorf("it took %d MiB", took>>20)
+			}
+		})
 	}
 }
 
