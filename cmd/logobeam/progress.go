@@ -23,8 +23,9 @@ type tick struct {
 	rejected, skipped int64         // among those done
 	binds             string        // what the work would have to do faster to be faster, if that is known
 	note              string        // what else is worth knowing
-	rate              float64       // a second, where the command knows better than the mean since it began
-	left              time.Duration // likewise; 0 while it cannot be told
+	rate              float64       // a second; 0 while it cannot be told
+	left              time.Duration // likewise
+	known             bool          // rate and left are the command's own, better than the mean since it began
 }
 
 // display is how long commands show how far they are.
@@ -147,14 +148,14 @@ type pace struct {
 
 func newPace(done int64) pace { return pace{time.Now(), done} }
 
-// of fills in the mean rate since the work began, and the time that is left by it, where t does not know better. The time is
+// of fills in the mean rate since the work began, and the time that is left by it, if the command does not know them. The time is
 // left out while there is too little to go by.
 func (p pace) of(t tick) tick {
 	elapsed := time.Since(p.began)
-	if t.rate > 0 || t.total == 0 || t.done <= p.before || elapsed <= 0 {
+	if t.known || t.total == 0 || t.done <= p.before || elapsed <= 0 {
 		return t
 	}
-	t.rate = float64(t.done-p.before) / elapsed.Seconds()
+	t.rate, t.known = float64(t.done-p.before)/elapsed.Seconds(), true
 	if t.done < t.total && elapsed > 3*time.Second {
 		t.left = time.Duration(float64(t.total-t.done) / t.rate * float64(time.Second))
 	}

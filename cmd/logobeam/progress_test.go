@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/creack/pty"
+
+	"github.com/logobeam/logobeam/pipelines/monitor"
 )
 
 func TestWords(t *testing.T) {
@@ -47,8 +49,16 @@ func TestPace(t *testing.T) {
 	if got := p.of(tick{done: 50, total: 90}); got.rate != 0 || got.left != 0 {
 		t.Errorf("nothing was done, and the rate is %.2f, the time left %v", got.rate, got.left)
 	}
-	if got := p.of(tick{done: 70, total: 90, rate: 9}); got.rate != 9 || got.left != 0 {
-		t.Errorf("a command that knows better is not believed: %+v", got)
+	found := monitor.New(90, true, 1)
+	found.ChunkFound(70, 0, 0)
+	for _, own := range []tick{
+		{done: 70, total: 90, known: true, rate: 9},
+		tickOf(found), // a run that has just found what an earlier one had done
+		{done: 70, total: 90, known: true, left: time.Hour}, // one that is stuck
+	} {
+		if got := p.of(own); got != own {
+			t.Errorf("a command that knows better is not believed: %+v is shown as %+v", own, got)
+		}
 	}
 }
 

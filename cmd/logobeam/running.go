@@ -201,7 +201,7 @@ func (r *runFlags) run(cmd *cobra.Command, label string, do func(context.Context
 // tickOf is how far a run is.
 func tickOf(m *monitor.Monitor) tick {
 	s := m.Snapshot()
-	return tick{done: s.Done, total: s.Rows, rejected: s.Rejected, skipped: s.Skipped, binds: s.Binds, rate: s.Rate, left: s.Remaining.Duration()}
+	return tick{done: s.Done, total: s.Rows, rejected: s.Rejected, skipped: s.Skipped, binds: s.Binds, known: true, rate: s.Rate, left: s.Remaining.Duration()}
 }
 
 // describe is the summary for people.
