@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -106,11 +107,13 @@ func bar(ctx context.Context, w io.Writer, label string, now func() tick, ended 
 	defer close(ended)
 	const widest, least = 40, 14 // columns of the bar itself
 	p := mpb.New(mpb.WithOutput(w), mpb.WithWidth(widest), mpb.WithRefreshRate(barEvery))
-	t := now()
+	var shown atomic.Pointer[tick] // which the bar reads when it likes
+	first := now()
+	shown.Store(&first)
 	b := p.AddBar(0, mpb.BarRemoveOnComplete(), mpb.BarFillerTrim(),
-		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return fmt.Sprintf("%s %3d %% ", label, t.percent()) })),
+		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return fmt.Sprintf("%s %3d %% ", label, shown.Load().percent()) })),
 		mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string {
-			return " " + fit(t.words(), s.AvailableWidth-least)
+			return " " + fit(shown.Load().words(), s.AvailableWidth-least)
 		})))
 	next := time.NewTicker(barEvery)
 	defer next.Stop()
@@ -121,7 +124,8 @@ func bar(ctx context.Context, w io.Writer, label string, now func() tick, ended 
 			p.Wait()
 			return
 		case <-next.C:
-			t = now()
+			t := now()
+			shown.Store(&t)
 			b.SetTotal(max(t.total, 1), false)
 			b.SetCurrent(t.done)
 		}
