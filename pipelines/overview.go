@@ -322,7 +322,8 @@ type spot struct {
 	post  string
 }
 
-// images finds the images of the extremes in the listing. What cannot be read is left out.
+// images finds the images of the extremes in the listing. What cannot be read is left out, and so is a post that comes
+// again in its chunk: a score does not tell which of the two it is of.
 func (o *overview) images(ctx context.Context, brands []string) map[spot]string {
 	wanted, chunks := map[spot]bool{}, map[int]bool{}
 	for _, brand := range brands {
@@ -346,7 +347,12 @@ func (o *overview) images(ctx context.Context, brands []string) map[spot]string 
 		for i := range rows.Len() {
 			r := rows.At(i)
 			at := spot{d.Index, r.PostID}
-			if _, ok := found[at]; !ok && wanted[at] && r.Malformed == "" {
+			if !wanted[at] || r.Malformed != "" {
+				continue
+			}
+			if _, again := found[at]; again {
+				found[at] = ""
+			} else {
 				found[at] = strings.Clone(r.Image) // which would keep all rows' text
 			}
 		}
