@@ -29,7 +29,8 @@ type ReportConfig struct {
 	// NoImages leaves photographs alone. Without it those on disks and in buckets are looked at, never those of other servers.
 	NoImages bool
 	Explain  func(stage, reason string) string // a reason of rejects in words; may be nil
-	Progress func(done, total int64)           // hears of scores read and photographs looked at; may be nil
+	// Progress hears of the scores read, and then of the brands whose photographs were looked at; may be nil.
+	Progress func(what string, done, total int64)
 }
 
 // Limits of what is read for a page.
@@ -185,6 +186,7 @@ func (o *overview) readScores(ctx context.Context) error {
 		stride = min(int((o.m.Scored+mostRead-1)/mostRead), max(n, 1))
 	}
 	expected := min(o.m.Scored, mostRead)
+	o.progress("scores", 0, expected)
 	for i := 0; i < n; i += stride {
 		d := o.m.Chunks[i]
 		for s, err := range d.ReadScores(ctx, o.out) {
@@ -202,14 +204,14 @@ func (o *overview) readScores(ctx context.Context) error {
 			e := o.found[s.Brand]
 			e.surest, e.least = put(e.surest, seen{s, d}, surestFirst), put(e.least, seen{s, d}, leastFirst)
 		}
-		o.progress(o.page.Read, expected)
+		o.progress("scores", o.page.Read, expected)
 	}
 	return nil
 }
 
-func (o *overview) progress(done, total int64) {
+func (o *overview) progress(what string, done, total int64) {
 	if o.cfg.Progress != nil {
-		o.cfg.Progress(done, max(done, total))
+		o.cfg.Progress(what, done, max(done, total))
 	}
 }
 
@@ -274,6 +276,7 @@ func (o *overview) readPhotographs(ctx context.Context) error {
 		return cmp.Or(compareBool(a == model.NoLogo, b == model.NoLogo), cmp.Compare(o.m.Brands[b], o.m.Brands[a]), cmp.Compare(a, b))
 	})
 	brands = brands[:min(len(brands), mostShown)]
+	o.progress("photographs", 0, int64(len(brands)))
 	images, any := o.images(ctx, brands), false
 	for i, brand := range brands {
 		e := o.found[brand]
@@ -297,7 +300,7 @@ func (o *overview) readPhotographs(ctx context.Context) error {
 			any = true
 			o.page.Photographs = append(o.page.Photographs, b)
 		}
-		o.progress(int64(i+1), int64(len(brands)))
+		o.progress("photographs", int64(i+1), int64(len(brands)))
 	}
 	if !any {
 		o.page.NoPhotographs = "The photographs are not at hand: the listing or its images are gone or have moved (logobeam report --root), or are on servers of others, which are not asked again."

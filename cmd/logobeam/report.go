@@ -63,8 +63,18 @@ func writeReport(ctx context.Context, stderr io.Writer, of, file string, cfg pip
 	cfg.Program = "logobeam " + version()
 	cfg.Explain = explainReason
 	var done, total atomic.Int64
-	cfg.Progress = func(d, t int64) { done.Store(d); total.Store(t) }
-	stop := watch(ctx, stderr, "reporting", func() tick { return tick{done: done.Load(), total: total.Load()} })
+	watched, stop := "", func() {}
+	cfg.Progress = func(what string, d, t int64) {
+		another := what != watched // scores and photographs have rates of their own
+		if another {
+			stop()
+		}
+		done.Store(d)
+		total.Store(t)
+		if another {
+			watched, stop = what, watch(ctx, stderr, "reporting "+what, func() tick { return tick{done: done.Load(), total: total.Load()} })
+		}
+	}
 	seen, err := pipelines.Overview(ctx, of, cfg)
 	stop()
 	if err != nil {
