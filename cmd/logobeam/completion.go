@@ -10,8 +10,8 @@ import (
 	"github.com/logobeam/logobeam/pipelines"
 )
 
-// complete makes shells complete what can follow: values of flags, models and topics of help. Of a flag whose help has
-// `one|other`, these are its values, and files where the last is FILE.
+// complete makes shells complete what can follow, values of flags, models and topics of help, and has cobra's own commands refuse
+// what there is not. Of a flag whose help has `one|other`, these are its values, and files where the last is FILE.
 func complete(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -28,6 +28,12 @@ func complete(root *cobra.Command) {
 					return nil, cobra.ShellCompDirectiveNoFileComp
 				}
 				return topics, cobra.ShellCompDirectiveNoFileComp
+			}
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				if found, rest, _ := root.Find(args); len(rest) > 0 {
+					return usagef("there is no help on %q: %s", strings.Join(args, " "), hint(found, rest[0]))
+				}
+				return nil
 			}
 		case "completion":
 			cmd.Short = "write a script that completes commands, for bash, zsh, fish or powershell"

@@ -98,6 +98,14 @@ func oneLine(err error) string {
 	}, line)
 }
 
+// hint says what a name may have meant that no command below cmd has.
+func hint(cmd *cobra.Command, name string) string {
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		return "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return "logobeam --help lists the commands"
+}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "logobeam",
@@ -111,11 +119,7 @@ classifier, too.`,
 			if len(args) == 0 {
 				return nil
 			}
-			hint := "logobeam --help lists the commands"
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				hint = "did you mean " + strings.Join(near, " or ") + "?"
-			}
-			return usagef("unknown command %q: %s", args[0], hint)
+			return usagef("unknown command %q: %s", args[0], hint(cmd, args[0]))
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
