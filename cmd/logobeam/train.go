@@ -177,7 +177,7 @@ workers evenly.`,
 	f.StringArrayVar(&o.sources, "source", nil, "photographs or weights to name in the card, with their licence; may be repeated")
 
 	f.IntVar(&cfg.Epochs, "epochs", cfg.Epochs, "how often to go through the training photographs")
-	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "photographs a step")
+	f.IntVar(&cfg.Batch, "batch", cfg.Batch, "photographs a step, of --workers each")
 	f.IntVar(&cfg.Slices, "slices", cfg.Slices, "parts that a batch is cut into, as many as cores can work on")
 	f.IntVar(&cfg.Cores, "cores", 0, "cores to use, of --workers each (default all, which the workers on a machine share)")
 	f.StringVar(&o.devices, "devices", train.CPU.Kind, "devices that share each batch, such as cpu,cpu; this build has "+strings.Join(kinds(), ", "))
