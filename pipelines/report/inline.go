@@ -101,8 +101,8 @@ func curvesOf(x, y string, lines ...plotter.XYs) (*plot.Plot, error) {
 	return p, nil
 }
 
-// columns draws bars side by side over 0 to 1, in as many shades of one colour as strength (0 to 1) tells.
-func columns(p *plot.Plot, heights []float64, strength func(i int) float64) error {
+// columns draws bars side by side over 0 to 1, filled where filled says so.
+func columns(p *plot.Plot, heights []float64, filled func(i int) bool) error {
 	width := 1 / float64(max(len(heights), 1))
 	for i, h := range heights {
 		if !(h > 0) {
@@ -114,7 +114,7 @@ func columns(p *plot.Plot, heights []float64, strength func(i int) float64) erro
 			return fmt.Errorf("report: %w", err)
 		}
 		bar.Color = right
-		if strength(i) < 0.5 {
+		if !filled(i) {
 			bar.Color = nil
 		}
 		bar.LineStyle = draw.LineStyle{Color: right, Width: 1}
@@ -132,7 +132,7 @@ func histogram(counts []int64, what string) (template.HTML, error) {
 		heights[i] = float64(n)
 		p.Y.Max = max(p.Y.Max, float64(n))
 	}
-	if err := columns(p, heights, func(int) float64 { return 1 }); err != nil {
+	if err := columns(p, heights, func(int) bool { return true }); err != nil {
 		return "", err
 	}
 	p.X.Min, p.X.Max, p.Y.Min = 0, 1, 0
@@ -140,18 +140,20 @@ func histogram(counts []int64, what string) (template.HTML, error) {
 	return inline(p, "Histogram of probabilities: "+what)
 }
 
-// reliability draws the share of right answers against their probability. Bars of less than a fiftieth of the answers are
-// outlines, as they say little.
+// fewest is how many photographs a share of right answers is drawn solid for.
+const fewest = 10
+
+// reliability draws the share of right answers against their probability. Bars of fewer than fewest answers are outlines,
+// as they say little.
 func reliability(bins []metrics.Bin) (template.HTML, error) {
 	p := axes("probability of the answer", "share of right answers")
-	heights, all := make([]float64, len(bins)), 0
+	heights := make([]float64, len(bins))
 	for i, b := range bins {
-		all += b.Images
 		if b.Images > 0 {
 			heights[i] = float64(b.Right)
 		}
 	}
-	if err := columns(p, heights, func(i int) float64 { return 25 * float64(bins[i].Images) / float64(max(all, 1)) }); err != nil {
+	if err := columns(p, heights, func(i int) bool { return bins[i].Images >= fewest }); err != nil {
 		return "", err
 	}
 	diagonal, err := plotter.NewLine(plotter.XYs{{}, {X: 1, Y: 1}})

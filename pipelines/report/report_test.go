@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -238,6 +239,18 @@ func TestClassTable(t *testing.T) {
 	sameText(t, "classes.txt", ClassTable(c))
 	intervals := map[string]metrics.Interval{"accuracy": {0.989, 0.998}, "majority": {0.985, 0.995}, "false_alarm_rate": {0, 0.002}, "ece": {0.01, 0.03}}
 	sameText(t, "figures.txt", Figures(c, 0.02, 0.015, intervals))
+}
+
+func TestFiguresOfFaultless(t *testing.T) {
+	c := metrics.New([]string{"adidas", model.NoLogo})
+	c.Count(slices.Repeat([]metrics.Answer{{Truth: 0, Class: 0}}, 35))
+	if got := Figures(c, 0, 0, nil); !strings.Contains(got, "\nNo answer is wrong; of other images up to 8.2 % may be (95 % confidence).\n") {
+		t.Errorf("no doubt is left of a model that was right 35 times:\n%s", got)
+	}
+	c.Count([]metrics.Answer{{Truth: 0, Class: 1}})
+	if got := Figures(c, 0, 0, nil); strings.Contains(got, "No answer is wrong") {
+		t.Errorf("one of 36 answers is wrong:\n%s", got)
+	}
 }
 
 func TestFiguresOfNothing(t *testing.T) {

@@ -252,7 +252,7 @@ func (one *section) calibrate(c *model.Calibration) error {
 	}
 	one.Text = []string{fmt.Sprintf("Probabilities were fitted to %s of validation: expected calibration error %.3f, before %.3f.",
 		plural(int64(c.Images), "photograph"), c.ECE, c.ECEBefore),
-		"Where bars end at the dashed line, answers are right as often as they say. Bars without a filling are of few photographs."}
+		fmt.Sprintf("Where bars end at the dashed line, answers are right as often as they say. Bars without a filling are of fewer than %d photographs.", fewest)}
 	var answers []metrics.Answer
 	for _, brand := range slices.Sorted(maps.Keys(c.Answers)) {
 		for _, p := range c.Answers[brand].Right {

@@ -36,7 +36,19 @@ func Figures(c *metrics.Confusion, ece, byChance metrics.Figure, intervals map[s
 	line("recall on logos", "logo_recall", s.LogoRecall, "right brand, of images with one")
 	line("false alarms", "false_alarm_rate", s.FalseAlarms, "some brand, of images without one")
 	line("ECE", "ece", ece, "expected calibration error: how far probabilities are from the truth; on so few images right ones show "+figure(byChance))
+	if text := faultless(s); text != "" {
+		fmt.Fprintln(&b, text)
+	}
 	return b.String()
+}
+
+// faultless says what resamples cannot where no answer is wrong; otherwise it is "". Were more than 1 - 0.05^(1/n) of all answers
+// wrong, n right ones would come less than once in 20 (Clopper and Pearson, 1934).
+func faultless(s metrics.Summary) string {
+	if s.Images == 0 || s.Accuracy < 1 {
+		return ""
+	}
+	return fmt.Sprintf("No answer is wrong; of other images up to %.1f %% may be (95 %% confidence).", 100*(1-math.Pow(0.05, 1/float64(s.Images))))
 }
 
 // Figure is a line with a figure, its interval if there is one under key, and a note on what it is.

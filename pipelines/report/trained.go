@@ -73,6 +73,9 @@ func (t Trained) overview() (section, error) {
 	if len(t.Intervals) > 0 {
 		one.Text = []string{fmt.Sprintf("In brackets what 95 %% of %s resamples of these photographs give.", grouped(metrics.Resamples))}
 	}
+	if text := faultless(s); text != "" {
+		one.Text = append(one.Text, text)
+	}
 	if !(s.Accuracy > s.Majority) {
 		one.Text = append(one.Text, "This model is no better than giving the commonest answer to everything.")
 	}
