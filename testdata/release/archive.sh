@@ -8,10 +8,13 @@ name=logobeam-$3-$1-$2
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 to=$folder/$name
-mkdir -p "$to/cmd/logobeam" "$4"
+mkdir -p "$to/cmd/logobeam" "$to/testdata/docs" "$to/testdata/interop" "$4"
 go build -trimpath -buildvcs=true -ldflags "-s -w" -o "$to/logobeam" ./cmd/logobeam
 cp README.md ARCHITECTURE.md "$to/"
-cp -R cmd/logobeam/docs "$to/cmd/logobeam/" # where the README's links lead
+cp -R cmd/logobeam/docs "$to/cmd/logobeam/" # where the README's links lead, and the guides' on from there
+cp testdata/docs/report.png "$to/testdata/docs/"
+cp testdata/interop/features.sql testdata/interop/features.py "$to/testdata/interop/"
+cp -R testdata/experiments "$to/testdata/"
 cp -R out/man "$to/man"
 
 # A module without a licence is not to be given away, so it is an error.
