@@ -207,6 +207,11 @@ func layerParams(l Layer, w, b Param, tensors map[string]Tensor) (weight, bias [
 		}
 		folded[i] = float32(float64(v) * scale[c])
 	}
+	for _, values := range [][]float32{folded, bias} {
+		if i, ok := finite(values); !ok {
+			return nil, nil, fmt.Errorf("tensor %q holds numbers too large to be folded into %q: they give %g", l.Norm+".weight", w.Name, values[i])
+		}
+	}
 	return folded, bias, nil
 }
 

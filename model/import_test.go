@@ -310,6 +310,8 @@ func TestImportRefuses(t *testing.T) {
 		{"another shape", change(func(f map[string]Tensor) { f["conv1.weight"] = Tensor{Shape: []int{2, 1}, Data: []float32{0, 0}} }),
 			[]string{`"conv1.weight" has the shape [2 1]; the network wants [64 3 7 7]`}},
 		{"a single value for a vector", change(func(f map[string]Tensor) { f["fc.bias"] = Tensor{Data: []float32{0}} }), []string{`"fc.bias" has the shape []; the network wants [4]`}},
+		{"finite numbers that are not when multiplied", change(func(f map[string]Tensor) { f["bn1.weight"].Data[5], f["conv1.weight"].Data[5*3*7*7] = 3e38, 3e38 }),
+			[]string{`"bn1.weight" holds numbers too large to be folded into "conv1.weight": they give +Inf`}},
 		{"a negative variance", change(func(f map[string]Tensor) { f["bn1.running_var"].Data[5] = -1 }), []string{"bn1.running_var", "variance -1 at 5"}},
 		{"not a number", change(func(f map[string]Tensor) { f["conv1.weight"].Data[7] = float32(math.NaN()) }), []string{"conv1.weight", "NaN at 7"}},
 		{"one name twice", change(func(f map[string]Tensor) { f["module.conv1.weight"] = f["conv1.weight"] }), []string{"two tensors"}},
