@@ -272,8 +272,14 @@ func (o *overview) readPhotographs(ctx context.Context) error {
 		return err
 	}
 	defer fetcher.Close()
+	last := func(brand string) int {
+		if brand == model.NoLogo {
+			return 1
+		}
+		return 0
+	}
 	brands := slices.SortedFunc(maps.Keys(o.found), func(a, b string) int {
-		return cmp.Or(compareBool(a == model.NoLogo, b == model.NoLogo), cmp.Compare(o.m.Brands[b], o.m.Brands[a]), cmp.Compare(a, b))
+		return cmp.Or(last(a)-last(b), cmp.Compare(o.m.Brands[b], o.m.Brands[a]), cmp.Compare(a, b))
 	})
 	brands = brands[:min(len(brands), mostShown)]
 	o.progress("photographs", 0, int64(len(brands)))
@@ -306,17 +312,6 @@ func (o *overview) readPhotographs(ctx context.Context) error {
 		o.page.NoPhotographs = "The photographs are not at hand: the listing or its images are gone or have moved (logobeam report --root), or are on servers of others, which are not asked again."
 	}
 	return nil
-}
-
-// compareBool has false before true.
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
-	}
-	return 1
 }
 
 // spot is a post in the listing.

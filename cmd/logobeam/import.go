@@ -143,15 +143,8 @@ func (o *importFlags) run(ctx context.Context, stdout io.Writer, path string, as
 			return err
 		}
 	}
-	steps, err := transforms.Parse(m.Card.Transforms)
-	if err == nil {
-		err = steps.Validate()
-	}
-	if err != nil {
-		return fmt.Errorf("the model's transforms: %w", err)
-	}
-	if w, h := steps.Size(); w != m.Network.Input.W || h != m.Network.Input.H {
-		return fmt.Errorf("the transforms make pictures of %d x %d, and the network takes %v", w, h, m.Network.Input)
+	if _, err := classifier.Transforms(&m); err != nil {
+		return err
 	}
 	if _, err := infer.Compile(m.Network, m.Params); err != nil {
 		return fmt.Errorf("%s: %w", path, err)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -64,9 +63,9 @@ of validation if it is test that has the other.`,
 				return usagef("--backgrounds without --composites: say how many to make")
 			}
 			o.Source = args[0]
-			var done, total atomic.Int64
-			o.Progress = func(checked, of int) { done.Store(int64(checked)); total.Store(int64(of)) }
-			stop := watch(cmd.Context(), cmd.ErrOrStderr(), "preparing", func() tick { return tick{done: done.Load(), total: total.Load()} })
+			var work counter
+			o.Progress = func(checked, of int) { work.set(int64(checked), int64(of)) }
+			stop := watch(cmd.Context(), cmd.ErrOrStderr(), "preparing", work.tick)
 			splits, err := corpus.Prepare(cmd.Context(), o)
 			stop()
 			if err != nil {

@@ -38,6 +38,16 @@ const (
 	forNobody
 )
 
+// counter is work whose function tells how much is done, of how much.
+type counter struct{ done, total atomic.Int64 }
+
+func (c *counter) set(done, total int64) {
+	c.done.Store(done)
+	c.total.Store(total)
+}
+
+func (c *counter) tick() tick { return tick{done: c.done.Load(), total: c.total.Load()} }
+
 type displayKey struct{}
 
 // quietFlag is the flag --quiet, which every command has. It decides with --json how the command is shown, which the

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -62,18 +61,15 @@ them.`,
 func writeReport(ctx context.Context, stderr io.Writer, of, file string, cfg pipelines.ReportConfig) error {
 	cfg.Program = "logobeam " + version()
 	cfg.Explain = explainReason
-	var done, total atomic.Int64
+	var work *counter
 	watched, stop := "", func() {}
-	cfg.Progress = func(what string, d, t int64) {
-		another := what != watched // scores and photographs have rates of their own
-		if another {
+	cfg.Progress = func(what string, done, total int64) {
+		if what != watched { // scores and photographs have rates of their own
 			stop()
+			watched, work = what, new(counter)
+			stop = watch(ctx, stderr, "reporting "+what, work.tick)
 		}
-		done.Store(d)
-		total.Store(t)
-		if another {
-			watched, stop = what, watch(ctx, stderr, "reporting "+what, func() tick { return tick{done: done.Load(), total: total.Load()} })
-		}
+		work.set(done, total)
 	}
 	seen, err := pipelines.Overview(ctx, of, cfg)
 	stop()

@@ -332,12 +332,9 @@ func (o *trainFlags) normalisation() (mean, std [3]float64, err error) {
 		mean, std = model.Normalisation(o.arch)
 		return mean, std, nil
 	}
-	steps, err := transforms.Parse(o.base.Card.Transforms)
-	if err == nil {
-		err = steps.Validate()
-	}
+	steps, err := classifier.Transforms(o.base)
 	if err != nil {
-		return mean, std, fmt.Errorf("the transforms of %s: %w", o.init, err)
+		return mean, std, fmt.Errorf("%s: %w", o.init, err)
 	}
 	last := steps[len(steps)-1].(transforms.Normalise)
 	return last.Mean, last.Std, nil

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/spf13/cobra"
 
@@ -21,12 +20,9 @@ had, in scores or in rejects, that manifest.json says the same, and that no
 other file lies among the parts. It needs neither the listing nor the model.`,
 		Args: exactly("OUT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var rows, of atomic.Int64
-			stop := watch(cmd.Context(), cmd.ErrOrStderr(), "verifying", func() tick { return tick{done: rows.Load(), total: of.Load()} })
-			m, err := scores.Verification{Progress: func(read, all int64) {
-				rows.Store(read)
-				of.Store(all)
-			}}.Run(cmd.Context(), args[0])
+			var rows counter
+			stop := watch(cmd.Context(), cmd.ErrOrStderr(), "verifying", rows.tick)
+			m, err := scores.Verification{Progress: rows.set}.Run(cmd.Context(), args[0])
 			stop()
 			if err != nil {
 				return err

@@ -261,6 +261,21 @@ func Save(ctx context.Context, m *model.Model, dir string, half bool) error {
 	return Publish(ctx, folder, dir)
 }
 
+// Transforms are those of the model's card, which have to give what its network takes.
+func Transforms(m *model.Model) (transforms.List, error) {
+	steps, err := transforms.Parse(m.Card.Transforms)
+	if err == nil {
+		err = steps.Validate()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the model's transforms: %w", err)
+	}
+	if w, h := steps.Size(); w != m.Network.Input.W || h != m.Network.Input.H {
+		return nil, fmt.Errorf("the model's transforms make pictures of %d x %d, and its network takes %v", w, h, m.Network.Input)
+	}
+	return steps, nil
+}
+
 // Load reads the model in dir as Read does, and makes it ready to run. The error is a *ConfigError if the model is not one
 // that can be run like this.
 func Load(ctx context.Context, dir string, cfg Config) (*Classifier, error) {
@@ -271,15 +286,9 @@ func Load(ctx context.Context, dir string, cfg Config) (*Classifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	steps, err := transforms.Parse(m.Card.Transforms)
-	if err == nil {
-		err = steps.Validate()
-	}
+	steps, err := Transforms(m)
 	if err != nil {
-		return nil, fmt.Errorf("the model's transforms: %w", err)
-	}
-	if w, h := steps.Size(); w != m.Network.Input.W || h != m.Network.Input.H {
-		return nil, fmt.Errorf("the model's transforms make pictures of %d x %d, and its network takes %v", w, h, m.Network.Input)
+		return nil, err
 	}
 	best := m.Card.DefaultPrecision()
 	switch number, gpu, _ := cfg.accelerator(); {

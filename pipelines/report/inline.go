@@ -74,18 +74,12 @@ func curvesOf(x, y string, lines ...plotter.XYs) (*plot.Plot, error) {
 				p.Y.Min, p.Y.Max = min(p.Y.Min, xy.Y), max(p.Y.Max, xy.Y)
 			}
 		}
-		var drawn plot.Plotter
-		var err error
-		switch len(known) {
-		case 0:
+		if len(known) == 0 {
 			continue
-		case 1:
-			drawn, err = dot(known, i)
-		default:
-			drawn, err = line(known, i)
 		}
+		drawn, err := curve(known, i)
 		if err != nil {
-			return nil, fmt.Errorf("report: %w", err)
+			return nil, err
 		}
 		left, right, least, most := p.X.Min, p.X.Max, p.Y.Min, p.Y.Max
 		p.Add(drawn) // which widens axes

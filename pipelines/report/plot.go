@@ -146,16 +146,10 @@ func panel(name string, curves []Curve, figure func(Point) float64) (*plot.Plot,
 			band.Color, band.LineStyle.Width = shade, 0
 			p.Add(band)
 		}
-		if len(points) == 1 { // a line of one point would not be seen
-			drawn, err := dot(points, i)
+		if len(points) > 0 {
+			drawn, err := curve(points, i)
 			if err != nil {
-				return nil, fmt.Errorf("report: %w", err)
-			}
-			lines = append(lines, drawn)
-		} else if len(points) > 1 {
-			drawn, err := line(points, i)
-			if err != nil {
-				return nil, fmt.Errorf("report: %w", err)
+				return nil, err
 			}
 			lines = append(lines, drawn)
 		}
@@ -193,24 +187,22 @@ func wholeTicks(least, most float64) []plot.Tick {
 	return epochs
 }
 
-// line is the i-th curve.
-func line(points plotter.XYs, i int) (plot.Plotter, error) {
-	l, err := plotter.NewLine(points)
-	if err != nil {
-		return nil, err
+// curve is the i-th curve: a dot where that is one point, since a line of that would not be seen.
+func curve(points plotter.XYs, i int) (plot.Plotter, error) {
+	if len(points) == 1 {
+		dot, err := plotter.NewScatter(points)
+		if err != nil {
+			return nil, fmt.Errorf("report: %w", err)
+		}
+		dot.GlyphStyle = draw.GlyphStyle{Color: hues[i%len(hues)], Radius: 2.5, Shape: draw.CircleGlyph{}}
+		return dot, nil
 	}
-	l.LineStyle = stroke(i)
-	return l, nil
-}
-
-// dot is the i-th curve where that is one point.
-func dot(points plotter.XYs, i int) (plot.Plotter, error) {
-	s, err := plotter.NewScatter(points)
+	line, err := plotter.NewLine(points)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("report: %w", err)
 	}
-	s.GlyphStyle = draw.GlyphStyle{Color: hues[i%len(hues)], Radius: 2.5, Shape: draw.CircleGlyph{}}
-	return s, nil
+	line.LineStyle = stroke(i)
+	return line, nil
 }
 
 // at is the spread of a figure over the seeds at an epoch.
